@@ -1,0 +1,52 @@
+/**
+ * Every number that bounds what portferry sends, takes or keeps, with its unit and where it comes from.
+ * Those marked "wire" are facts of the protocol (SPEC.md); the others are choices.
+ */
+
+/** Wire: bytes before a Data frame's payload: u16 total, u8 command, u32 id, u32 length. */
+export const DATA_HEADER_BYTES = 11;
+
+/** Wire: a u16 counts the handshake's payload. */
+export const MAX_HANDSHAKE_PAYLOAD_BYTES = 0xffff;
+
+/** Wire: stream ids are u32. */
+export const MAX_STREAM_ID = 0xffff_ffff;
+
+/** The longest path in an Open that we take; every socket path an OS accepts is far below it. */
+export const MAX_PATH_BYTES = 4096;
+
+/** The longest text (reason, message) in an extension frame that we send; longer text is cut. */
+export const MAX_REASON_BYTES = 512;
+
+/** What a stream may send before its reader has shown that it reads: the same as vpnkit's whole window. */
+export const INITIAL_WINDOW_BYTES = 64 * 1024;
+
+/** The least that a stream is granted when the channel's budget is spent: one page of a slow stream. */
+export const MIN_WINDOW_BYTES = 4 * 1024;
+
+/** A busy stream's window stops growing here: 40 ms at 100 MB/s, far more than a local channel needs. */
+export const MAX_WINDOW_BYTES = 4 * 1024 * 1024;
+
+/** What all receive windows of one channel may add up to beyond their minimum. */
+export const WINDOW_BUDGET_BYTES = 64 * 1024 * 1024;
+
+/** A window that is used up within this time (ms) was too small for its stream, and is doubled. */
+export const WINDOW_GROWTH_MS = 40;
+
+/** Streams of one channel, both directions together. Each costs the guest one descriptor. */
+export const MAX_STREAMS = 65_536;
+
+/** Control bytes that may wait for a peer that does not read, before its channel is given up. */
+export const MAX_QUEUED_CONTROL_BYTES = 16 * 1024 * 1024;
+
+/** How long (ms) a peer may take to send its whole handshake. */
+export const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/** How often (ms) a peer that can answer is pinged while nothing else arrives from it. */
+export const PING_INTERVAL_MS = 2_000;
+
+/** A peer that has been silent this long (ms) after a ping is taken for dead. */
+export const PING_TIMEOUT_MS = 6_000;
+
+/** Bytes of an unexpected peer's greeting that are put into the log. */
+export const FIRST_BYTES_LOGGED = 64;

@@ -1,0 +1,63 @@
+import { DATA_HEADER_BYTES } from './limits.js';
+
+/**
+ * Payload bytes that a slab holds: the kernel's default buffer of a unix socket (208 KiB) fits into one
+ * read, and the slab into a core's second-level cache.
+ */
+const SLAB_PAYLOAD_BYTES = 256 * 1024;
+
+/** Free slabs that are kept for the next use; further ones are left to the garbage collector. */
+const MAX_FREE_SLABS = 16;
+
+/** Slabs in use at once before readers fall back to small reads and to copying (16 MiB). */
+const MAX_SLABS_OUT = 64;
+
+/**
+ * A piece of memory that is read into, written from and used again, so that bulk data costs no allocation.
+ * The first DATA_HEADER_BYTES are left free, so that a Data header can be written right before the payload
+ * and both go out in one write.
+ */
+export class Slab {
+  readonly bytes: Buffer;
+  /** Where reads go: all but the header's place. */
+  readonly room: Buffer;
+  /** How many still need the bytes; see SlabPool.release. */
+  holds = 0;
+
+  constructor(payloadBytes: number) {
+    this.bytes = Buffer.allocUnsafeSlow(DATA_HEADER_BYTES + payloadBytes);
+    this.room = this.bytes.subarray(DATA_HEADER_BYTES);
+  }
+}
+
+/** Lends slabs, and takes them back when their last holder has let go. */
+export class SlabPool {
+  readonly #free: Slab[] = [];
+  #out = 0;
+
+  /** Slabs lent at this moment. */
+  get out(): number {
+    return this.#out;
+  }
+
+  /** True when so much is lent that a holder should copy what is small instead of keeping a slab for it. */
+  get tight(): boolean {
+    return this.#out >= MAX_SLABS_OUT;
+  }
+
+  /** A slab with one hold on it. */
+  acquire(): Slab {
+    this.#out++;
+    const slab = this.#free.pop() ?? new Slab(SLAB_PAYLOAD_BYTES);
+    slab.holds = 1;
+    return slab;
+  }
+
+  /** Lets go of one hold; with the last one the slab's memory may be lent again at once. */
+  release(slab: Slab): void {
+    slab.holds--;
+    if (slab.holds > 0) return;
+    this.#out--;
+    if (this.#free.length < MAX_FREE_SLABS) this.#free.push(slab);
+  }
+}
