@@ -151,8 +151,15 @@ export class RawSocket {
       callback: (length, memory) => this.#handler.onRead(memory as Buffer, length),
     };
     // `handle` and `manualStart` are what node:net's own server passes; its types leave them out.
-    const options = { onread, allowHalfOpen: true, writableHighWaterMark: NO_HIGH_WATER_MARK, manualStart: true };
-    return new net.Socket(handle === undefined ? options : ({ ...options, handle } as net.SocketConstructorOpts));
+    const options = {
+      onread,
+      allowHalfOpen: true,
+      writableHighWaterMark: NO_HIGH_WATER_MARK,
+      manualStart: true,
+    };
+    return new net.Socket(
+      handle === undefined ? options : ({ ...options, handle } as net.SocketConstructorOpts),
+    );
   }
 
   #deliver(chunk: Buffer): void {
