@@ -1,21 +1,10 @@
 import type net from 'node:net';
-import { RawSocket, type SocketHandler } from './socket.js';
+import { RawSocket, unattended } from './socket.js';
 
 /** The internal Node interface this file uses: a listening handle calls `onconnection` for each new one. */
 interface ListeningHandle {
   onconnection?: (status: number, handle: unknown) => void;
 }
-
-const NO_MEMORY = Buffer.alloc(0);
-
-/** Stands in until the acceptor has chosen the socket's real handler; nothing is read before that. */
-const unattended: SocketHandler = {
-  nextMemory: () => NO_MEMORY,
-  onRead: () => true,
-  onEnd() {},
-  onSent() {},
-  onClose() {},
-};
 
 /**
  * Delivers each connection that `server` accepts as a RawSocket that reads nothing before its resume().

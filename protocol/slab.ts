@@ -22,9 +22,12 @@ export class Slab {
   /** Where reads go: all but the header's place. */
   readonly room: Buffer;
   /** How many still need the bytes; see SlabPool.release. */
-  holds = 0;
+  holds = 1;
+  /** Whether the slab goes back to its pool; one made for a single payload does not. */
+  readonly pooled: boolean;
 
-  constructor(payloadBytes: number) {
+  constructor(payloadBytes: number, pooled: boolean) {
+    this.pooled = pooled;
     this.bytes = Buffer.allocUnsafeSlow(DATA_HEADER_BYTES + payloadBytes);
     this.room = this.bytes.subarray(DATA_HEADER_BYTES);
   }
@@ -48,15 +51,22 @@ export class SlabPool {
   /** A slab with one hold on it. */
   acquire(): Slab {
     this.#out++;
-    const slab = this.#free.pop() ?? new Slab(SLAB_PAYLOAD_BYTES);
+    const slab = this.#free.pop() ?? new Slab(SLAB_PAYLOAD_BYTES, true);
     slab.holds = 1;
+    return slab;
+  }
+
+  /** A slab just large enough for a copy of `from` between `start` and `end`, with one hold on it. */
+  copyOf(from: Slab, start: number, end: number): Slab {
+    const slab = new Slab(end - start, false);
+    from.bytes.copy(slab.room, 0, start, end);
     return slab;
   }
 
   /** Lets go of one hold; with the last one the slab's memory may be lent again at once. */
   release(slab: Slab): void {
     slab.holds--;
-    if (slab.holds > 0) return;
+    if (slab.holds > 0 || !slab.pooled) return;
     this.#out--;
     if (this.#free.length < MAX_FREE_SLABS) this.#free.push(slab);
   }

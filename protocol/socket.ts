@@ -27,6 +27,21 @@ export type SocketAddress = { host: string; port: number } | { path: string };
  */
 const NO_HIGH_WATER_MARK = 1 << 30;
 
+/** Where the first read of a socket goes whose owner has not come yet; it is copied to the owner's memory. */
+const FIRST_READ = Buffer.allocUnsafeSlow(16 * 1024);
+
+/**
+ * Stands in until a socket's owner has set its handler. Such a socket is to stay paused; should it close
+ * meanwhile, the owner's handler is told when it is set.
+ */
+export const unattended: SocketHandler = {
+  nextMemory: () => FIRST_READ,
+  onRead: () => false,
+  onEnd() {},
+  onSent() {},
+  onClose() {},
+};
+
 /**
  * A TCP or unix socket as the data path uses it: reads go into memory that the handler provides (no
  * allocation and no node:stream queue per read), send() says whether the kernel has taken everything, and
@@ -39,27 +54,35 @@ export class RawSocket {
   readonly socket: net.Socket;
   readonly #tcp: boolean;
   #handler: SocketHandler;
-  /** Bytes of a 'data' event that the handler did not want yet; only for adopted sockets. */
+  /** Whose memory the next read goes into: not the present handler's when that was set only now. */
+  #lender: SocketHandler | undefined;
+  /** Bytes that were read but that no handler has taken yet. */
   #leftover: Buffer | undefined;
-  readonly #onSent = (): void => {
-    if (this.#unsentSeen) {
-      this.#unsentSeen = this.socket.writableLength > 0;
-      this.#handler.onSent();
-    }
-  };
   #unsentSeen = false;
+  /** What is to be done when everything has been sent. */
+  #afterSent: 'end' | 'close' | undefined;
+  #closed = false;
+  #failure: NodeJS.ErrnoException | undefined;
+  readonly #onSent = (): void => {
+    if (!this.#unsentSeen) return;
+    this.#unsentSeen = this.socket.writableLength > 0;
+    this.#handler.onSent();
+    if (!this.#unsentSeen && this.#afterSent) this.#finish(this.#afterSent);
+  };
 
   private constructor(handler: SocketHandler, tcp: boolean, existing?: net.Socket, handle?: unknown) {
     this.#handler = handler;
     this.#tcp = tcp;
     this.socket = existing ?? this.#makeSocket(handle);
     if (existing) existing.on('data', (chunk) => this.#deliver(chunk));
-    let failure: NodeJS.ErrnoException | undefined;
     this.socket.on('error', (error) => {
-      failure = error;
+      this.#failure = error;
     });
     this.socket.on('end', () => this.#handler.onEnd());
-    this.socket.on('close', () => this.#handler.onClose(failure));
+    this.socket.on('close', () => {
+      this.#closed = true;
+      this.#handler.onClose(this.#failure);
+    });
   }
 
   /**
@@ -87,9 +110,19 @@ export class RawSocket {
     return new RawSocket(handler, tcp, socket);
   }
 
-  /** The next events go to `handler`. */
+  /**
+   * The next events go to `handler`. What the earlier handler returned from nextMemory must stay untouched
+   * until the next read, which may still go there; it is copied.
+   */
   setHandler(handler: SocketHandler): void {
+    const missedClose = this.#closed && this.#handler === unattended;
     this.#handler = handler;
+    if (missedClose) process.nextTick(() => handler.onClose(this.#failure));
+  }
+
+  /** Gives bytes back that were read too early: the next resume() delivers them first. */
+  unread(bytes: Buffer): void {
+    this.#leftover = bytes;
   }
 
   /** Bytes that were sent but wait for the kernel. */
@@ -114,9 +147,9 @@ export class RawSocket {
     return false;
   }
 
-  /** Sends FIN after what was sent; reading goes on. */
+  /** Sends FIN after what was sent; reading goes on. Nothing may be sent afterwards. */
   end(): void {
-    this.socket.end();
+    this.#whenSent('end');
   }
 
   pause(): void {
@@ -124,31 +157,47 @@ export class RawSocket {
   }
 
   resume(): void {
+    if (this.socket.destroyed) return;
     const rest = this.#leftover;
-    if (rest) {
-      this.#leftover = undefined;
-      this.#deliver(rest);
-      if (this.#leftover) return;
-    }
-    this.socket.resume();
+    this.#leftover = undefined;
+    if (!rest || this.#deliver(rest)) this.socket.resume();
   }
 
   /** Ends both directions at once, so that a TCP peer sees RST. A unix socket knows no RST and is closed. */
   reset(): void {
     if (this.socket.destroyed) return;
-    if (this.#tcp && !this.socket.connecting) this.socket.resetAndDestroy();
+    // While a FIN is under way the OS is not asked for RST: libuv would refuse, and the socket stay open.
+    const finUnderWay = this.socket.writableEnded && !this.socket.writableFinished;
+    if (this.#tcp && !this.socket.connecting && !finUnderWay) this.socket.resetAndDestroy();
     else this.socket.destroy();
   }
 
   /** Ends the socket when everything sent has gone to the kernel, whether or not the peer has ended. */
   closeWhenSent(): void {
-    this.socket.destroySoon();
+    this.#whenSent('close');
+  }
+
+  /** node:net's own waiting is not used: with bytes and FIN queued there, reset() could not send RST. */
+  #whenSent(action: 'end' | 'close'): void {
+    this.#afterSent = action;
+    if (this.socket.writableLength === 0) this.#finish(action);
+  }
+
+  #finish(action: 'end' | 'close'): void {
+    if (action === 'end') this.socket.end();
+    else this.socket.destroySoon();
   }
 
   #makeSocket(handle: unknown): net.Socket {
     const onread: net.OnReadOpts = {
-      buffer: () => this.#handler.nextMemory(),
-      callback: (length, memory) => this.#handler.onRead(memory as Buffer, length),
+      buffer: () => {
+        this.#lender = this.#handler;
+        return this.#handler.nextMemory();
+      },
+      callback: (length, memory) =>
+        this.#lender === this.#handler
+          ? this.#handler.onRead(memory as Buffer, length)
+          : this.#deliver((memory as Buffer).subarray(0, length)),
     };
     // `handle` and `manualStart` are what node:net's own server passes; its types leave them out.
     const options = {
@@ -162,17 +211,19 @@ export class RawSocket {
     );
   }
 
-  #deliver(chunk: Buffer): void {
+  /** @returns false when the handler wants no more for now; the rest is kept */
+  #deliver(chunk: Buffer): boolean {
     let at = 0;
-    while (at < chunk.length) {
+    while (at < chunk.length && !this.socket.destroyed) {
       const memory = this.#handler.nextMemory();
       const length = chunk.copy(memory, 0, at);
       at += length;
       if (!this.#handler.onRead(memory, length)) {
         this.socket.pause();
-        if (at < chunk.length) this.#leftover = chunk.subarray(at);
-        return;
+        if (at < chunk.length) this.#leftover = Buffer.from(chunk.subarray(at));
+        return false;
       }
     }
+    return true;
   }
 }

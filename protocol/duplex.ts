@@ -1,0 +1,67 @@
+import { Duplex } from 'node:stream';
+import { DATA_HEADER_BYTES } from './limits.js';
+import { Slab } from './slab.js';
+import type { Stream, StreamEnd, StreamHandler } from './stream.js';
+
+/**
+ * A stream as a node:stream Duplex, for what speaks HTTP over it: the services inside the channel. Forwarded
+ * connections do not use it.
+ */
+export class StreamDuplex extends Duplex implements StreamHandler {
+  readonly #stream: Stream;
+  #unread = 0;
+  #writeDone: (() => void) | undefined;
+
+  /** @param makeStream opens or accepts the stream, with the duplex as its handler */
+  constructor(makeStream: (handler: StreamHandler) => Stream) {
+    super({ allowHalfOpen: true, emitClose: true });
+    this.#stream = makeStream(this);
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    const slab = new Slab(chunk.length, false);
+    chunk.copy(slab.room);
+    if (this.#stream.write(slab, DATA_HEADER_BYTES, DATA_HEADER_BYTES + chunk.length, false)) done();
+    else this.#writeDone = done;
+  }
+
+  override _final(done: () => void): void {
+    this.#stream.shutdown();
+    done();
+  }
+
+  /** The reader wants more: what it was given before has been consumed. */
+  override _read(): void {
+    const read = this.#unread;
+    this.#unread = 0;
+    if (read > 0) this.#stream.consumed(read);
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#stream.reset({ code: 'ECONNRESET', message: error?.message ?? 'the service gave the stream up' });
+    done(error);
+  }
+
+  onData(slab: Slab, start: number, end: number): void {
+    this.#unread += end - start;
+    this.push(Buffer.from(slab.bytes.subarray(start, end)));
+  }
+
+  onShutdown(): void {
+    this.push(null);
+  }
+
+  onWritable(): void {
+    const done = this.#writeDone;
+    this.#writeDone = undefined;
+    done?.();
+  }
+
+  onOpenResult(): void {}
+
+  onClosed(end: StreamEnd): void {
+    if (end.how === 'closed') return;
+    const reason = end.how === 'refused' ? end.result?.reason : end.reason;
+    this.destroy(new Error(reason?.message ?? 'the peer refused the stream'));
+  }
+}

@@ -1,0 +1,465 @@
+import { messageOf, OperationError, ProtocolError } from './errors.js';
+import { MAX_QUEUED_CONTROL_BYTES, MAX_STREAM_ID, MAX_STREAMS, MAX_WINDOW_BYTES } from './limits.js';
+import { type Link, Outbox } from './outbox.js';
+import type { Slab, SlabPool } from './slab.js';
+import { Stream, type StreamCarrier, type StreamHandler } from './stream.js';
+import { WindowBudget } from './window.js';
+import { FrameDecoder, type FrameSink } from './wire/decoder.js';
+import type { Destination } from './wire/destination.js';
+import {
+  decodeOpenResult,
+  decodePing,
+  decodeReason,
+  decodeSource,
+  encodeGoAway,
+  encodeOpenResult,
+  encodePing,
+  encodeReset,
+  encodeSource,
+  type OpenResult,
+  type Reason,
+  type Source,
+} from './wire/extension.js';
+import {
+  Command,
+  encodeOpen,
+  FRAME_HEADER_BYTES,
+  putHeader,
+  putWindow,
+  WINDOW_FRAME_BYTES,
+} from './wire/frame.js';
+import {
+  decodeIdentity,
+  encodeHandshake,
+  FEATURES,
+  type Feature,
+  HandshakeDecoder,
+  type PeerIdentity,
+} from './wire/handshake.js';
+
+/** What a multiplexer tells the one who made it. */
+export interface MultiplexerOwner {
+  /** The peer's handshake is here: streams can be opened. */
+  onReady(peer: PeerIdentity): void;
+  /** The peer has opened a stream: call accept() or refuse() on it, now or later. */
+  onStream(stream: Stream, source: Source | undefined): void;
+  /** The peer will take no new streams. */
+  onGoAway(reason: Reason): void;
+  /** The answer to ping(). */
+  onPong(token: number): void;
+  /** The last stream has ended. */
+  onIdle(): void;
+  /** The multiplexer is over, every stream with it. Called once. */
+  onEnd(reason: Reason): void;
+}
+
+export interface MultiplexerOptions {
+  link: Link;
+  owner: MultiplexerOwner;
+  pool: SlabPool;
+  /** Whether this end connected; it then allocates stream ids from the top downwards. */
+  dialled: boolean;
+  /** portferry's version, for the handshake. */
+  version: string;
+  /** What to announce; everything unless a test or an experiment wants less. */
+  features?: readonly Feature[];
+  /** Streams at once; limits.ts has the default. */
+  maxStreams?: number;
+  /** Runs a function when this turn of the event loop has seen all its events. Default: setImmediate. */
+  defer?: (run: () => void) => void;
+  /** A clock in ms that only goes forward. Default: performance.now. */
+  now?: () => number;
+}
+
+/** Late or unknown frames that were skipped, by kind: a peer's bug or a harmless race, never an error. */
+export interface SkippedFrames {
+  data: number;
+  dataBytes: number;
+  control: number;
+  unknown: number;
+}
+
+/**
+ * Carries many streams over one byte stream.
+ *
+ * A state machine without I/O of its own: bytes come in through receive(), go out through the link it was
+ * given, and the link reports with drained() and ended().
+ */
+export class Multiplexer implements FrameSink, StreamCarrier {
+  readonly pool: SlabPool;
+  readonly budget = new WindowBudget();
+  readonly skipped: SkippedFrames = { data: 0, dataBytes: 0, control: 0, unknown: 0 };
+  readonly #link: Link;
+  readonly #owner: MultiplexerOwner;
+  readonly #outbox: Outbox;
+  readonly #streams = new Map<number, Stream>();
+  readonly #maxStreams: number;
+  readonly #announced: readonly Feature[];
+  readonly #defer: (run: () => void) => void;
+  readonly #now: () => number;
+  readonly #idStep: 1 | -1;
+  #nextId: number;
+  readonly #handshake = new HandshakeDecoder();
+  readonly #decoder = new FrameDecoder(this);
+  #peer: PeerIdentity | undefined;
+  /** Streams whose payload waits for the link, in the order of their turns. */
+  readonly #waiting = new Set<Stream>();
+  /** Streams whose next Window goes out with the next flush. */
+  readonly #windowsDue = new Set<Stream>();
+  /** Where the payload that comes next belongs; undefined when it is skipped. */
+  #receiver: Stream | undefined;
+  /** The slab that is being received from. */
+  #slab: Slab | undefined;
+  /** What a Source frame said of the stream that the next frame opens. */
+  #source: { id: number; source: Source } | undefined;
+  #peerGoesAway: Reason | undefined;
+  #goAwaySent = false;
+  #flushScheduled = false;
+  #ended = false;
+  readonly #flushLater = (): void => {
+    this.#flushScheduled = false;
+    this.#guard(() => this.#flush());
+  };
+
+  /** Sends this end's handshake at once. */
+  constructor(options: MultiplexerOptions) {
+    this.pool = options.pool;
+    this.#link = options.link;
+    this.#owner = options.owner;
+    this.#outbox = new Outbox(options.link, options.pool);
+    this.#maxStreams = options.maxStreams ?? MAX_STREAMS;
+    this.#announced = options.features ?? FEATURES;
+    this.#defer = options.defer ?? setImmediate;
+    this.#now = options.now ?? (() => performance.now());
+    this.#idStep = options.dialled ? -1 : 1;
+    this.#nextId = options.dialled ? MAX_STREAM_ID : 0;
+    this.#outbox.addFrame(encodeHandshake(options.version, this.#announced));
+    this.#outbox.flush();
+  }
+
+  /** Who is at the other end; undefined until its handshake is here. */
+  get peer(): PeerIdentity | undefined {
+    return this.#peer;
+  }
+
+  get streams(): ReadonlyMap<number, Stream> {
+    return this.#streams;
+  }
+
+  /** Whether open() would work now. */
+  get takesStreams(): boolean {
+    return this.#peer !== undefined && !this.#ended && !this.#peerGoesAway && !this.#goAwaySent;
+  }
+
+  // ---- what the owner does ---------------------------------------------------------------------------
+
+  /**
+   * Opens a stream to a destination at the other end.
+   * @param source told to a peer that announced `source`
+   * @throws OperationError when no stream can be opened now
+   */
+  open(destination: Destination, handler: StreamHandler, source?: Source): Stream {
+    if (!this.takesStreams)
+      throw new OperationError(
+        `the channel takes no new streams${this.#peerGoesAway ? `: ${this.#peerGoesAway.message}` : ''}`,
+      );
+    if (this.#streams.size >= this.#maxStreams)
+      throw new OperationError(`the channel carries ${this.#streams.size} streams, which is its limit`);
+    const stream = new Stream(this.#allocateId(), destination, this, handler);
+    this.#streams.set(stream.id, stream);
+    if (source && this.#has('source')) this.#outbox.addFrame(encodeSource(stream.id, source));
+    this.#outbox.addFrame(encodeOpen(stream.id, destination));
+    this.scheduleWindow(stream);
+    return stream;
+  }
+
+  /** Asks the peer for a sign of life. @returns false when it does not know pings */
+  ping(token: number): boolean {
+    if (!this.#has('ping')) return false;
+    this.#outbox.addFrame(encodePing(Command.ping, token));
+    this.#scheduleFlush();
+    return true;
+  }
+
+  /** Tells the peer to open no more streams; those that exist go on. */
+  goAway(reason: Reason): void {
+    this.#goAwaySent = true;
+    if (!this.#has('goaway')) return;
+    this.#outbox.addFrame(encodeGoAway(reason));
+    this.#scheduleFlush();
+  }
+
+  /** Ends the multiplexer in good order: what was sent goes out, the streams are over. */
+  close(reason: Reason): void {
+    if (this.#ended) return;
+    this.#guard(() => this.#flush());
+    this.#end(reason);
+    this.#link.close();
+  }
+
+  /** Ends the multiplexer at once. */
+  fail(reason: Reason): void {
+    if (this.#ended) return;
+    this.#end(reason);
+    this.#link.destroy();
+  }
+
+  /** The state of everything, as text, for people. */
+  describe(): string {
+    const lines = [`${this.#streams.size} streams, ${this.#waiting.size} waiting for the link`];
+    lines.push(`skipped frames: ${JSON.stringify(this.skipped)}`);
+    for (const stream of this.#streams.values()) lines.push(`stream ${stream.id} ${stream.describe()}`);
+    return `${lines.join('\n')}\n`;
+  }
+
+  // ---- what the link does ----------------------------------------------------------------------------
+
+  /** Takes received bytes: `slab` from `start` up to `end`. A stream that keeps some adds a hold. */
+  receive(slab: Slab, start: number, end: number): void {
+    if (this.#ended) return;
+    this.#slab = slab;
+    this.#guard(() => {
+      const at = this.#peer ? start : this.#receiveHandshake(slab.bytes, start, end);
+      if (at < end) this.#decoder.push(slab.bytes, at, end);
+      this.#flush();
+    });
+  }
+
+  /** The link has sent everything it was given. */
+  drained(): void {
+    if (this.#ended) return;
+    this.#outbox.drained();
+    this.#guard(() => this.#flush());
+  }
+
+  /** The link is gone. */
+  ended(reason: Reason): void {
+    this.#end(reason);
+  }
+
+  // ---- StreamCarrier: what streams ask for -----------------------------------------------------------
+
+  get canReset(): boolean {
+    return this.#has('reset');
+  }
+
+  sendSmall(id: number, from: Buffer, start: number, end: number): boolean {
+    if (!this.#outbox.takesSmall(end - start)) return false;
+    this.#outbox.addSmall(id, from, start, end);
+    this.#scheduleFlush();
+    return true;
+  }
+
+  sendInPlace(id: number, slab: Slab, start: number, end: number): boolean {
+    return this.#outbox.sendInPlace(id, slab, start, end);
+  }
+
+  sendShutdown(id: number): void {
+    this.#sendBare(Command.shutdown, id);
+  }
+
+  sendClose(id: number, reason: Reason | undefined): void {
+    if (reason && this.canReset) this.#outbox.addFrame(encodeReset(id, reason));
+    else this.#sendBare(Command.close, id);
+    this.#scheduleFlush();
+  }
+
+  sendOpenResult(id: number, result: OpenResult): void {
+    if (!this.#has('open-result')) return;
+    this.#outbox.addFrame(encodeOpenResult(id, result));
+    this.#scheduleFlush();
+  }
+
+  scheduleWindow(stream: Stream): void {
+    this.#windowsDue.add(stream);
+    this.#scheduleFlush();
+  }
+
+  waitForTurn(stream: Stream): void {
+    this.#waiting.add(stream);
+    this.#scheduleFlush();
+  }
+
+  release(stream: Stream): void {
+    this.#streams.delete(stream.id);
+    this.#waiting.delete(stream);
+    this.#windowsDue.delete(stream);
+    if (this.#streams.size === 0) this.#owner.onIdle();
+  }
+
+  // ---- FrameSink: what the peer sends ----------------------------------------------------------------
+
+  handleOpen(id: number, destination: Destination): void {
+    const source = this.#source?.id === id ? this.#source.source : undefined;
+    this.#source = undefined;
+    if (this.#streams.has(id))
+      throw new ProtocolError('STREAM_ID_IN_USE', `Open with id ${id}, which is in use`);
+    const stream = new Stream(id, destination, this, unattended);
+    this.#streams.set(id, stream);
+    if (this.#streams.size > this.#maxStreams)
+      stream.refuse('policy', {
+        code: 'EAGAIN',
+        message: `the channel's limit of ${this.#maxStreams} streams is reached`,
+      });
+    else if (this.#goAwaySent)
+      stream.refuse('policy', {
+        code: 'ESHUTDOWN',
+        message: 'this end takes no new streams: it is stopping',
+      });
+    else this.#owner.onStream(stream, source);
+  }
+
+  handleClose(id: number): void {
+    const stream = this.#streams.get(id);
+    if (stream) stream.handleClose();
+    else this.skipped.control++;
+  }
+
+  handleShutdown(id: number): void {
+    const stream = this.#streams.get(id);
+    if (stream) stream.handleShutdown();
+    else this.skipped.control++;
+  }
+
+  handleWindow(id: number, allowed: number): void {
+    const stream = this.#streams.get(id);
+    if (stream) stream.handleWindow(allowed);
+    else this.skipped.control++;
+  }
+
+  handleData(id: number, length: number): void {
+    const stream = this.#streams.get(id);
+    this.#receiver = stream?.expectData(length) ? stream : undefined;
+    if (this.#receiver) return;
+    // What no stream expects is skipped; so much of it that no window ever allowed it is no late frame.
+    if (length > MAX_WINDOW_BYTES)
+      throw new ProtocolError(
+        'PAYLOAD_TOO_LARGE',
+        `Data of ${length} bytes for stream ${id}, which expects none; at most ${MAX_WINDOW_BYTES} are skipped`,
+      );
+    this.skipped.data++;
+    this.skipped.dataBytes += length;
+  }
+
+  handlePayload(_chunk: Buffer, start: number, end: number): void {
+    if (this.#slab) this.#receiver?.handlePayload(this.#slab, start, end);
+  }
+
+  handleExtension(command: number, id: number, body: Buffer): void {
+    const stream = this.#streams.get(id);
+    if (command === Command.openResult && this.#has('open-result'))
+      stream?.handleOpenResult(decodeOpenResult(body));
+    else if (command === Command.reset && this.#has('reset')) stream?.handleReset(decodeReason(body));
+    else if (command === Command.ping && this.#has('ping'))
+      this.#outbox.addFrame(encodePing(Command.pong, decodePing(body)));
+    else if (command === Command.pong && this.#has('ping')) this.#owner.onPong(decodePing(body));
+    else if (command === Command.source && this.#has('source'))
+      this.#source = { id, source: decodeSource(body) };
+    else if (command === Command.goAway && this.#has('goaway')) this.#handleGoAway(decodeReason(body));
+    else this.handleUnknown(command);
+  }
+
+  handleUnknown(_command: number): void {
+    this.skipped.unknown++;
+  }
+
+  // ---- inside ----------------------------------------------------------------------------------------
+
+  #handleGoAway(reason: Reason): void {
+    this.#peerGoesAway = reason;
+    this.#owner.onGoAway(reason);
+  }
+
+  #receiveHandshake(bytes: Buffer, start: number, end: number): number {
+    const at = this.#handshake.push(bytes, start, end);
+    if (this.#handshake.payload) {
+      this.#peer = decodeIdentity(this.#handshake.payload);
+      this.#owner.onReady(this.#peer);
+    }
+    return at;
+  }
+
+  #has(feature: Feature): boolean {
+    return this.#peer?.features.has(feature) === true && this.#announced.includes(feature);
+  }
+
+  #allocateId(): number {
+    let id = this.#nextId;
+    while (this.#streams.has(id)) id = (id + this.#idStep) >>> 0;
+    this.#nextId = (id + this.#idStep) >>> 0;
+    return id;
+  }
+
+  #sendBare(command: typeof Command.close | typeof Command.shutdown, id: number): void {
+    this.#outbox.addShort(FRAME_HEADER_BYTES, (into, at) =>
+      putHeader(into, at, FRAME_HEADER_BYTES, command, id),
+    );
+    this.#scheduleFlush();
+  }
+
+  #scheduleFlush(): void {
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    this.#defer(this.#flushLater);
+  }
+
+  /** Sends what is collected: windows and other control frames first, then each waiting stream in turn. */
+  #flush(): void {
+    if (this.#outbox.overflowed)
+      throw new ProtocolError(
+        'PEER_DOES_NOT_READ',
+        `${MAX_QUEUED_CONTROL_BYTES} bytes of control frames wait for a peer that does not read them`,
+      );
+    if (this.#ended || this.#outbox.blocked) return;
+    if (this.#windowsDue.size > 0) this.#addWindows();
+    this.#outbox.flush();
+    for (const stream of this.#waiting) {
+      if (this.#outbox.blocked) return;
+      this.#waiting.delete(stream);
+      stream.takeTurn();
+      // What the turn has added (its Shutdown, say) may still fit in before the next one's payload.
+      this.#outbox.flush();
+    }
+  }
+
+  #addWindows(): void {
+    const now = this.#now();
+    for (const stream of this.#windowsDue) {
+      const allowed = stream.nextWindow(now);
+      if (allowed !== undefined)
+        this.#outbox.addShort(WINDOW_FRAME_BYTES, (into, at) => putWindow(into, at, stream.id, allowed));
+    }
+    this.#windowsDue.clear();
+  }
+
+  /** Runs what may find the peer at fault; the channel is over then, but nothing else is. */
+  #guard(run: () => void): void {
+    try {
+      run();
+    } catch (thrown) {
+      const code = thrown instanceof ProtocolError ? thrown.code : 'INTERNAL';
+      this.fail({ code, message: messageOf(thrown) });
+    }
+  }
+
+  #end(reason: Reason): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    const streams = [...this.#streams.values()];
+    this.#streams.clear();
+    this.#waiting.clear();
+    this.#windowsDue.clear();
+    for (const stream of streams) stream.lose(reason);
+    this.#outbox.discard();
+    this.#owner.onEnd(reason);
+  }
+}
+
+/** Stands in until the owner has accepted a stream; the peer may send nothing before that. */
+const unattended: StreamHandler = {
+  onData() {},
+  onShutdown() {},
+  onWritable() {},
+  onOpenResult() {},
+  onClosed() {},
+};

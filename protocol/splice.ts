@@ -1,0 +1,197 @@
+import { errnoOf } from './errors.js';
+import { DATA_HEADER_BYTES } from './limits.js';
+import { Slab } from './slab.js';
+import type { RawSocket, SocketHandler } from './socket.js';
+import type { Stream, StreamEnd, StreamHandler } from './stream.js';
+import type { OpenResult, Reason } from './wire/extension.js';
+
+/** How a spliced connection ended: in good order, or which side broke it and why. */
+export type SpliceEnd = StreamEnd | { how: 'socket-failed'; reason: Reason };
+
+export interface SpliceOwner {
+  /** The guest has answered the Open; only where this end opened the stream and the peer can answer. */
+  onOpenResult(result: OpenResult): void;
+  /** Socket and stream are both over. Called once. */
+  onFinished(end: SpliceEnd): void;
+}
+
+/**
+ * What all idle connections read into. One piece of memory serves them all, for what a read brings here is
+ * copied on before the next read happens.
+ */
+const scratch = new Slab(64 * 1024, false);
+
+/** A read that brings this much makes its connection a bulk one, which reads into slabs of its own. */
+const BULK_READ_BYTES = 32 * 1024;
+
+/** Payload below this size is copied for a slow reader, so that it does not keep a whole slab from use. */
+const KEPT_IN_PLACE_BYTES = 16 * 1024;
+
+/** Payload that the socket could not take at once: `length` bytes, on `slab` unless they were copied. */
+interface Kept {
+  length: number;
+  slab: Slab | undefined;
+}
+
+/**
+ * Joins a socket and a stream: what comes out of one goes into the other, half-closes and resets included.
+ *
+ * Socket to stream: a read goes into a slab behind a place for the Data header, and leaves in one write with
+ * that header; when the stream takes no more, the socket is not read from. Stream to socket: payload is
+ * written from where the channel's read has put it; credit goes back to the peer when the kernel has taken
+ * it. What the kernel does not take is bounded by the stream's window.
+ */
+export class Splice implements SocketHandler, StreamHandler {
+  readonly #owner: SpliceOwner;
+  readonly #socket: RawSocket;
+  readonly #stream: Stream;
+  /** The slab that the next read goes into; undefined: into the common scratch. */
+  #slab: Slab | undefined;
+  #kept: Kept[] = [];
+  #keptBytes = 0;
+  #socketClosed = false;
+  #streamEnd: StreamEnd | undefined;
+  #finished = false;
+
+  /**
+   * Both get their events to the splice from now on; the socket must be told to resume() when it is accepted.
+   * @param makeStream opens or accepts the stream, with the splice as its handler
+   * @param makeSocket connects the socket with the splice as its handler, or gives it to an accepted one
+   */
+  constructor(
+    owner: SpliceOwner,
+    makeStream: (handler: StreamHandler) => Stream,
+    makeSocket: (handler: SocketHandler) => RawSocket,
+  ) {
+    this.#owner = owner;
+    this.#stream = makeStream(this);
+    this.#socket = makeSocket(this);
+  }
+
+  get stream(): Stream {
+    return this.#stream;
+  }
+
+  get socket(): RawSocket {
+    return this.#socket;
+  }
+
+  /** Breaks the connection on both sides. */
+  abort(reason: Reason): void {
+    this.#stream.reset(reason);
+    this.#streamEnd ??= { how: 'reset', reason };
+    this.#socket.reset();
+  }
+
+  // ---- socket → stream -------------------------------------------------------------------------------
+
+  nextMemory(): Buffer {
+    return (this.#slab ?? scratch).room;
+  }
+
+  onRead(_memory: Buffer, length: number): boolean {
+    const slab = this.#slab ?? scratch;
+    const more = this.#stream.write(slab, DATA_HEADER_BYTES, DATA_HEADER_BYTES + length, slab === scratch);
+    this.#chooseMemory(length);
+    return more;
+  }
+
+  onEnd(): void {
+    this.#releaseSlab();
+    this.#stream.shutdown();
+  }
+
+  onWritable(): void {
+    this.#socket.resume();
+  }
+
+  /** Bulk connections get slabs, and a fresh one while the last is still on its way. */
+  #chooseMemory(lastRead: number): void {
+    const { pool } = this.#stream;
+    const bulk = lastRead >= BULK_READ_BYTES && !pool.tight;
+    if (this.#slab && (!bulk || this.#slab.holds > 1)) this.#releaseSlab();
+    if (bulk) this.#slab ??= pool.acquire();
+  }
+
+  #releaseSlab(): void {
+    if (this.#slab) this.#stream.pool.release(this.#slab);
+    this.#slab = undefined;
+  }
+
+  // ---- stream → socket -------------------------------------------------------------------------------
+
+  onData(slab: Slab, start: number, end: number): void {
+    const length = end - start;
+    const payload = slab.bytes.subarray(start, end);
+    const copy = length < KEPT_IN_PLACE_BYTES && (this.#keptBytes > 0 || this.#stream.pool.tight);
+    if (this.#socket.send(copy ? Buffer.from(payload) : payload)) {
+      this.#stream.consumed(length);
+      return;
+    }
+    if (!copy) slab.holds++;
+    this.#kept.push({ length, slab: copy ? undefined : slab });
+    this.#keptBytes += length;
+  }
+
+  onSent(): void {
+    const gone = this.#keptBytes - this.#socket.unsent;
+    if (gone <= 0) return;
+    this.#keptBytes -= gone;
+    this.#releaseKept(gone);
+    this.#stream.consumed(gone);
+  }
+
+  onShutdown(): void {
+    this.#socket.end();
+  }
+
+  /** Lets go of kept payload whose last byte is among the `gone` ones. */
+  #releaseKept(gone: number): void {
+    let left = gone;
+    let count = 0;
+    for (const kept of this.#kept) {
+      if (kept.length > left) {
+        kept.length -= left;
+        break;
+      }
+      left -= kept.length;
+      count++;
+      if (kept.slab) this.#stream.pool.release(kept.slab);
+    }
+    this.#kept.splice(0, count);
+  }
+
+  // ---- the end ---------------------------------------------------------------------------------------
+
+  onOpenResult(result: OpenResult): void {
+    this.#owner.onOpenResult(result);
+  }
+
+  onClosed(end: StreamEnd): void {
+    this.#streamEnd = end;
+    if (this.#socketClosed) this.#finish(end);
+    else if (end.how === 'closed') this.#socket.closeWhenSent();
+    else this.#socket.reset();
+  }
+
+  onClose(error: NodeJS.ErrnoException | undefined): void {
+    this.#socketClosed = true;
+    this.#releaseSlab();
+    this.#releaseKept(Number.POSITIVE_INFINITY);
+    if (this.#streamEnd) this.#finish(this.#streamEnd);
+    else if (error) this.#socketFailed(error);
+    else if (this.#stream.over) this.#finish({ how: 'closed' });
+  }
+
+  #socketFailed(error: NodeJS.ErrnoException): void {
+    const reason = { code: errnoOf(error) ?? 'EIO', message: error.message };
+    this.#stream.reset(reason);
+    this.#finish({ how: 'socket-failed', reason });
+  }
+
+  #finish(end: SpliceEnd): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.#owner.onFinished(end);
+  }
+}

@@ -1,0 +1,348 @@
+import { ProtocolError } from './errors.js';
+import { DATA_HEADER_BYTES } from './limits.js';
+import type { Slab, SlabPool } from './slab.js';
+import { ReceiveWindow, SendWindow, type WindowBudget } from './window.js';
+import type { Destination } from './wire/destination.js';
+import type { OpenResult, OpenStep, Reason } from './wire/extension.js';
+
+/** How a stream ended, as far as this end did not end it by itself. */
+export type StreamEnd =
+  /** Both ends are done; everything has arrived. */
+  | { how: 'closed' }
+  /** The guest could not reach the destination. `result` is missing when the peer cannot say why. */
+  | { how: 'refused'; result: OpenResult | undefined }
+  /** The peer gave up: what has arrived is not all there was. */
+  | { how: 'reset'; reason: Reason }
+  /** The channel ended under it. */
+  | { how: 'lost'; reason: Reason };
+
+/** What a stream tells the thing at this end of it: a splice or a Duplex. */
+export interface StreamHandler {
+  /**
+   * Payload: `slab` from `start` up to `end`, valid during the call. To keep it, add a hold and release it
+   * later. Call stream.consumed() for every byte once it has been taken, at once or later.
+   */
+  onData(slab: Slab, start: number, end: number): void;
+  /** The peer has sent its last byte (half-close). */
+  onShutdown(): void;
+  /** What write() kept has gone: the source may go on. */
+  onWritable(): void;
+  /** The guest's answer to our Open has come; only from a peer that announced open-result. */
+  onOpenResult(result: OpenResult): void;
+  /** The stream is over, not by reset() of this end. Called at most once, and last. */
+  onClosed(end: StreamEnd): void;
+}
+
+/** What a stream needs of its multiplexer. */
+export interface StreamCarrier {
+  readonly pool: SlabPool;
+  readonly budget: WindowBudget;
+  /** Sends a small payload; false when there is no room for it at present. */
+  sendSmall(id: number, from: Buffer, start: number, end: number): boolean;
+  /** Sends from a slab in place; false when the link takes nothing at present. */
+  sendInPlace(id: number, slab: Slab, start: number, end: number): boolean;
+  sendShutdown(id: number): void;
+  /** Ends this side of the stream: Close, or Reset where there is a reason and the peer knows it. */
+  sendClose(id: number, reason: Reason | undefined): void;
+  sendOpenResult(id: number, result: OpenResult): void;
+  /** Sends the stream's next Window with the next flush. */
+  scheduleWindow(stream: Stream): void;
+  /** Gives the stream its turn as soon as the link takes something. */
+  waitForTurn(stream: Stream): void;
+  /** Whether a violating stream can be reset without ending the channel. */
+  readonly canReset: boolean;
+  /** Both sides have closed: the id is free. */
+  release(stream: Stream): void;
+}
+
+/** One forwarded connection inside the channel. */
+export class Stream {
+  readonly id: number;
+  readonly destination: Destination;
+  readonly #carrier: StreamCarrier;
+  #handler: StreamHandler;
+  readonly #sendWindow = new SendWindow();
+  readonly #receiveWindow: ReceiveWindow;
+  /** What write() took but could not send yet: the source is paused exactly while there is some. */
+  #pending: Slab | undefined;
+  #pendingStart = 0;
+  #pendingEnd = 0;
+  #shutdownWanted = false;
+  #shutdownSent = false;
+  #shutdownReceived = false;
+  #closeSent = false;
+  #closeReceived = false;
+  /** The handler has been told of the end, or has ended the stream itself. */
+  #over = false;
+  #result: OpenResult | undefined;
+  #resetReason: Reason | undefined;
+
+  constructor(id: number, destination: Destination, carrier: StreamCarrier, handler: StreamHandler) {
+    this.id = id;
+    this.destination = destination;
+    this.#carrier = carrier;
+    this.#handler = handler;
+    this.#receiveWindow = new ReceiveWindow(carrier.budget);
+  }
+
+  /** Payload bytes sent, without what waits. */
+  get bytesSent(): number {
+    return this.#sendWindow.sent;
+  }
+
+  /** Payload bytes received. */
+  get bytesReceived(): number {
+    return this.#receiveWindow.received;
+  }
+
+  /** Memory that read into can be sent from without a copy. */
+  get pool(): SlabPool {
+    return this.#carrier.pool;
+  }
+
+  /** Whether nothing more comes out of the stream or goes into it, as seen from this end. */
+  get over(): boolean {
+    return this.#over || this.#closeSent;
+  }
+
+  /** Whether the peer has ended its direction, by half-close or entirely. */
+  get shutdownReceived(): boolean {
+    return this.#shutdownReceived;
+  }
+
+  /** One line for `portferry dump`. */
+  describe(): string {
+    const w = this.#sendWindow;
+    const r = this.#receiveWindow;
+    const flags = [
+      this.#shutdownSent && 'shutdown-sent',
+      this.#shutdownReceived && 'shutdown-received',
+      this.#closeSent && 'close-sent',
+      this.#closeReceived && 'close-received',
+      this.#pending && `pending=${this.#pendingEnd - this.#pendingStart}`,
+    ].filter(Boolean);
+    return `sent=${w.sent}/${w.allowed} received=${r.received}/${r.allowed} unread=${r.waiting} ${flags.join(' ')}`;
+  }
+
+  // ---- this end's side -------------------------------------------------------------------------------
+
+  /** Takes a stream the peer has opened: from now on `handler` hears of it, and the peer may send. */
+  accept(handler: StreamHandler): void {
+    this.#handler = handler;
+    this.#carrier.scheduleWindow(this);
+  }
+
+  /** Tells the opener that the destination was reached; `micros` is how long that took. */
+  reportConnected(micros: number): void {
+    if (!this.over) this.#carrier.sendOpenResult(this.id, { step: 'connected', micros, reason: undefined });
+  }
+
+  /** Tells the opener that the destination was not reached, and why, and ends the stream. */
+  refuse(step: OpenStep, reason: Reason, micros = 0): void {
+    if (this.over) return;
+    this.#carrier.sendOpenResult(this.id, { step, micros, reason });
+    this.#finish(undefined);
+  }
+
+  /**
+   * Sends bytes of a slab. A small payload is copied; a larger one is sent from where it lies, and the stream
+   * holds the slab as long as it needs it. The DATA_HEADER_BYTES before `start` get overwritten.
+   * @param lent the slab will be overwritten as soon as this returns, hold or not: copy what must wait
+   * @returns false when some had to be kept: write no more before onWritable
+   */
+  write(slab: Slab, start: number, end: number, lent: boolean): boolean {
+    if (this.over || this.#shutdownWanted) return true;
+    const length = end - start;
+    if (length <= this.#sendWindow.available && this.#carrier.sendSmall(this.id, slab.bytes, start, end)) {
+      this.#sendWindow.spend(length);
+      return true;
+    }
+    if (lent) {
+      this.#keep(this.pool.copyOf(slab, start, end), DATA_HEADER_BYTES, DATA_HEADER_BYTES + length);
+    } else {
+      slab.holds++;
+      this.#keep(slab, start, end);
+    }
+    this.#sendPending();
+    if (!this.#pending) return true;
+    if (this.#sendWindow.available > 0) this.#carrier.waitForTurn(this);
+    return false;
+  }
+
+  /** Half-closes: after what waits, nothing more is sent. */
+  shutdown(): void {
+    if (this.over || this.#shutdownWanted) return;
+    this.#shutdownWanted = true;
+    if (!this.#pending) this.#sendShutdown();
+  }
+
+  /** Gives the stream up, both directions: what waits is dropped, and the peer is told why if it can be. */
+  reset(reason: Reason): void {
+    if (!this.over) this.#finish(reason);
+  }
+
+  /** Accounts for received bytes that have been taken, so that the peer may send more. */
+  consumed(bytes: number): void {
+    this.#receiveWindow.consume(bytes);
+    if (this.#receiveWindow.due && !this.#shutdownReceived && !this.over) this.#carrier.scheduleWindow(this);
+  }
+
+  // ---- the multiplexer's side ------------------------------------------------------------------------
+
+  /** The allowance for the Window frame that is about to be sent; undefined when none is due any more. */
+  nextWindow(now: number): number | undefined {
+    return this.over || this.#shutdownReceived ? undefined : this.#receiveWindow.grant(now);
+  }
+
+  /** The stream's turn on the link: sends one quantum, which is what one read has brought. */
+  takeTurn(): void {
+    this.#sendPending();
+    if (this.#pending) {
+      if (this.#sendWindow.available > 0) this.#carrier.waitForTurn(this);
+    } else if (!this.over) this.#handler.onWritable();
+  }
+
+  /** @throws ProtocolError WINDOW_SHRANK or WINDOW_TOO_LARGE when the stream alone cannot be reset */
+  handleWindow(allowed: number): void {
+    if (this.over) return;
+    if (allowed > Number.MAX_SAFE_INTEGER) {
+      this.#violate('WINDOW_TOO_LARGE', `window beyond 2^53-1 on stream ${this.id}`);
+      return;
+    }
+    const before = this.#sendWindow.allowed;
+    if (!this.#sendWindow.allow(allowed)) {
+      this.#violate('WINDOW_SHRANK', `window ${allowed} on stream ${this.id}, which had ${before} before`);
+      return;
+    }
+    if (this.#pending && this.#sendWindow.available > 0) this.#carrier.waitForTurn(this);
+  }
+
+  /**
+   * Accounts for payload that is announced.
+   * @returns whether it is to be delivered; otherwise it must be skipped
+   * @throws ProtocolError WINDOW_EXCEEDED when the stream alone cannot be reset
+   */
+  expectData(length: number): boolean {
+    if (this.over || this.#closeReceived) return false;
+    if (this.#shutdownReceived) {
+      this.#violate('WINDOW_EXCEEDED', `${length} bytes on stream ${this.id} after its Shutdown`);
+      return false;
+    }
+    if (this.#receiveWindow.receive(length)) return true;
+    const { received, allowed } = this.#receiveWindow;
+    this.#violate(
+      'WINDOW_EXCEEDED',
+      `received ${received + length} bytes on stream ${this.id}, allowed ${allowed}`,
+    );
+    return false;
+  }
+
+  handlePayload(slab: Slab, start: number, end: number): void {
+    if (!this.over) this.#handler.onData(slab, start, end);
+  }
+
+  handleShutdown(): void {
+    if (this.#shutdownReceived || this.over) return;
+    this.#shutdownReceived = true;
+    this.#handler.onShutdown();
+    if (this.#shutdownSent && !this.over) this.#close();
+  }
+
+  handleOpenResult(result: OpenResult): void {
+    if (this.over || this.#result) return;
+    this.#result = result;
+    if (result.step === 'connected') this.#handler.onOpenResult(result);
+  }
+
+  handleReset(reason: Reason): void {
+    this.#resetReason = reason;
+    this.handleClose();
+  }
+
+  handleClose(): void {
+    this.#closeReceived = true;
+    if (!this.#over) {
+      const end = this.#endByClose();
+      if (!this.#closeSent) this.#close();
+      this.#over = true;
+      this.#handler.onClosed(end);
+    }
+    if (this.#closeSent) this.#carrier.release(this);
+  }
+
+  /** The channel is gone: the handler hears of it, and nothing is held any more. */
+  lose(reason: Reason): void {
+    this.#drop();
+    if (this.#over) return;
+    this.#over = true;
+    this.#handler.onClosed({ how: 'lost', reason });
+  }
+
+  // ---- inside ----------------------------------------------------------------------------------------
+
+  #keep(slab: Slab, start: number, end: number): void {
+    this.#pending = slab;
+    this.#pendingStart = start;
+    this.#pendingEnd = end;
+  }
+
+  #sendPending(): void {
+    const slab = this.#pending;
+    const start = this.#pendingStart;
+    const length = Math.min(this.#pendingEnd - start, this.#sendWindow.available);
+    if (!slab || length === 0 || !this.#carrier.sendInPlace(this.id, slab, start, start + length)) return;
+    this.#sendWindow.spend(length);
+    this.#pendingStart += length;
+    if (this.#pendingStart < this.#pendingEnd) return;
+    this.#dropPending();
+    if (this.#shutdownWanted) this.#sendShutdown();
+  }
+
+  #dropPending(): void {
+    if (this.#pending) this.#carrier.pool.release(this.#pending);
+    this.#pending = undefined;
+  }
+
+  #sendShutdown(): void {
+    this.#shutdownSent = true;
+    this.#carrier.sendShutdown(this.id);
+    if (this.#shutdownReceived) this.#close();
+  }
+
+  /** Ends this side in good order; the handler hears of the end when the peer's Close comes. */
+  #close(): void {
+    this.#closeSent = true;
+    this.#drop();
+    this.#carrier.sendClose(this.id, undefined);
+  }
+
+  /** Ends this side by the handler's own wish, which therefore hears nothing more. */
+  #finish(reason: Reason | undefined): void {
+    this.#over = true;
+    this.#closeSent = true;
+    this.#drop();
+    this.#carrier.sendClose(this.id, reason);
+    if (this.#closeReceived) this.#carrier.release(this);
+  }
+
+  #drop(): void {
+    this.#dropPending();
+    this.#receiveWindow.release();
+  }
+
+  #endByClose(): StreamEnd {
+    if (this.#result && this.#result.step !== 'connected') return { how: 'refused', result: this.#result };
+    if (this.#resetReason) return { how: 'reset', reason: this.#resetReason };
+    if (this.#shutdownReceived) return { how: 'closed' };
+    if (!this.#result && this.bytesReceived === 0) return { how: 'refused', result: undefined };
+    const message = 'the peer closed the stream without ending its direction first';
+    return { how: 'reset', reason: { code: 'CLOSED_EARLY', message } };
+  }
+
+  /** The peer broke this stream's rules: it is reset, or the channel ends where that cannot be said. */
+  #violate(code: ProtocolError['code'], message: string): void {
+    if (!this.#carrier.canReset) throw new ProtocolError(code, message);
+    this.#finish({ code, message });
+    this.#handler.onClosed({ how: 'reset', reason: { code, message } });
+  }
+}

@@ -1,0 +1,139 @@
+import {
+  INITIAL_WINDOW_BYTES,
+  MAX_WINDOW_BYTES,
+  MIN_WINDOW_BYTES,
+  WINDOW_BUDGET_BYTES,
+  WINDOW_GROWTH_MS,
+} from './limits.js';
+
+/** What all receive windows of a channel may hold together, so that many slow streams cannot add up. */
+export class WindowBudget {
+  #free: number;
+
+  constructor(bytes: number = WINDOW_BUDGET_BYTES) {
+    this.#free = bytes;
+  }
+
+  /** Bytes that are not promised to any stream. */
+  get free(): number {
+    return this.#free;
+  }
+
+  /** Gives up to `wanted` bytes, and never so much that newcomers would find nothing. */
+  take(wanted: number): number {
+    const given = Math.min(wanted, this.#free >> 4);
+    this.#free -= given;
+    return given;
+  }
+
+  give(bytes: number): void {
+    this.#free += bytes;
+  }
+}
+
+/** How much may be sent on a stream. All counts are bytes since the stream was opened. */
+export class SendWindow {
+  #allowed = 0;
+  #sent = 0;
+
+  get allowed(): number {
+    return this.#allowed;
+  }
+
+  get sent(): number {
+    return this.#sent;
+  }
+
+  get available(): number {
+    return this.#allowed - this.#sent;
+  }
+
+  /** Accounts for bytes that go out; never more than `available`. */
+  spend(bytes: number): void {
+    this.#sent += bytes;
+  }
+
+  /**
+   * Takes the peer's new absolute allowance.
+   * @returns false when it is smaller than an earlier one, which changes nothing
+   */
+  allow(allowed: number): boolean {
+    if (allowed < this.#allowed) return false;
+    this.#allowed = allowed;
+    return true;
+  }
+}
+
+/**
+ * How much a peer may send on a stream: what has been consumed plus the window's size. The size starts small
+ * and doubles whenever half of it is consumed so fast that a longer wait for credit would slow the stream.
+ */
+export class ReceiveWindow {
+  readonly #budget: WindowBudget;
+  #size: number;
+  #allowed = 0;
+  #received = 0;
+  #consumed = 0;
+  #grantedAt = 0;
+
+  constructor(budget: WindowBudget) {
+    this.#budget = budget;
+    this.#size = MIN_WINDOW_BYTES + budget.take(INITIAL_WINDOW_BYTES - MIN_WINDOW_BYTES);
+  }
+
+  get allowed(): number {
+    return this.#allowed;
+  }
+
+  get received(): number {
+    return this.#received;
+  }
+
+  /** Bytes that were received and wait for their reader. */
+  get waiting(): number {
+    return this.#received - this.#consumed;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /**
+   * Accounts for bytes that come in.
+   * @returns false when they exceed what was allowed; they are not accounted for then
+   */
+  receive(bytes: number): boolean {
+    if (this.#received + bytes > this.#allowed) return false;
+    this.#received += bytes;
+    return true;
+  }
+
+  /** Accounts for bytes whose reader has taken them. */
+  consume(bytes: number): void {
+    this.#consumed += bytes;
+  }
+
+  /** Whether less than half of the window is left, so that a grant is worth a frame. */
+  get due(): boolean {
+    return this.#allowed - this.#consumed < this.#size / 2;
+  }
+
+  /**
+   * Opens the window again to its full size, which may grow.
+   * @param now in ms, of any clock that goes forward
+   * @returns the absolute allowance to tell the peer
+   */
+  grant(now: number): number {
+    const fast = this.#allowed > 0 && now - this.#grantedAt < WINDOW_GROWTH_MS;
+    if (fast) this.#size += this.#budget.take(Math.min(this.#size, MAX_WINDOW_BYTES - this.#size));
+    this.#grantedAt = now;
+    this.#allowed = Math.max(this.#allowed, this.#consumed + this.#size);
+    return this.#allowed;
+  }
+
+  /** Returns the window's share to the budget; the stream is over. */
+  release(): void {
+    this.#budget.give(this.#size - MIN_WINDOW_BYTES);
+    this.#size = MIN_WINDOW_BYTES;
+  }
+}

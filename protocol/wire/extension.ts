@@ -1,0 +1,145 @@
+import ipaddr from 'ipaddr.js';
+import { ProtocolError } from '../errors.js';
+import { MAX_REASON_BYTES } from '../limits.js';
+import { Command, FRAME_HEADER_BYTES, putHeader, putUint32, putUint64, readUint64 } from './frame.js';
+
+/** Why something ended: a stable code, such as an errno name, and a sentence for people. */
+export interface Reason {
+  code: string;
+  message: string;
+}
+
+/** Where in the guest an Open failed. */
+export const OPEN_STEPS = ['connected', 'policy', 'dial', 'service'] as const;
+export type OpenStep = (typeof OPEN_STEPS)[number];
+
+/** The guest's answer to an Open. */
+export interface OpenResult {
+  step: OpenStep;
+  /** How long (µs) the guest's dial took, until it connected or failed. */
+  micros: number;
+  /** Why it failed; undefined when connected. */
+  reason: Reason | undefined;
+}
+
+/** An address and port as the host saw them; a unix socket has none. */
+export interface SourceAddress {
+  ip: string;
+  port: number;
+}
+
+/** Who opened a forwarded connection, and which listening address it came to. */
+export interface Source {
+  client: SourceAddress | undefined;
+  listener: SourceAddress | undefined;
+}
+
+/** OpenResult: u8 step, u32 micros, reason. */
+export function encodeOpenResult(id: number, result: OpenResult): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt8(OPEN_STEPS.indexOf(result.step), 0);
+  putUint32(head, 1, Math.min(Math.round(result.micros), 0xffff_ffff));
+  return frame(Command.openResult, id, [head, encodeReason(result.reason ?? { code: '', message: '' })]);
+}
+
+export function decodeOpenResult(body: Buffer): OpenResult {
+  need(body, 5, 'OpenResult');
+  const step = OPEN_STEPS[body.readUInt8(0)];
+  if (step === undefined) throw bad(`OpenResult with unknown step ${body.readUInt8(0)}`);
+  const reason = decodeReason(body.subarray(5));
+  return { step, micros: body.readUInt32LE(1), reason: step === 'connected' ? undefined : reason };
+}
+
+/** Reset: reason. */
+export function encodeReset(id: number, reason: Reason): Buffer {
+  return frame(Command.reset, id, [encodeReason(reason)]);
+}
+
+/** GoAway: reason; the id is 0. */
+export function encodeGoAway(reason: Reason): Buffer {
+  return frame(Command.goAway, 0, [encodeReason(reason)]);
+}
+
+/** Ping or Pong: a u64 that the answer repeats; the id is 0. */
+export function encodePing(command: typeof Command.ping | typeof Command.pong, token: number): Buffer {
+  const body = Buffer.allocUnsafe(8);
+  putUint64(body, 0, token);
+  return frame(command, 0, [body]);
+}
+
+export function decodePing(body: Buffer): number {
+  need(body, 8, 'Ping');
+  return readUint64(body, 0);
+}
+
+/** Source: client, then listening address; each u8 length (0, 4 or 16), the address, u16 port. */
+export function encodeSource(id: number, source: Source): Buffer {
+  return frame(Command.source, id, [encodeAddress(source.client), encodeAddress(source.listener)]);
+}
+
+export function decodeSource(body: Buffer): Source {
+  const client = decodeAddress(body, 0);
+  const listener = decodeAddress(body, client.end);
+  return { client: client.address, listener: listener.address };
+}
+
+/** Reason: u8 length, code in ASCII, u16 length, message in UTF-8. */
+function encodeReason(reason: Reason): Buffer {
+  const code = Buffer.from(reason.code, 'latin1').subarray(0, 255);
+  const message = Buffer.from(reason.message, 'utf8').subarray(0, MAX_REASON_BYTES);
+  const bytes = Buffer.allocUnsafe(1 + code.length + 2 + message.length);
+  bytes.writeUInt8(code.length, 0);
+  code.copy(bytes, 1);
+  bytes.writeUInt16LE(message.length, 1 + code.length);
+  message.copy(bytes, 3 + code.length);
+  return bytes;
+}
+
+/** @throws ProtocolError BAD_EXTENSION when the lengths do not fit the body */
+export function decodeReason(body: Buffer): Reason {
+  need(body, 1, 'reason');
+  const codeEnd = 1 + body.readUInt8(0);
+  need(body, codeEnd + 2, 'reason');
+  const messageEnd = codeEnd + 2 + body.readUInt16LE(codeEnd);
+  need(body, messageEnd, 'reason');
+  // A reason ends up in logs and on terminals: control characters of a peer do not.
+  return {
+    code: clean(body.toString('latin1', 1, codeEnd)),
+    message: clean(body.toString('utf8', codeEnd + 2, messageEnd)),
+  };
+}
+
+function clean(text: string): string {
+  return text.replace(/\p{Cc}/gu, ' ');
+}
+
+function encodeAddress(address: SourceAddress | undefined): Buffer {
+  const ip = address ? ipaddr.parse(address.ip).toByteArray() : [];
+  const port = address?.port ?? 0;
+  return Buffer.from([ip.length, ...ip, port & 0xff, port >>> 8]);
+}
+
+function decodeAddress(body: Buffer, at: number): { address: SourceAddress | undefined; end: number } {
+  need(body, at + 1, 'Source');
+  const length = body.readUInt8(at);
+  if (length !== 0 && length !== 4 && length !== 16) throw bad(`Source with an address of ${length} bytes`);
+  const end = at + 1 + length + 2;
+  need(body, end, 'Source');
+  if (length === 0) return { address: undefined, end };
+  const ip = ipaddr.process(ipaddr.fromByteArray([...body.subarray(at + 1, at + 1 + length)]).toString());
+  return { address: { ip: ip.toString(), port: body.readUInt16LE(at + 1 + length) }, end };
+}
+
+function frame(command: number, id: number, parts: Buffer[]): Buffer {
+  const bytes = Buffer.concat([Buffer.alloc(FRAME_HEADER_BYTES), ...parts]);
+  putHeader(bytes, 0, bytes.length, command, id);
+  return bytes;
+}
+
+function need(body: Buffer, length: number, what: string): void {
+  if (body.length < length) throw bad(`${what} of ${body.length} bytes, at least ${length} are needed`);
+}
+
+function bad(message: string): ProtocolError {
+  return new ProtocolError('BAD_EXTENSION', message);
+}
