@@ -18,7 +18,7 @@ export interface ProgramContext {
   readonly stderr: Writable;
 }
 
-export type Example = readonly [command: string, what: string];
+export type Example = [command: string, what: string];
 
 /** One command. The name `$0` makes it what the program does when no command is named. */
 export interface CommandDeclaration<O extends OptionDeclarations = OptionDeclarations> {

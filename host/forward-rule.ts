@@ -1,0 +1,57 @@
+import { type Destination, formatHostPort } from '../protocol/wire/destination.js';
+
+/**
+ * A forward as it is asked for. `hostIps` are literal addresses in their canonical form: `['127.0.0.1', '::1']`
+ * is localhost, `['0.0.0.0', '::']` every address, a lone `'::'` one socket for both families.
+ * A `hostPort` of 0 stands for a free one.
+ */
+export type ForwardRule =
+  | { proto: 'tcp'; hostIps: string[]; hostPort: number; destination: Destination; annotation?: string }
+  | { proto: 'unix'; hostPath: string; destination: Destination; annotation?: string };
+
+export const LOCALHOST: readonly string[] = ['127.0.0.1', '::1'];
+export const EVERY_ADDRESS: readonly string[] = ['0.0.0.0', '::'];
+
+/** The host's end: `localhost:8080`, `*:8080`, `[::1]:80` or a path. */
+export function formatHostEnd(rule: ForwardRule): string {
+  if (rule.proto === 'unix') return rule.hostPath;
+  if (sameAddresses(rule.hostIps, LOCALHOST)) return `localhost:${rule.hostPort}`;
+  if (sameAddresses(rule.hostIps, EVERY_ADDRESS)) return `*:${rule.hostPort}`;
+  return rule.hostIps.map((ip) => formatHostPort(ip, rule.hostPort)).join(',');
+}
+
+/** The guest's end: `127.0.0.1:80` or a path. */
+export function formatGuestEnd({ destination }: ForwardRule): string {
+  if (destination.proto === 'unix') return destination.path;
+  return formatHostPort(destination.ip, destination.port);
+}
+
+/** The SPEC of a rule, in full: parseSpec reads it back. The annotation has no place in it. */
+export function formatRule(rule: ForwardRule): string {
+  if (rule.proto === 'unix') return `unix:${formatHostEnd(rule)}:${formatGuestEnd(rule)}`;
+  return `${formatHostEnd(rule)}:${formatGuestEnd(rule)}/tcp`;
+}
+
+/** Whether both mean the same forward; what they are annotated with makes no difference. */
+export function isSameRule(a: ForwardRule, b: ForwardRule): boolean {
+  return formatRule(a) === formatRule(b);
+}
+
+/** Whether no two sockets could have both host ends. */
+export function hostEndsOverlap(a: ForwardRule, b: ForwardRule): boolean {
+  if (a.proto === 'unix' || b.proto === 'unix')
+    return a.proto === 'unix' && b.proto === 'unix' && a.hostPath === b.hostPath;
+  if (a.hostPort !== b.hostPort || a.hostPort === 0) return false;
+  return a.hostIps.some((ip) => b.hostIps.some((other) => addressesOverlap(ip, other)));
+}
+
+/** Whether a socket on one address takes connections meant for the other. */
+export function addressesOverlap(a: string, b: string): boolean {
+  if (a === b || a === '::' || b === '::') return true;
+  const sameFamily = a.includes(':') === b.includes(':');
+  return sameFamily && (a === '0.0.0.0' || b === '0.0.0.0');
+}
+
+function sameAddresses(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((ip, index) => ip === b[index]);
+}

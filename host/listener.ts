@@ -1,0 +1,169 @@
+import { mkdir } from 'node:fs/promises';
+import net from 'node:net';
+import { dirname } from 'node:path';
+import { acceptRawSockets } from '../protocol/accept.js';
+import { errnoOf } from '../protocol/errors.js';
+import type { Logger } from '../protocol/program/logger.js';
+import type { RawSocket } from '../protocol/socket.js';
+import { listenOnUnixPath } from '../protocol/transport/unix-path.js';
+import { formatHostPort } from '../protocol/wire/destination.js';
+import { isNoSuchAddress } from './bind-failure.js';
+import { type ForwardRule, formatRule } from './forward-rule.js';
+
+/** Connections that the OS holds until they are accepted: as many as Linux takes by default (somaxconn). */
+const BACKLOG = 4096;
+
+/** Free ports of the first address that are tried before one must be free on the other addresses too. */
+const PORT_ATTEMPTS = 20;
+
+/** A server that cannot accept fails for every client: it is logged this often (ms) at most. */
+const ERROR_LOG_INTERVAL_MS = 1_000;
+
+/** Binding one of a rule's addresses failed. */
+export class BindError extends Error {
+  override name = 'BindError';
+  readonly ip: string;
+  readonly port: number;
+
+  constructor(ip: string, port: number, cause: unknown) {
+    super(`cannot listen on ${formatHostPort(ip, port)}`, { cause });
+    this.ip = ip;
+    this.port = port;
+  }
+}
+
+/** The listening sockets of one forward. Clients that come before start() wait for it. */
+export class Listener {
+  #rule: ForwardRule;
+  readonly #logger: Logger;
+  readonly #servers: net.Server[] = [];
+  #early: RawSocket[] = [];
+  #onClient: ((socket: RawSocket) => void) | undefined;
+  #lastErrorLogged = Number.NEGATIVE_INFINITY;
+
+  private constructor(rule: ForwardRule, logger: Logger) {
+    this.#rule = rule;
+    this.#logger = logger;
+  }
+
+  /**
+   * Binds all addresses of a rule. An IPv6 address that the machine does not have is left out, if it stands
+   * beside an IPv4 one.
+   * @param onMissing is told the address that was left out
+   * @throws BindError; for a unix path OperationError
+   */
+  static async open(rule: ForwardRule, logger: Logger, onMissing: (ip: string) => void): Promise<Listener> {
+    for (let attempt = 1; ; attempt++) {
+      const listener = new Listener(rule, logger);
+      try {
+        if (rule.proto === 'unix') await listener.#bindPath(rule.hostPath);
+        else await listener.#bindPort(rule, onMissing);
+        return listener;
+      } catch (thrown) {
+        await listener.close();
+        const lostRace = thrown instanceof BindError && errnoOf(thrown.cause) === 'EADDRINUSE';
+        const choosing = rule.proto === 'tcp' && rule.hostPort === 0 && attempt < PORT_ATTEMPTS;
+        if (!choosing || !lostRace) throw thrown;
+      }
+    }
+  }
+
+  /** With the port that was chosen, where 0 was asked for. */
+  get rule(): ForwardRule {
+    return this.#rule;
+  }
+
+  /** What is bound: `127.0.0.1:8080`, `[::1]:8080` or a path. */
+  get addresses(): string[] {
+    if (this.#rule.proto === 'unix') return [this.#rule.hostPath];
+    return this.#servers.map((server) => {
+      const { address, port } = server.address() as net.AddressInfo;
+      return formatHostPort(address, port);
+    });
+  }
+
+  /** Hands over the clients that wait, and from now on each new one. */
+  start(onClient: (socket: RawSocket) => void): void {
+    this.#onClient = onClient;
+    for (const socket of this.#early.splice(0)) onClient(socket);
+  }
+
+  /** Stops listening; clients that were handed over are not touched. Resolves when the addresses are free. */
+  async close(): Promise<void> {
+    for (const socket of this.#early.splice(0)) socket.reset();
+    await Promise.all(this.#servers.splice(0).map(closeServer));
+  }
+
+  async #bindPath(path: string): Promise<void> {
+    const server = makeServer();
+    await mkdir(dirname(path), { recursive: true });
+    await listenOnUnixPath(server, path);
+    this.#accept(server, false);
+  }
+
+  async #bindPort(
+    rule: Extract<ForwardRule, { proto: 'tcp' }>,
+    onMissing: (ip: string) => void,
+  ): Promise<void> {
+    let port = rule.hostPort;
+    for (const ip of rule.hostIps) {
+      const server = makeServer();
+      try {
+        port = await bind(server, ip, port, rule.hostIps.length > 1, () => this.#accept(server, true));
+      } catch (thrown) {
+        const optional = ip.includes(':') && this.#servers.length > 0;
+        if (!optional || !isNoSuchAddress(thrown)) throw new BindError(ip, port, thrown);
+        onMissing(ip);
+      }
+    }
+    this.#rule = { ...rule, hostPort: port };
+  }
+
+  /** Must follow 'listening' at once: a client that node:net accepts by itself would be left alone. */
+  #accept(server: net.Server, tcp: boolean): void {
+    this.#servers.push(server);
+    server.on('error', (error) => this.#logError(error));
+    acceptRawSockets(server, tcp, (socket) => {
+      if (this.#onClient) this.#onClient(socket);
+      else this.#early.push(socket);
+    });
+  }
+
+  #logError(err: Error): void {
+    const now = performance.now();
+    if (now - this.#lastErrorLogged < ERROR_LOG_INTERVAL_MS) return;
+    this.#lastErrorLogged = now;
+    this.#logger.error({ err, forward: formatRule(this.#rule) }, 'cannot accept clients; listening goes on');
+  }
+}
+
+/**
+ * @param ipv6Only leave IPv4 clients of `::` to the socket of their own family
+ * @returns the port
+ */
+function bind(
+  server: net.Server,
+  host: string,
+  port: number,
+  ipv6Only: boolean,
+  onListening: () => void,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port, ipv6Only, backlog: BACKLOG }, () => {
+      server.off('error', reject);
+      onListening();
+      resolve((server.address() as net.AddressInfo).port);
+    });
+  });
+}
+
+function makeServer(): net.Server {
+  return net.createServer({ pauseOnConnect: true, allowHalfOpen: true });
+}
+
+function closeServer(server: net.Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+  });
+}
