@@ -1,0 +1,46 @@
+import { defineCommand } from '../../protocol/program/run-program.js';
+import { parseSpec, parseSpecMatcher, SPEC_FORM, UNIX_SPEC_FORM } from '../forward-spec.js';
+import { CLIENT_OPTIONS, makeClient } from './control-option.js';
+import { formatForward, writeJson } from './output.js';
+
+const OPERANDS = { name: 'spec', describe: `${SPEC_FORM} or ${UNIX_SPEC_FORM}`, required: true };
+
+export const exposeCommand = defineCommand({
+  name: 'expose',
+  describe: 'Add forwards to a running host, all or none',
+  operands: OPERANDS,
+  options: CLIENT_OPTIONS,
+  examples: [
+    ['$0 expose 8080', 'localhost:8080 to port 8080 in the guest'],
+    ['$0 expose 0.0.0.0:8080:80', 'port 8080 of every IPv4 address to port 80'],
+    ['$0 expose 8000-8010:9000-9010', 'eleven ports, all or none'],
+    ['$0 expose 0:80', 'a free port, which is printed'],
+    ['$0 expose unix:/tmp/db.sock:/run/db.sock', 'a unix socket'],
+  ],
+  async run({ control, json }, specs, { stdout, environment }) {
+    // Here already, so that a wrong SPEC is wrong usage even while no host runs.
+    specs.forEach(parseSpec);
+    const forwards = await makeClient(control, environment).expose(specs);
+    if (json) writeJson(stdout, forwards);
+    else for (const forward of forwards) stdout.write(`${formatForward(forward)}\n`);
+  },
+});
+
+export const unexposeCommand = defineCommand({
+  name: 'unexpose',
+  describe: 'Remove forwards from a running host; their connections go on',
+  operands: OPERANDS,
+  options: CLIENT_OPTIONS,
+  examples: [
+    ['$0 unexpose 8080', 'whatever localhost:8080 is forwarded to'],
+    ['$0 unexpose 8080:80', 'only if it is forwarded to port 80'],
+    ['$0 unexpose unix:/tmp/db.sock', 'a unix socket'],
+  ],
+  async run({ control, json }, specs, { stdout, environment }) {
+    specs.forEach(parseSpecMatcher);
+    const removed = await makeClient(control, environment).unexpose(specs);
+    if (json) writeJson(stdout, removed);
+    else if (removed.length === 0) stdout.write('nothing was forwarded there\n');
+    else for (const forward of removed) stdout.write(`removed ${formatForward(forward)}\n`);
+  },
+});

@@ -1,0 +1,112 @@
+import { UsageError } from '../../protocol/errors.js';
+import { createLogger, type LogLevel } from '../../protocol/program/logger.js';
+import {
+  LOG_LEVEL_OPTION,
+  type OptionDeclarations,
+  type OptionValues,
+} from '../../protocol/program/options.js';
+import { type CommandDeclaration, defineCommand } from '../../protocol/program/run-program.js';
+import {
+  defaultChannelAddress,
+  defaultControlPath,
+  ensureFolder,
+  runtimeFolder,
+} from '../../protocol/program/runtime-folder.js';
+import { stopOnSignals } from '../../protocol/program/stop-signals.js';
+import { parseAddress } from '../../protocol/transport/address.js';
+import { reportForward } from '../control/reports.js';
+import { parseSpec } from '../forward-spec.js';
+import { DEFAULT_HOLD_SECONDS, type HostContext, type HostOptions } from '../options.js';
+import { CONTROL_OPTION } from './control-option.js';
+import { formatForward } from './output.js';
+
+const OPTIONS = {
+  connect: { type: 'string', describe: 'Connect to the guest at this address', excludes: 'listen' },
+  listen: {
+    type: 'string',
+    describe: 'Wait for the guest at this address',
+    excludes: 'connect',
+    defaultDescription: 'unix:channel.sock in the runtime folder',
+  },
+  forward: { type: 'list', describe: 'Forward this SPEC; can be given more than once' },
+  control: CONTROL_OPTION,
+  state: { type: 'string', describe: 'Keep forwards that are exposed at run time in this file' },
+  hold: {
+    type: 'number',
+    describe: 'Seconds that a client waits for the guest to connect before it is reset',
+    defaultDescription: String(DEFAULT_HOLD_SECONDS),
+  },
+  'log-level': { ...LOG_LEVEL_OPTION, defaultDescription: 'info' },
+} as const satisfies OptionDeclarations;
+
+/** The daemon as this command starts it. It is loaded late, since the other commands do without it. */
+export interface HostModule {
+  runHost(options: HostOptions, context: HostContext): Promise<void>;
+}
+
+/** `portferry host` */
+export function makeHostCommand(loadHost: () => Promise<HostModule>): CommandDeclaration {
+  return defineCommand({
+    name: 'host',
+    describe: 'Forward ports of this host to the guest, until SIGINT or SIGTERM',
+    options: OPTIONS,
+    examples: [
+      ['$0 host --forward 8080:80', 'wait for the guest on the default socket'],
+      ['$0 host --connect hyperkit:/path/to/vms/0:62372', 'reach a guest in hyperkit'],
+      ['$0 host --config portferry.json', '{"listen": "unix:/tmp/c.sock", "forward": ["8080:80"]}'],
+    ],
+    epilogue: 'A second signal ends the host at once, without waiting for what is in flight.',
+    async run(values, _operands, { stdout, environment }) {
+      const options = readHostOptions(values, environment);
+      const logger = createLogger((values['log-level'] ?? 'info') as LogLevel);
+      const { runHost } = await loadHost();
+      const { stop, release } = stopOnSignals();
+      try {
+        await runHost(options, {
+          logger,
+          stop,
+          onReady: ({ forwards }) => {
+            for (const forward of forwards) stdout.write(`${formatForward(reportForward(forward))}\n`);
+          },
+        });
+      } finally {
+        release();
+      }
+    },
+  });
+}
+
+/**
+ * Fills in what was not given, and makes the runtime folder where a socket is to be in it.
+ * @throws UsageError, or OperationError when the runtime folder cannot be used
+ */
+export function readHostOptions(
+  values: OptionValues<typeof OPTIONS>,
+  environment: NodeJS.ProcessEnv,
+): HostOptions {
+  const { connect, listen, control, state, hold } = values;
+  const options: HostOptions = {
+    channel: readChannel(connect, listen, environment),
+    forwards: values.forward.flatMap(parseSpec),
+    controlPath: control ?? defaultControlPath(environment),
+    holdSeconds: hold ?? DEFAULT_HOLD_SECONDS,
+  };
+  if (state !== undefined) options.stateFile = state;
+  if (control === undefined || (connect ?? listen) === undefined) ensureFolder(runtimeFolder(environment));
+  return options;
+}
+
+function readChannel(
+  connect: string | undefined,
+  listen: string | undefined,
+  environment: NodeJS.ProcessEnv,
+): HostOptions['channel'] {
+  if (connect !== undefined) {
+    const address = parseAddress(connect);
+    if (address.kind === 'tcp' && address.port === 0)
+      throw new UsageError(`cannot connect to "${connect}": port 0 is for listening only`);
+    return { mode: 'connect', address };
+  }
+  const address = listen === undefined ? defaultChannelAddress(environment) : parseAddress(listen);
+  return { mode: 'listen', address };
+}

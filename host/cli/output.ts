@@ -1,0 +1,50 @@
+import type { Writable } from 'node:stream';
+import type { ForwardReport } from '../control/reports.js';
+
+/** Writes the one document that --json puts on stdout. */
+export function writeJson(stdout: Writable, value: unknown): void {
+  stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
+}
+
+/** Columns as wide as their widest cell, two spaces between them. */
+export function formatTable(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows)
+    row.forEach((cell, column) => {
+      widths[column] = Math.max(widths[column] ?? 0, cell.length);
+    });
+  const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '));
+  return lines.map((line) => `${line.trimEnd()}\n`).join('');
+}
+
+/** `tcp localhost:8080 → tcp 127.0.0.1:80` */
+export function formatForward({ id, destination }: Pick<ForwardReport, 'id' | 'destination'>): string {
+  return `${id} → ${destination}`;
+}
+
+const BYTES_PER_STEP = 1024;
+const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+
+/** `17 B`, `1.5 MiB` */
+export function formatBytes(bytes: number): string {
+  const step = bytes < 1 ? 0 : Math.floor(Math.log(bytes) / Math.log(BYTES_PER_STEP));
+  const unit = Math.min(step, BYTE_UNITS.length - 1);
+  return `${(bytes / BYTES_PER_STEP ** unit).toFixed(unit === 0 ? 0 : 1)} ${BYTE_UNITS[unit]}`;
+}
+
+const SECONDS_PER_MINUTE = 60;
+const SECONDS_PER_HOUR = 3600;
+const SECONDS_PER_DAY = 86_400;
+
+/** `42 s`, `12 min`, `5 h`, `3 d` */
+export function formatDuration(seconds: number): string {
+  if (seconds < SECONDS_PER_MINUTE) return `${Math.floor(seconds)} s`;
+  if (seconds < SECONDS_PER_HOUR) return `${Math.floor(seconds / SECONDS_PER_MINUTE)} min`;
+  if (seconds < SECONDS_PER_DAY) return `${Math.floor(seconds / SECONDS_PER_HOUR)} h`;
+  return `${Math.floor(seconds / SECONDS_PER_DAY)} d`;
+}
+
+/** Microseconds as milliseconds with as many digits as mean something: `0.042 ms`, `12.3 ms` */
+export function formatMicroseconds(microseconds: number): string {
+  return `${Number((microseconds / 1000).toPrecision(3))} ms`;
+}

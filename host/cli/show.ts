@@ -1,0 +1,94 @@
+import { defineCommand } from '../../protocol/program/run-program.js';
+import type { ChannelReport, ForwardReport, StatusReport } from '../control/reports.js';
+import { CLIENT_OPTIONS, makeClient } from './control-option.js';
+import { formatBytes, formatDuration, formatTable, writeJson } from './output.js';
+
+export const listCommand = defineCommand({
+  name: 'list',
+  describe: 'List the forwards of a running host',
+  options: CLIENT_OPTIONS,
+  examples: [
+    ['$0 list', 'a table'],
+    ['$0 list --json', "an array of objects with vpnkit's field names and more"],
+  ],
+  async run({ control, json }, _operands, { stdout, environment }) {
+    const forwards = await makeClient(control, environment).forwards();
+    if (json) writeJson(stdout, forwards);
+    else stdout.write(forwards.length === 0 ? 'no forwards\n' : formatForwards(forwards));
+  },
+});
+
+export const statusCommand = defineCommand({
+  name: 'status',
+  describe: 'Show whether a running host reaches its guest',
+  options: CLIENT_OPTIONS,
+  examples: [
+    ['$0 status', 'in words'],
+    ['$0 status --json', '{"channel": {"state": "connected" or "waiting", …}, …}'],
+  ],
+  async run({ control, json }, _operands, { stdout, environment }) {
+    const status = await makeClient(control, environment).status();
+    if (json) writeJson(stdout, status);
+    else stdout.write(formatStatus(status));
+  },
+});
+
+export const dumpCommand = defineCommand({
+  name: 'dump',
+  describe: 'Print the whole state of a running host, for a report of a problem',
+  options: CLIENT_OPTIONS,
+  examples: [
+    ['$0 dump', 'for people'],
+    ['$0 dump --json', 'status, forwards and connections as one object'],
+  ],
+  async run({ control, json }, _operands, { stdout, environment }) {
+    const client = makeClient(control, environment);
+    if (!json) {
+      stdout.write(await client.dump());
+      return;
+    }
+    const [status, forwards, connections] = await Promise.all([
+      client.status(),
+      client.forwards(),
+      client.connections(),
+    ]);
+    writeJson(stdout, { status, forwards, connections });
+  },
+});
+
+/** A table of forwards for people. */
+export function formatForwards(forwards: readonly ForwardReport[]): string {
+  const header = ['FORWARD', 'DESTINATION', 'ACTIVE', 'TOTAL', 'REFUSED', 'FAILED', 'TO GUEST', 'TO HOST'];
+  const rows = forwards.map(({ id, destination, counters }) => [
+    id,
+    destination,
+    String(counters.active),
+    String(counters.connections),
+    String(counters.refused),
+    String(counters.failed),
+    formatBytes(counters.bytesToGuest),
+    formatBytes(counters.bytesToHost),
+  ]);
+  return formatTable([header, ...rows]);
+}
+
+/** The status for people. */
+export function formatStatus({ version, pid, uptimeSeconds, channel, forwards }: StatusReport): string {
+  const rows = [
+    ['host', `portferry ${version}, pid ${pid}, up ${formatDuration(uptimeSeconds)}`],
+    ['channel', `${channel.state} since ${channel.since} (${channel.mode} ${channel.address})`],
+    ...formatPeer(channel),
+    ['streams', String(channel.streams)],
+    ['forwards', String(forwards)],
+  ];
+  if (channel.reconnects > 0) rows.push(['reconnects', String(channel.reconnects)]);
+  if (channel.lastError !== undefined) rows.push(['last error', channel.lastError]);
+  return formatTable(rows);
+}
+
+function formatPeer({ peer, roundTripMs }: ChannelReport): string[][] {
+  if (!peer) return [];
+  const name = peer.version === null ? 'vpnkit-forwarder, or alike' : `portferry ${peer.version}`;
+  const roundTrip = roundTripMs === undefined ? '' : `, round trip ${roundTripMs.toFixed(2)} ms`;
+  return [['guest', `${name}${roundTrip}`]];
+}

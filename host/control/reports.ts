@@ -1,0 +1,70 @@
+import { formatDestination } from '../../protocol/wire/destination.js';
+import type { Forward, ForwardCounters } from '../forwards.js';
+import { ruleToVpnkit, type VpnkitPort } from '../vpnkit-port.js';
+
+/** `GET /v1/status`. */
+export interface StatusReport {
+  version: string;
+  pid: number;
+  uptimeSeconds: number;
+  channel: ChannelReport;
+  /** How many forwards there are. */
+  forwards: number;
+}
+
+export interface ChannelReport {
+  state: 'connected' | 'waiting';
+  /** As parseAddress reads it. */
+  address: string;
+  mode: 'listen' | 'connect';
+  /** When it came into this state, ISO 8601. */
+  since: string;
+  peer?: { version: string | null; features: string[] };
+  /** Why the last channel ended, or could not be had. */
+  lastError?: string;
+  reconnects: number;
+  /** Streams open now. */
+  streams: number;
+  roundTripMs?: number;
+}
+
+/** `GET /v1/connections`: one that is open, or that has ended a little while ago. */
+export interface ConnectionReport {
+  streamId: number;
+  /** The forward's id. */
+  forward: string;
+  destination: string;
+  /** `address:port`; a client of a unix socket has none. */
+  client?: string;
+  state: string;
+  ageMs: number;
+  bytesToGuest: number;
+  bytesToHost: number;
+  /** Microseconds that each part of the way took, in the order of the way. */
+  timings?: Record<string, number>;
+}
+
+/** `GET /v1/forwards`: vpnkit's fields, and more. */
+export interface ForwardReport extends VpnkitPort {
+  id: string;
+  destination: string;
+  origin: string;
+  /** What is bound: `127.0.0.1:8080`, `[::1]:8080` or a path. */
+  addresses: readonly string[];
+  /** ISO 8601. */
+  createdAt: string;
+  counters: ForwardCounters;
+}
+
+export function reportForward(forward: Forward): ForwardReport {
+  const { id, rule, origin, addresses, createdAt, counters } = forward;
+  return {
+    ...ruleToVpnkit(rule),
+    id,
+    destination: formatDestination(rule.destination),
+    origin,
+    addresses,
+    createdAt: createdAt.toISOString(),
+    counters: { ...counters },
+  };
+}

@@ -1,0 +1,33 @@
+import type { Logger } from '../protocol/program/logger.js';
+import type { ChannelAddress } from '../protocol/transport/address.js';
+import type { ForwardRule } from './forward-rule.js';
+import type { Forward } from './forwards.js';
+
+/** What a host is told to do; complete, with every default filled in. */
+export interface HostOptions {
+  channel: { mode: 'connect' | 'listen'; address: ChannelAddress };
+  /** Exposed at start, as long as the host runs; not kept in the state file. */
+  forwards: ForwardRule[];
+  controlPath: string;
+  /** Keeps forwards that are exposed at run time. */
+  stateFile?: string;
+  /** How long a client waits for a channel before it is reset. */
+  holdSeconds: number;
+}
+
+/** What a host gets from its process. */
+export interface HostContext {
+  logger: Logger;
+  /** Aborted: stop in order, letting what is in flight finish. */
+  stop: AbortSignal;
+  onReady?(report: ReadyReport): void;
+}
+
+/** Told once, when a host listens for everything it is to listen for. */
+export interface ReadyReport {
+  controlPath: string;
+  forwards: Forward[];
+}
+
+/** How long (s) a client is held when nothing else is asked for. */
+export const DEFAULT_HOLD_SECONDS = 5;
