@@ -1,0 +1,39 @@
+import type { ProgramDeclaration } from '../../protocol/program/run-program.js';
+import { readVersion } from '../../protocol/program/version.js';
+import { SPEC_FORM, UNIX_SPEC_FORM } from '../forward-spec.js';
+import { exposeCommand, unexposeCommand } from './expose.js';
+import { makeHostCommand } from './host.js';
+import { dumpCommand, listCommand, statusCommand } from './show.js';
+import { makeUpCommand } from './up.js';
+
+const EPILOGUE = `SPEC: ${SPEC_FORM} or ${UNIX_SPEC_FORM}.
+8080 alone is 8080 on both sides. No host address is localhost, 127.0.0.1 and ::1; 0.0.0.0 is every IPv4 address, [::] every address. Host port 0 is a free port, which is printed.
+
+ADDR: unix:PATH, tcp:HOST:PORT, hyperkit:DIR:PORT, firecracker:PATH:PORT.
+
+Options: every option can also be given as environment variable (--log-level as PORTFERRY_LOG_LEVEL) or in the JSON file that --config names ({"log-level": "debug"}). A flag wins over the environment, which wins over the file.
+
+Exit codes: 0 done, 1 it failed (standard error says why), 2 wrong usage.`;
+
+/** The `portferry` command. */
+export const portferry: ProgramDeclaration = {
+  name: 'portferry',
+  version: readVersion(),
+  describe: 'Forwards ports of this host into a virtual machine.',
+  commands: [
+    makeHostCommand(() => import('../daemon.js')),
+    makeUpCommand(),
+    exposeCommand,
+    unexposeCommand,
+    listCommand,
+    statusCommand,
+    dumpCommand,
+  ],
+  examples: [
+    ['$0 up --demo', 'host and guest on this machine, and a request going through'],
+    ['$0 host --forward 8080:80', 'wait for a guest, and forward localhost:8080 to its port 80'],
+    ['$0 expose 9090:9090', 'one more forward, while the host runs'],
+    ['$0 status', 'is the guest there?'],
+  ],
+  epilogue: EPILOGUE,
+};
