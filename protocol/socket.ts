@@ -42,21 +42,50 @@ export const unattended: SocketHandler = {
   onClose() {},
 };
 
+/** The internal Node interface that tells whether the OS still has the connection. */
+interface TcpHandle {
+  getpeername?(into: object): number;
+}
+
+/**
+ * Makes sure that an end of the peer's bytes is one. When a peer's last bytes and its RST arrive together,
+ * libuv on Linux reads the bytes, sees the hang-up, and reports an end without asking for the error: what was
+ * cut short would look complete. Only a closed connection is suspect, and reading once more tells which it is.
+ */
+class EndCheckingSocket extends net.Socket {
+  #suspected = false;
+
+  /** node:net reports an end with null, and with an 'onread' option nothing else. */
+  override push(chunk: unknown, encoding?: BufferEncoding): boolean {
+    if (this.#suspected || this.#isConnected()) return super.push(chunk, encoding);
+    this.#suspected = true;
+    this.pause();
+    this.resume();
+    return false;
+  }
+
+  #isConnected(): boolean {
+    const handle = (this as { _handle?: TcpHandle })._handle;
+    return handle?.getpeername?.({}) === 0;
+  }
+}
+
 /**
  * A TCP or unix socket as the data path uses it: reads go into memory that the handler provides (no
  * allocation and no node:stream queue per read), send() says whether the kernel has taken everything, and
  * ending (FIN), resetting (RST) and half-closing are told apart.
  *
  * It works on node:net's `onread` option. A socket that exists already, made without that option, is adopted
- * through its 'data' events, at the price of a copy.
+ * through its 'data' events, at the price of a copy, and without the check of EndCheckingSocket.
  */
 export class RawSocket {
   readonly socket: net.Socket;
   readonly #tcp: boolean;
+  readonly #adopted: boolean;
   #handler: SocketHandler;
   /** Whose memory the next read goes into: not the present handler's when that was set only now. */
   #lender: SocketHandler | undefined;
-  /** Bytes that were read but that no handler has taken yet. */
+  /** Bytes that were read but that no handler has taken yet; not for adopted sockets. */
   #leftover: Buffer | undefined;
   #unsentSeen = false;
   /** What is to be done when everything has been sent. */
@@ -73,6 +102,7 @@ export class RawSocket {
   private constructor(handler: SocketHandler, tcp: boolean, existing?: net.Socket, handle?: unknown) {
     this.#handler = handler;
     this.#tcp = tcp;
+    this.#adopted = existing !== undefined;
     this.socket = existing ?? this.#makeSocket(handle);
     if (existing) existing.on('data', (chunk) => this.#deliver(chunk));
     this.socket.on('error', (error) => {
@@ -122,7 +152,9 @@ export class RawSocket {
 
   /** Gives bytes back that were read too early: the next resume() delivers them first. */
   unread(bytes: Buffer): void {
-    this.#leftover = bytes;
+    // An adopted socket's own queue holds back the end, too, until the bytes have gone.
+    if (this.#adopted) this.socket.unshift(bytes);
+    else this.#leftover = bytes;
   }
 
   /** Bytes that were sent but wait for the kernel. */
@@ -206,9 +238,8 @@ export class RawSocket {
       writableHighWaterMark: NO_HIGH_WATER_MARK,
       manualStart: true,
     };
-    return new net.Socket(
-      handle === undefined ? options : ({ ...options, handle } as net.SocketConstructorOpts),
-    );
+    const Socket = this.#tcp ? EndCheckingSocket : net.Socket;
+    return new Socket(handle === undefined ? options : ({ ...options, handle } as net.SocketConstructorOpts));
   }
 
   /** @returns false when the handler wants no more for now; the rest is kept */
@@ -220,7 +251,7 @@ export class RawSocket {
       at += length;
       if (!this.#handler.onRead(memory, length)) {
         this.socket.pause();
-        if (at < chunk.length) this.#leftover = Buffer.from(chunk.subarray(at));
+        if (at < chunk.length) this.unread(Buffer.from(chunk.subarray(at)));
         return false;
       }
     }
