@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { errnoOf, messageOf, OperationError } from '../protocol/errors.js';
 import type { Logger } from '../protocol/program/logger.js';
-import type { ForwardRule } from './forward-rule.js';
-import { LOCALHOST } from './forward-rule.js';
+
+import { type ForwardRule, formatRule, isSameRule, LOCALHOST } from './forward-rule.js';
 import { ruleFromVpnkit, ruleToVpnkit, type VpnkitPort } from './vpnkit-port.js';
 
 /** A forward in the file: vpnkit's form, and its host addresses, of which that form has only one. */
@@ -21,6 +21,8 @@ export class StateFile {
   readonly path: string;
   readonly #logger: Logger;
   #lastSave: Promise<void> = Promise.resolve();
+  /** Forwards of the file that could not be exposed again yet. */
+  #absent: ForwardRule[] = [];
 
   constructor(path: string, logger: Logger) {
     this.path = path;
@@ -48,11 +50,33 @@ export class StateFile {
   }
 
   /**
+   * Exposes again what was saved last, each forward by itself. One that cannot be had now, because something
+   * else has taken its port, is logged and stays in the file for the next start.
+   * @throws OperationError when the file cannot be read or put aside
+   */
+  async restore(expose: (rule: ForwardRule) => Promise<unknown>): Promise<void> {
+    // Each expose leads to a save: what has not had its turn must not be lost with it.
+    this.#absent = await this.load();
+    for (const rule of [...this.#absent]) {
+      try {
+        await expose(rule);
+        this.#absent = this.#absent.filter((other) => other !== rule);
+      } catch (err) {
+        this.#logger.error(
+          { err, forward: formatRule(rule) },
+          'a forward of the state file cannot be exposed',
+        );
+      }
+    }
+  }
+
+  /**
    * Replaces what is saved, whole or not at all. Saves follow one another in the order of the calls.
    * @throws OperationError
    */
   save(rules: readonly ForwardRule[]): Promise<void> {
-    const state: StoredState = { version: 1, forwards: rules.map(toStored) };
+    const absent = this.#absent.filter((rule) => !rules.some((other) => isSameRule(rule, other)));
+    const state: StoredState = { version: 1, forwards: [...rules, ...absent].map(toStored) };
     const text = `${JSON.stringify(state, undefined, 2)}\n`;
     const saved = this.#lastSave.then(() => this.#attempt('write', () => replaceFile(this.path, text)));
     this.#lastSave = saved.catch(() => undefined);

@@ -1,5 +1,5 @@
 import type { ProgramDeclaration } from '../../protocol/program/run-program.js';
-import { readVersion } from '../../protocol/program/version.js';
+import { VERSION } from '../../protocol/program/version.js';
 import { SPEC_FORM, UNIX_SPEC_FORM } from '../forward-spec.js';
 import { exposeCommand, unexposeCommand } from './expose.js';
 import { makeHostCommand } from './host.js';
@@ -18,7 +18,7 @@ Exit codes: 0 done, 1 it failed (standard error says why), 2 wrong usage.`;
 /** The `portferry` command. */
 export const portferry: ProgramDeclaration = {
   name: 'portferry',
-  version: readVersion(),
+  version: VERSION,
   describe: 'Forwards ports of this host into a virtual machine.',
   commands: [
     makeHostCommand(() => import('../daemon.js')),

@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { messageOf, OperationError } from '../../protocol/errors.js';
-import { formatMicroseconds } from '../cli/output.js';
+import { formatHostPort } from '../../protocol/wire/destination.js';
+import { formatMicroseconds, formatTable } from '../cli/output.js';
 import type { ConnectionReport } from '../control/reports.js';
 
 /** The demonstration's request must not wait for ever (ms). */
@@ -103,22 +104,34 @@ export function findConnection(
   return connections.find((connection) => connection.client?.endsWith(`:${client.port}`));
 }
 
-/** The way of the request, a line per hop, and how long each part took as far as it was recorded. */
+/** The hops' times among those that a host records, and what each means. */
+const HOP_TIMES: Record<string, string> = {
+  hold: 'until its stream was opened',
+  channel: 'there and back',
+  guestDial: 'to connect to the server',
+  firstByte: 'from there to the first byte of the answer',
+};
+
+/** The way of the request, a line per hop, with the time each took as far as it was recorded. */
 export function formatWay({ request, connection, forward, channel, destination }: DemoWay): string {
   const { client, status, bytes, connectedUs, answeredUs, doneUs } = request;
-  const lines = [
-    'one request took this way:',
-    `  client         ${client.address}, port ${client.port}`,
-    `  → host         listener ${forward}`,
-    `  → channel      ${channel}${connection ? `, stream ${connection.streamId}` : ''}`,
-    '  → guest        which dials the destination',
-    `  → server       ${destination}`,
-    `and was answered with status ${status} and ${bytes} bytes. Times, as the client saw them:`,
-    `  connected after ${formatMicroseconds(connectedUs)}, first byte after ${formatMicroseconds(answeredUs)}, all after ${formatMicroseconds(doneUs)}`,
+  const timings = connection?.timings ?? {};
+  const time = (step: string): string => {
+    const recorded = timings[step];
+    return recorded === undefined ? '' : `${formatMicroseconds(recorded)} ${HOP_TIMES[step]}`;
+  };
+  const hops = [
+    ['client', formatHostPort(client.address, client.port), `${formatMicroseconds(connectedUs)} to connect`],
+    ['→ host', `listener ${forward}`, time('hold')],
+    ['→ channel', connection ? `${channel}, stream ${connection.streamId}` : channel, time('channel')],
+    ['→ guest', `dials ${destination}`, time('guestDial')],
+    ['→ server', destination, time('firstByte')],
   ];
-  const timings = Object.entries(connection?.timings ?? {});
-  if (timings.length > 0) lines.push('and in between, as the host recorded them:');
-  const width = Math.max(...timings.map(([step]) => step.length));
-  for (const [step, time] of timings) lines.push(`  ${step.padEnd(width)}  ${formatMicroseconds(time)}`);
-  return `${lines.join('\n')}\n`;
+  const others = Object.entries(timings)
+    .filter(([step]) => !(step in HOP_TIMES))
+    .map(([step, recorded]) => `${step} ${formatMicroseconds(recorded)}`);
+  const recorded = others.length > 0 ? `The host recorded besides: ${others.join(', ')}.\n` : '';
+  return `The way of one request, hop by hop:
+${formatTable(hops)}Answered with status ${status} and ${bytes} bytes: first byte after ${formatMicroseconds(answeredUs)}, all after ${formatMicroseconds(doneUs)}, as the client saw it.
+${recorded}`;
 }

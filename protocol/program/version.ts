@@ -20,3 +20,6 @@ export function readVersion(base: string = import.meta.url): string {
   }
   throw new OperationError('the package.json of portferry is missing: install it again');
 }
+
+/** The version that runs. */
+export const VERSION = readVersion();
