@@ -50,3 +50,16 @@ export const PING_TIMEOUT_MS = 6_000;
 
 /** Bytes of an unexpected peer's greeting that are put into the log. */
 export const FIRST_BYTES_LOGGED = 64;
+
+/** How long (ms) a connect to a channel address may take, its preamble included. */
+export const CONNECT_TIMEOUT_MS = 10_000;
+
+/** The pauses (ms) between attempts to connect a channel: the first, and the longest. */
+export const MIN_BACKOFF_MS = 50;
+export const MAX_BACKOFF_MS = 1_000;
+
+/** How long (ms) streams in flight may take to finish when their process is told to stop. */
+export const STOP_GRACE_MS = 10_000;
+
+/** How long (ms) the guest's dial may take; an OS tries for minutes, and the client would not know why. */
+export const DIAL_TIMEOUT_MS = 20_000;

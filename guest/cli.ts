@@ -1,0 +1,115 @@
+import { UsageError } from '../protocol/errors.js';
+import { createLogger, type LogLevel } from '../protocol/program/logger.js';
+import { LOG_LEVEL_OPTION, type OptionDeclarations, type OptionValues } from '../protocol/program/options.js';
+import { defineCommand, type ProgramDeclaration } from '../protocol/program/run-program.js';
+import { defaultChannelAddress } from '../protocol/program/runtime-folder.js';
+import { stopOnSignals } from '../protocol/program/stop-signals.js';
+import { readVersion } from '../protocol/program/version.js';
+import { parseAddress } from '../protocol/transport/address.js';
+import { Agent, type AgentOptions } from './agent.js';
+import { parseDialRule } from './allow-dial.js';
+import { serveVpnkitControl } from './vpnkit-control.js';
+
+const OPTIONS = {
+  connect: {
+    type: 'string',
+    describe: 'Connect to the host at this address',
+    excludes: 'listen',
+    defaultDescription: 'unix:channel.sock in the runtime folder',
+  },
+  listen: { type: 'string', describe: 'Wait for the host at this address', excludes: 'connect' },
+  'allow-dial': {
+    type: 'list',
+    describe: 'Dial only what such a rule allows; can be given more than once. Without any, everything',
+    defaultDescription: 'everything',
+  },
+  'log-level': { ...LOG_LEVEL_OPTION, defaultDescription: 'info' },
+  'data-connect': { type: 'string', describe: 'As vpnkit-forwarder has it: connect to this socket path' },
+  'data-listen': { type: 'string', describe: 'As vpnkit-forwarder has it: listen on this socket path' },
+  'control-listen': {
+    type: 'string',
+    describe: 'As vpnkit-forwarder has it: answer its control API on this socket path',
+  },
+  debug: { type: 'boolean', describe: 'As vpnkit-forwarder has it: --log-level debug' },
+} as const satisfies OptionDeclarations;
+
+type Values = OptionValues<typeof OPTIONS>;
+
+const version = readVersion();
+
+/** The command line of `portferry-guest`. */
+export const portferryGuest: ProgramDeclaration = {
+  name: 'portferry-guest',
+  version,
+  describe: 'The end of portferry in the VM: dials what the host asks for, until SIGINT or SIGTERM.',
+  examples: [],
+  epilogue: 'Every option can also be given as PORTFERRY_… in the environment, or in the file of --config.',
+  commands: [
+    defineCommand({
+      name: '$0',
+      describe: 'The end of portferry in the VM: dials what the host asks for',
+      options: OPTIONS,
+      examples: [
+        ['$0', 'connect to the host at the default socket'],
+        ['$0 --listen unix:/run/channel.sock', 'wait for the host'],
+        ['$0 --allow-dial 127.0.0.1:8000-8999 --allow-dial "unix:/run/*"', 'dial nothing else'],
+        ['$0 -data-connect /run/channel.sock', 'in the place of vpnkit-forwarder'],
+      ],
+      async run(values, _operands, { environment }) {
+        const { controlPath, ...options } = readAgentOptions(values, environment);
+        const agent = new Agent(options);
+        const { stop, release } = stopOnSignals();
+        try {
+          await agent.start();
+          const control =
+            controlPath === undefined ? undefined : await serveVpnkitControl(controlPath, agent);
+          if (!stop.aborted) await new Promise((resolve) => stop.addEventListener('abort', resolve));
+          control?.close();
+          control?.closeAllConnections();
+        } finally {
+          await agent.stop();
+          release();
+        }
+      },
+    }),
+  ],
+};
+
+/**
+ * Fills in what was not given.
+ * @throws UsageError
+ */
+export function readAgentOptions(
+  values: Values,
+  environment: NodeJS.ProcessEnv,
+): AgentOptions & { controlPath: string | undefined } {
+  const level = values['log-level'] ?? (values.debug ? 'debug' : 'info');
+  return {
+    channel: readChannel(values, environment),
+    version,
+    allowDial: values['allow-dial'].map(parseDialRule),
+    logger: createLogger(level as LogLevel),
+    controlPath: values['control-listen'],
+  };
+}
+
+function readChannel(values: Values, environment: NodeJS.ProcessEnv): AgentOptions['channel'] {
+  const given = (['connect', 'listen', 'data-connect', 'data-listen'] as const).filter(
+    (name) => values[name] !== undefined,
+  );
+  const [name, other] = given;
+  if (other !== undefined)
+    throw new UsageError(`--${name} and --${other} cannot both be given: there is one channel`);
+  if (name === undefined) return { mode: 'connect', address: defaultChannelAddress(environment) };
+  const text = values[name] ?? '';
+  const mode = name.endsWith('listen') ? 'listen' : 'connect';
+  const address = parseAddress(name.startsWith('data-') ? vpnkitAddress(text) : text);
+  if (mode === 'connect' && address.kind === 'tcp' && address.port === 0)
+    throw new UsageError(`cannot connect to "${text}": port 0 is for listening only`);
+  return { mode, address };
+}
+
+/** vpnkit-forwarder takes a vsock port where the text is a number, and else a path. */
+function vpnkitAddress(text: string): string {
+  return /^(\d+:)?\d+$/.test(text) ? `vsock:${text}` : `unix:${text}`;
+}

@@ -1,0 +1,148 @@
+import { ChannelKeeper, type KeeperState } from '../protocol/channel-keeper.js';
+import { STOP_GRACE_MS } from '../protocol/limits.js';
+import { readVersion } from '../protocol/program/version.js';
+import { SlabPool } from '../protocol/slab.js';
+import type { ChannelReport, StatusReport } from './control/reports.js';
+import { type ControlServer, type ControlTarget, startControlServer } from './control/server.js';
+import { type ForwardRule, formatRule } from './forward-rule.js';
+import { ForwardTable } from './forwards.js';
+import type { HostContext, HostOptions } from './options.js';
+import { Relay } from './relay.js';
+import { StateFile } from './state-file.js';
+
+/**
+ * Runs the host until it is told to stop: listens for its forwards, keeps the channel, answers the control
+ * API. Resolves when it has stopped in order.
+ * @throws OperationError when something it needs at start cannot be had; nothing is left open then
+ */
+export async function runHost(options: HostOptions, context: HostContext): Promise<void> {
+  const host = new Host(options, context);
+  try {
+    await host.start();
+    await aborted(context.stop);
+  } finally {
+    await host.stop();
+  }
+}
+
+class Host implements ControlTarget {
+  readonly forwards: ForwardTable;
+  readonly #options: HostOptions;
+  readonly #context: HostContext;
+  readonly #keeper: ChannelKeeper;
+  readonly #relay: Relay;
+  readonly #stateFile: StateFile | undefined;
+  readonly #version = readVersion();
+  readonly #startedAt = performance.now();
+  /** Forwards of the state file that could not be had at start: they stay in the file for the next one. */
+  #unrestored: ForwardRule[] = [];
+  #control: ControlServer | undefined;
+
+  constructor(options: HostOptions, context: HostContext) {
+    const { logger } = context;
+    this.#options = options;
+    this.#context = context;
+    this.#stateFile = options.stateFile === undefined ? undefined : new StateFile(options.stateFile, logger);
+    this.#keeper = new ChannelKeeper({
+      ...options.channel,
+      version: this.#version,
+      pool: new SlabPool(),
+      logger,
+      owner: {
+        onUp: (multiplexer) => this.#relay.onChannelUp(multiplexer),
+        // Nothing on the host can be dialled from the guest; services will be the only exception.
+        onStream: (stream) =>
+          stream.refuse('service', {
+            code: 'EACCES',
+            message: 'the host has nothing that the guest may dial',
+          }),
+        onDown: () => {},
+      },
+    });
+    this.#relay = new Relay({ keeper: this.#keeper, holdMs: options.holdSeconds * 1000, logger });
+    this.forwards = new ForwardTable({
+      onClient: (socket, forward) => this.#relay.onClient(socket, forward),
+      onChange: (rules) => this.#stateFile?.save([...rules, ...this.#unrestored]),
+      logger,
+    });
+  }
+
+  /** The channel first: a client that comes early is then held, and not for longer than need be. */
+  async start(): Promise<void> {
+    const { controlPath, forwards } = this.#options;
+    const { logger, onReady } = this.#context;
+    await this.#keeper.start();
+    await this.forwards.expose(forwards, 'static');
+    await this.#restore();
+    this.#control = await startControlServer(this, controlPath, logger);
+    onReady?.({ controlPath, forwards: this.forwards.list() });
+  }
+
+  /** Listeners first, so that nobody new comes; then what is in flight may finish. */
+  async stop(): Promise<void> {
+    const reason = { code: 'STOPPED', message: 'the host was told to stop' };
+    await this.forwards.close();
+    await this.#keeper.stop(reason, STOP_GRACE_MS);
+    this.#relay.abort(reason);
+    await this.#control?.close();
+  }
+
+  status(): StatusReport {
+    return {
+      version: this.#version,
+      pid: process.pid,
+      uptimeSeconds: (performance.now() - this.#startedAt) / 1000,
+      channel: reportChannel(this.#keeper.state),
+      forwards: this.forwards.list().length,
+    };
+  }
+
+  connections(): ReturnType<Relay['connections']> {
+    return this.#relay.connections();
+  }
+
+  dump(): string {
+    const forwards = this.forwards
+      .list()
+      .map(({ id, counters }) => `forward ${id} ${JSON.stringify(counters)}`);
+    const channel = this.#keeper.multiplexer?.describe() ?? 'no channel\n';
+    return `${JSON.stringify(this.status(), undefined, 2)}\n${forwards.join('\n')}\n${channel}`;
+  }
+
+  /** A port that somebody else has taken meanwhile must not keep the host from starting. */
+  async #restore(): Promise<void> {
+    for (const rule of (await this.#stateFile?.load()) ?? []) {
+      try {
+        await this.forwards.expose([rule]);
+      } catch (err) {
+        this.#unrestored.push(rule);
+        this.#context.logger.error(
+          { err },
+          `the forward ${formatRule(rule)} is not back: tried again at the next start`,
+        );
+      }
+    }
+  }
+}
+
+function reportChannel(state: KeeperState): ChannelReport {
+  const { peer, lastError, roundTripMs, since, mode, address, reconnects, streams } = state;
+  return {
+    state: state.state,
+    address,
+    mode,
+    since: since.toISOString(),
+    reconnects,
+    streams,
+    ...(peer && { peer: { version: peer.version ?? null, features: [...peer.features] } }),
+    ...(lastError !== undefined && { lastError }),
+    ...(roundTripMs !== undefined && { roundTripMs }),
+  };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,171 @@
+import type { ChannelKeeper } from '../protocol/channel-keeper.js';
+import { DeadlineQueue } from '../protocol/deadline-queue.js';
+import { messageOf } from '../protocol/errors.js';
+import type { Multiplexer } from '../protocol/multiplexer.js';
+import type { Logger } from '../protocol/program/logger.js';
+import type { RawSocket, SocketHandler } from '../protocol/socket.js';
+import { Splice, type SpliceEnd } from '../protocol/splice.js';
+import { formatDestination } from '../protocol/wire/destination.js';
+import type { OpenResult, Reason } from '../protocol/wire/extension.js';
+import { ClientConnection, type ConnectionState } from './client-connection.js';
+import type { ConnectionReport } from './control/reports.js';
+import type { Forward } from './forwards.js';
+
+/** Connections that have ended and are still reported, so that one can be looked at after a short request. */
+const RECENT_CONNECTIONS = 64;
+
+export interface RelayOptions {
+  keeper: ChannelKeeper;
+  /** How long (ms) a client waits for a channel. */
+  holdMs: number;
+  logger: Logger;
+}
+
+/**
+ * Serves the clients of all forwards: each gets a stream to its forward's destination. While there is no
+ * channel that takes streams, clients are held, and reset when that lasts too long.
+ */
+export class Relay {
+  readonly #keeper: ChannelKeeper;
+  readonly #holdMs: number;
+  readonly #log: Logger;
+  readonly #open = new Set<ClientConnection>();
+  readonly #recent: ClientConnection[] = [];
+  readonly #held: DeadlineQueue<ClientConnection>;
+  /** Whether it was said in this outage that clients are being reset. */
+  #outageLogged = false;
+
+  constructor(options: RelayOptions) {
+    this.#keeper = options.keeper;
+    this.#holdMs = options.holdMs;
+    this.#held = new DeadlineQueue(options.holdMs, (connection) => this.#noChannel(connection));
+    this.#log = options.logger;
+  }
+
+  /** Takes a client that was accepted, paused. */
+  onClient(socket: RawSocket, forward: Forward): void {
+    const connection = new ClientConnection(socket, forward);
+    forward.counters.connections++;
+    forward.counters.active++;
+    this.#open.add(connection);
+    const { multiplexer } = this.#keeper;
+    if (multiplexer?.takesStreams) this.#serve(connection, multiplexer);
+    else this.#held.add(connection);
+  }
+
+  /** There is a channel: those who waited for it go on. */
+  onChannelUp(multiplexer: Multiplexer): void {
+    this.#outageLogged = false;
+    for (const connection of this.#held.takeAll()) this.#serve(connection, multiplexer);
+  }
+
+  /** Open connections first, then those that ended last. */
+  connections(): ConnectionReport[] {
+    return [...this.#open, ...this.#recent.toReversed()].map((connection) => connection.report());
+  }
+
+  /** Resets every client that still waits or is being served; for the end of the process. */
+  abort(reason: Reason): void {
+    this.#held.takeAll();
+    for (const connection of this.#open) {
+      if (connection.splice) connection.splice.abort(reason);
+      else this.#drop(connection);
+    }
+  }
+
+  // ---- with a channel --------------------------------------------------------------------------------
+
+  #serve(connection: ClientConnection, multiplexer: Multiplexer): void {
+    const { socket, forward } = connection;
+    if (!socket) return;
+    try {
+      const splice = new Splice(
+        {
+          onOpenResult: (result) => connection.connected(result),
+          onFinished: (end) => this.#finished(connection, end),
+        },
+        (handler) => multiplexer.open(forward.rule.destination, handler, connection.source),
+        (handler) => attend(socket, handler),
+      );
+      connection.opened(splice);
+    } catch (thrown) {
+      this.#log.warn({ forward: forward.id }, `client reset: ${messageOf(thrown)}`);
+      this.#drop(connection);
+    }
+  }
+
+  #finished(connection: ClientConnection, end: SpliceEnd): void {
+    const { forward } = connection;
+    const context = {
+      forward: forward.id,
+      streamId: connection.streamId,
+      destination: formatDestination(forward.rule.destination),
+    };
+    switch (end.how) {
+      case 'closed':
+        this.#log.debug(context, 'connection closed');
+        this.#end(connection, 'closed');
+        return;
+      case 'refused':
+        this.#log.warn(
+          { ...context, errno: end.result?.reason?.code },
+          describeRefusal(end.result, context.destination),
+        );
+        this.#end(connection, 'refused');
+        return;
+      case 'socket-failed':
+        this.#log.info({ ...context, code: end.reason.code }, `client gone: ${end.reason.message}`);
+        this.#end(connection, 'failed');
+        return;
+      case 'reset':
+      case 'lost':
+        this.#log.info({ ...context, code: end.reason.code }, `client reset: ${end.reason.message}`);
+        this.#end(connection, 'failed');
+    }
+  }
+
+  #end(connection: ClientConnection, state: ConnectionState): void {
+    if (!this.#open.delete(connection)) return;
+    const { counters } = connection.forward;
+    connection.ended(state);
+    counters.active--;
+    counters.bytesToGuest += connection.bytesToGuest;
+    counters.bytesToHost += connection.bytesToHost;
+    if (state === 'refused') counters.refused++;
+    if (state === 'failed') counters.failed++;
+    this.#recent.push(connection);
+    if (this.#recent.length > RECENT_CONNECTIONS) this.#recent.shift();
+  }
+
+  // ---- without one -----------------------------------------------------------------------------------
+
+  #noChannel(connection: ClientConnection): void {
+    const { address, lastError } = this.#keeper.state;
+    const why = lastError === undefined ? 'no guest has come yet' : lastError;
+    const message = `no channel on ${address} for ${this.#holdMs / 1000} s (${why}): start or check the guest`;
+    const context = { forward: connection.forward.id };
+    if (this.#outageLogged) this.#log.debug(context, `client reset: ${message}`);
+    else this.#log.warn(context, `clients are reset: ${message}`);
+    this.#outageLogged = true;
+    this.#drop(connection);
+  }
+
+  #drop(connection: ClientConnection): void {
+    connection.socket?.reset();
+    this.#end(connection, 'failed');
+  }
+}
+
+function attend(socket: RawSocket, handler: SocketHandler): RawSocket {
+  socket.setHandler(handler);
+  socket.resume();
+  return socket;
+}
+
+function describeRefusal(result: OpenResult | undefined, destination: string): string {
+  if (!result?.reason)
+    return `client reset: the guest closed the stream to ${destination} at once; a plain peer cannot say why`;
+  const { code, message } = result.reason;
+  if (result.step === 'policy') return `client reset: the guest does not allow ${destination}: ${message}`;
+  return `client reset: the guest could not reach ${destination}: ${code} (${message}) after ${(result.micros / 1000).toFixed(1)} ms`;
+}
