@@ -1,12 +1,12 @@
 import { errnoOf } from './errors.js';
 import { DATA_HEADER_BYTES } from './limits.js';
 import { Slab } from './slab.js';
-import type { RawSocket, SocketHandler } from './socket.js';
+import { RawSocket, type SocketAddress, type SocketHandler } from './socket.js';
 import type { Stream, StreamEnd, StreamHandler } from './stream.js';
 import type { OpenResult, Reason } from './wire/extension.js';
 
 /** How a spliced connection ended: in good order, or which side broke it and why. */
-export type SpliceEnd = StreamEnd | { how: 'socket-failed'; reason: Reason };
+export type SpliceEnd = StreamEnd | { how: 'dial-failed' | 'socket-failed'; reason: Reason };
 
 export interface SpliceOwner {
   /** The guest has answered the Open; only where this end opened the stream and the peer can answer. */
@@ -52,6 +52,10 @@ export class Splice implements SocketHandler, StreamHandler {
   #socketClosed = false;
   #streamEnd: StreamEnd | undefined;
   #finished = false;
+  /** While the socket is being connected by dial(): since when (performance.now). */
+  #dialStartedAt: number | undefined;
+  /** When (performance.now) the first payload came out of the stream; 0 before that. */
+  firstPayloadAt = 0;
 
   /**
    * Both get their events to the splice from now on; the socket must be told to resume() when it is accepted.
@@ -68,12 +72,40 @@ export class Splice implements SocketHandler, StreamHandler {
     this.#socket = makeSocket(this);
   }
 
+  /**
+   * Takes a stream that the peer has opened and connects it to `address`; the peer is told the outcome, and
+   * what it sends meanwhile waits.
+   */
+  static dial(owner: SpliceOwner & { onConnected(): void }, stream: Stream, address: SocketAddress): Splice {
+    const startedAt = performance.now();
+    const splice = new Splice(
+      owner,
+      (handler) => {
+        stream.accept(handler);
+        return stream;
+      },
+      (handler) =>
+        RawSocket.connect(address, handler, () => {
+          splice.#dialStartedAt = undefined;
+          stream.reportConnected((performance.now() - startedAt) * 1000);
+          owner.onConnected();
+        }),
+    );
+    splice.#dialStartedAt = startedAt;
+    return splice;
+  }
+
   get stream(): Stream {
     return this.#stream;
   }
 
   get socket(): RawSocket {
     return this.#socket;
+  }
+
+  /** Gives up a dial that takes too long. */
+  dialTimedOut(): void {
+    this.#socket.socket.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }));
   }
 
   /** Breaks the connection on both sides. */
@@ -121,6 +153,7 @@ export class Splice implements SocketHandler, StreamHandler {
   // ---- stream → socket -------------------------------------------------------------------------------
 
   onData(slab: Slab, start: number, end: number): void {
+    if (this.firstPayloadAt === 0) this.firstPayloadAt = performance.now();
     const length = end - start;
     const payload = slab.bytes.subarray(start, end);
     const copy = length < KEPT_IN_PLACE_BYTES && (this.#keptBytes > 0 || this.#stream.pool.tight);
@@ -185,8 +218,13 @@ export class Splice implements SocketHandler, StreamHandler {
 
   #socketFailed(error: NodeJS.ErrnoException): void {
     const reason = { code: errnoOf(error) ?? 'EIO', message: error.message };
-    this.#stream.reset(reason);
-    this.#finish({ how: 'socket-failed', reason });
+    if (this.#dialStartedAt === undefined) {
+      this.#stream.reset(reason);
+      this.#finish({ how: 'socket-failed', reason });
+    } else {
+      this.#stream.refuse('dial', reason, (performance.now() - this.#dialStartedAt) * 1000);
+      this.#finish({ how: 'dial-failed', reason });
+    }
   }
 
   #finish(end: SpliceEnd): void {
