@@ -1,0 +1,159 @@
+import { OperationError } from '../errors.js';
+import { FIRST_BYTES_LOGGED } from '../limits.js';
+import { RawSocket, type SocketAddress, type SocketHandler, unattended } from '../socket.js';
+import { type ChannelAddress, formatAddress } from './address.js';
+import { systemFailure } from './advice.js';
+import { connectablePath } from './unix-path.js';
+import { hyperkitDial } from './vsock-path.js';
+
+/** How long (ms) connecting and its preamble may take; what is local answers in milliseconds or not at all. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** `OK `, a u32 in decimal and the line feed are 14 bytes; a longer line is no answer to CONNECT. */
+const MAX_ANSWER_BYTES = 32;
+
+/** How a connection attempt is bounded. */
+export interface ConnectOptions {
+  /** Gives up when aborted. */
+  signal?: AbortSignal;
+  /** Time (ms) for connecting and for what the VM's device must answer. Default: 10 s. */
+  timeoutMs?: number;
+}
+
+interface Dial {
+  to: SocketAddress;
+  greeting: string | undefined;
+  /** Whether the device answers the greeting with a line of its own. */
+  answered: boolean;
+}
+
+/**
+ * Connects to a channel address. The socket is connected, paused and without a handler: set one, then call
+ * resume(). No byte is lost that came meanwhile, and when the socket closes meanwhile the handler is told.
+ * @throws OperationError that says the address, the errno and what to try
+ */
+export async function connectChannel(
+  address: ChannelAddress,
+  options: ConnectOptions = {},
+): Promise<RawSocket> {
+  const what = `cannot connect to ${formatAddress(address)}`;
+  if (options.signal?.aborted) throw new OperationError(`${what}: it was cancelled`);
+  const dial = dialOf(address);
+  return new Promise((resolve, reject) => {
+    new Attempt(what, dial, options, { resolve, reject });
+  });
+}
+
+interface Settlers {
+  resolve(socket: RawSocket): void;
+  reject(error: OperationError): void;
+}
+
+function dialOf(address: ChannelAddress): Dial {
+  switch (address.kind) {
+    case 'tcp':
+      return { to: { host: address.host, port: address.port }, greeting: undefined, answered: false };
+    case 'unix':
+      return { to: { path: connectablePath(address.path) }, greeting: undefined, answered: false };
+    case 'hyperkit': {
+      const { path, greeting } = hyperkitDial(address);
+      return { to: { path: connectablePath(path) }, greeting, answered: false };
+    }
+    case 'firecracker':
+      return {
+        to: { path: connectablePath(address.path) },
+        greeting: `CONNECT ${address.port}\n`,
+        answered: true,
+      };
+  }
+}
+
+/** One attempt to connect, which handles the socket until its outcome is known. */
+class Attempt implements SocketHandler {
+  readonly #what: string;
+  readonly #dial: Dial;
+  readonly #settle: Settlers;
+  readonly #socket: RawSocket;
+  readonly #signal: AbortSignal | undefined;
+  readonly #deadline: NodeJS.Timeout;
+  readonly #onAbort = (): void => this.#fail(new OperationError(`${this.#what}: it was cancelled`));
+  #answer = Buffer.alloc(0);
+
+  constructor(what: string, dial: Dial, { signal, timeoutMs }: ConnectOptions, settle: Settlers) {
+    this.#what = what;
+    this.#dial = dial;
+    this.#settle = settle;
+    this.#socket = RawSocket.connect(dial.to, this, () => this.#onConnect());
+    if (!dial.answered) this.#socket.pause();
+    if (dial.greeting !== undefined) this.#socket.send(Buffer.from(dial.greeting));
+    this.#signal = signal;
+    signal?.addEventListener('abort', this.#onAbort);
+    const limit = timeoutMs ?? CONNECT_TIMEOUT_MS;
+    this.#deadline = setTimeout(() => this.#onTimeout(limit), limit);
+  }
+
+  nextMemory(): Buffer {
+    return unattended.nextMemory();
+  }
+
+  onRead(memory: Buffer, length: number): boolean {
+    this.#answer = Buffer.concat([this.#answer, memory.subarray(0, length)]);
+    const lineEnd = this.#answer.subarray(0, MAX_ANSWER_BYTES).indexOf('\n');
+    if (lineEnd < 0 && this.#answer.length < MAX_ANSWER_BYTES) return true;
+    if (!/^OK \d+$/.test(this.#answer.toString('latin1', 0, Math.max(lineEnd, 0)))) {
+      this.#fail(new OperationError(`${this.#what}: ${this.#answered()}; is that the VM's vsock socket?`));
+      return false;
+    }
+    this.#socket.unread(this.#answer.subarray(lineEnd + 1));
+    this.#succeed();
+    return false;
+  }
+
+  onEnd(): void {
+    this.#fail(
+      new OperationError(
+        `${this.#what}: it closed without accepting (${this.#answered()}); ` +
+          'does the guest listen on that port?',
+      ),
+    );
+  }
+
+  onSent(): void {}
+
+  onClose(error: NodeJS.ErrnoException | undefined): void {
+    this.#fail(systemFailure(this.#what, error));
+  }
+
+  #onConnect(): void {
+    if (!this.#dial.answered) this.#succeed();
+  }
+
+  #onTimeout(limit: number): void {
+    const state = this.#socket.socket.connecting ? 'nothing answers' : this.#answered();
+    this.#fail(new OperationError(`${this.#what}: ${state} within ${limit} ms; check the address`));
+  }
+
+  #answered(): string {
+    if (this.#answer.length === 0) return 'no answer to CONNECT';
+    const first = this.#answer.toString('latin1', 0, FIRST_BYTES_LOGGED);
+    return `the answer to CONNECT was ${JSON.stringify(first)} instead of "OK <port>\\n"`;
+  }
+
+  #succeed(): void {
+    this.#release();
+    this.#settle.resolve(this.#socket);
+  }
+
+  #fail(error: OperationError): void {
+    this.#release();
+    this.#socket.reset();
+    this.#settle.reject(error);
+  }
+
+  /** From here on the socket is its new owner's, or gone: no event may come back to this attempt. */
+  #release(): void {
+    clearTimeout(this.#deadline);
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#socket.setHandler(unattended);
+  }
+}

@@ -1,0 +1,67 @@
+import net from 'node:net';
+import { acceptRawSockets } from '../accept.js';
+import type { RawSocket } from '../socket.js';
+import { type ChannelAddress, formatAddress } from './address.js';
+import { systemFailure } from './advice.js';
+import { listenOnUnixPath } from './unix-path.js';
+import { firecrackerListenPath, hyperkitListenPath } from './vsock-path.js';
+
+/** A channel address that is listened on. */
+export interface ChannelListener {
+  /** With the port that the OS chose where port 0 was asked for. */
+  readonly address: ChannelAddress;
+  /** Ends listening and removes the socket file; sockets that were accepted stay. */
+  close(): Promise<void>;
+}
+
+/**
+ * Listens on a channel address. The folder of a socket must exist; the socket gets mode 0600.
+ * @param onSocket gets each connection: paused, so set its handler and call resume()
+ * @param onError is told when accepting fails later on; listening goes on
+ * @throws OperationError that says the address, the reason and what to try
+ */
+export async function listenForChannel(
+  address: ChannelAddress,
+  onSocket: (socket: RawSocket) => void,
+  onError: (error: Error) => void,
+): Promise<ChannelListener> {
+  const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true });
+  const listening = await listen(server, address);
+  acceptRawSockets(server, address.kind === 'tcp', onSocket);
+  server.on('error', (error) => onError(systemFailure(`accepting on ${formatAddress(listening)}`, error)));
+  return {
+    address: listening,
+    close: async () => {
+      // The OS ends listening at once; 'close' would wait for connections too.
+      server.close();
+    },
+  };
+}
+
+async function listen(server: net.Server, address: ChannelAddress): Promise<ChannelAddress> {
+  if (address.kind === 'tcp') {
+    return {
+      ...address,
+      port: await listenOnTcp(server, address.host, address.port, formatAddress(address)),
+    };
+  }
+  await listenOnUnixPath(server, socketPathOf(address));
+  return address;
+}
+
+function socketPathOf(address: Exclude<ChannelAddress, { kind: 'tcp' }>): string {
+  if (address.kind === 'unix') return address.path;
+  return address.kind === 'hyperkit' ? hyperkitListenPath(address) : firecrackerListenPath(address);
+}
+
+/** @returns the port, which the OS has chosen if 0 was given */
+function listenOnTcp(server: net.Server, host: string, port: number, name: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: Error): void => reject(systemFailure(`cannot listen on ${name}`, error));
+    server.once('error', onError);
+    server.listen({ host, port, exclusive: true }, () => {
+      server.off('error', onError);
+      resolve((server.address() as net.AddressInfo).port);
+    });
+  });
+}

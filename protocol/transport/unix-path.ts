@@ -1,0 +1,128 @@
+import { lstatSync, type Stats, unlinkSync } from 'node:fs';
+import net from 'node:net';
+import { dirname, relative } from 'node:path';
+import { errnoOf, OperationError } from '../errors.js';
+import { systemFailure } from './advice.js';
+
+/** Bytes of a socket's path that the OS takes (sun_path), without the NUL at its end. */
+const MAX_SOCKET_PATH_BYTES = process.platform === 'darwin' ? 103 : 107;
+
+/**
+ * A path by which the OS can reach the socket at `path`: the same one or, when that is too long, one relative
+ * to the current folder.
+ * @throws OperationError with the length and the limit when neither is short enough
+ */
+export function connectablePath(path: string): string {
+  const length = Buffer.byteLength(path);
+  if (length <= MAX_SOCKET_PATH_BYTES) return path;
+  const shorter = relative(process.cwd(), path);
+  if (Buffer.byteLength(shorter) <= MAX_SOCKET_PATH_BYTES) return shorter;
+  throw new OperationError(
+    `the socket path ${path} is ${length} bytes long, and this system takes ${MAX_SOCKET_PATH_BYTES}; ` +
+      'choose a shorter one',
+  );
+}
+
+/**
+ * Lets `server` listen on a unix socket at `path`. A socket there that nobody answers on is replaced; one that
+ * answers, and every other kind of file, is left alone. Closing the server removes the socket.
+ * @param mode the socket file's permissions, which it has from its first moment on
+ * @throws OperationError that names the path, what is in the way, and what to try
+ */
+export async function listenOnUnixPath(server: net.Server, path: string, mode = 0o600): Promise<void> {
+  const bindable = connectablePath(path);
+  await makeWay(path);
+  const outcome = listeningOrError(server);
+  // The umask is the whole process's: it holds only while bind is called, which listen() does before it
+  // returns. A chmod afterwards would leave the socket open to others for a moment.
+  const umask = process.umask(0o777 & ~mode);
+  try {
+    server.listen({ path: bindable });
+  } finally {
+    process.umask(umask);
+  }
+  const failure = await outcome;
+  if (failure) throw systemFailure(`cannot listen on ${path}`, failure);
+}
+
+function listeningOrError(server: net.Server): Promise<Error | undefined> {
+  return new Promise((resolve) => {
+    const onListening = (): void => settle(undefined);
+    const onError = (error: Error): void => settle(error);
+    const settle = (failure: Error | undefined): void => {
+      server.off('listening', onListening).off('error', onError);
+      resolve(failure);
+    };
+    server.on('listening', onListening).on('error', onError);
+  });
+}
+
+async function makeWay(path: string): Promise<void> {
+  for (;;) {
+    const found = statOf(path);
+    if (!found) return checkFolder(path);
+    if (!found.isSocket()) {
+      throw new OperationError(
+        `cannot listen on ${path}: there is ${kindOf(found)}, which is left alone; ` +
+          'remove it, or choose another path',
+      );
+    }
+    if (await isAnswered(path)) {
+      throw new OperationError(
+        `cannot listen on ${path}: it is in use by another process; stop that one, or choose another path`,
+      );
+    }
+    // Another process may have replaced the stale socket meanwhile: its live one must not be removed.
+    const now = statOf(path);
+    if (now && isSame(now, found)) return onFile(path, unlinkSync);
+  }
+}
+
+function statOf(path: string): Stats | undefined {
+  return onFile(path, (file) => lstatSync(file));
+}
+
+/** @returns undefined when there is no such file */
+function onFile<T>(path: string, operation: (path: string) => T): T | undefined {
+  try {
+    return operation(path);
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined;
+    throw systemFailure(`cannot listen on ${path}`, error);
+  }
+}
+
+/** libuv reports a missing folder as EACCES, which would mislead. */
+function checkFolder(path: string): void {
+  const folder = dirname(path);
+  if (!statOf(folder)) {
+    throw new OperationError(
+      `cannot listen on ${path}: the folder ${folder} does not exist; create it first`,
+    );
+  }
+}
+
+function isSame(a: Stats, b: Stats): boolean {
+  return a.ino === b.ino && a.dev === b.dev && a.ctimeMs === b.ctimeMs;
+}
+
+/** Whether a process has the socket: only a refusal, or its absence, says that none does. */
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const probe = net.connect({ path: connectablePath(path) });
+    probe.on('connect', () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.on('error', (error: NodeJS.ErrnoException) =>
+      resolve(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT'),
+    );
+  });
+}
+
+function kindOf(stats: Stats): string {
+  if (stats.isFile()) return 'a file';
+  if (stats.isDirectory()) return 'a folder';
+  if (stats.isSymbolicLink()) return 'a symbolic link';
+  return stats.isFIFO() ? 'a named pipe' : 'a device';
+}
