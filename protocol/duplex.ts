@@ -10,7 +10,7 @@ import type { Stream, StreamEnd, StreamHandler } from './stream.js';
 export class StreamDuplex extends Duplex implements StreamHandler {
   readonly #stream: Stream;
   #unread = 0;
-  #writeDone: (() => void) | undefined;
+  #writeDone: ((error?: Error | null) => void) | undefined;
 
   /** @param makeStream opens or accepts the stream, with the duplex as its handler */
   constructor(makeStream: (handler: StreamHandler) => Stream) {
@@ -18,7 +18,7 @@ export class StreamDuplex extends Duplex implements StreamHandler {
     this.#stream = makeStream(this);
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     const slab = new Slab(chunk.length, false);
     chunk.copy(slab.room);
     if (this.#stream.write(slab, DATA_HEADER_BYTES, DATA_HEADER_BYTES + chunk.length, false)) done();
@@ -39,6 +39,9 @@ export class StreamDuplex extends Duplex implements StreamHandler {
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.#stream.reset({ code: 'ECONNRESET', message: error?.message ?? 'the service gave the stream up' });
+    const writeDone = this.#writeDone;
+    this.#writeDone = undefined;
+    writeDone?.(error ?? new Error('the stream was given up before this was sent'));
     done(error);
   }
 
@@ -60,7 +63,11 @@ export class StreamDuplex extends Duplex implements StreamHandler {
   onOpenResult(): void {}
 
   onClosed(end: StreamEnd): void {
-    if (end.how === 'closed') return;
+    if (end.how === 'closed') {
+      // The peer reads no more: a write that waits for it is over, but what has arrived can still be read.
+      this.onWritable();
+      return;
+    }
     const reason = end.how === 'refused' ? end.result?.reason : end.reason;
     this.destroy(new Error(reason?.message ?? 'the peer refused the stream'));
   }

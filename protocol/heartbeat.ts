@@ -8,6 +8,7 @@ import { PING_INTERVAL_MS, PING_TIMEOUT_MS } from './limits.js';
 export class Heartbeat {
   readonly #ping: (token: number) => void;
   readonly #onSilence: (silentMs: number) => void;
+  readonly #now: () => number;
   readonly #timer: NodeJS.Timeout;
   #token = 0;
   #sentAt = 0;
@@ -16,10 +17,16 @@ export class Heartbeat {
   #heard = false;
   #roundTripMs: number | undefined;
 
-  constructor(ping: (token: number) => void, onSilence: (silentMs: number) => void) {
+  /** @param now a clock in ms that only goes forward */
+  constructor(
+    ping: (token: number) => void,
+    onSilence: (silentMs: number) => void,
+    now: () => number = () => performance.now(),
+  ) {
     this.#ping = ping;
     this.#onSilence = onSilence;
-    this.#heardAt = this.#tickAt = performance.now();
+    this.#now = now;
+    this.#heardAt = this.#tickAt = now();
     this.#timer = setInterval(() => this.#tick(), PING_INTERVAL_MS);
     this.#timer.unref();
     this.#ask(this.#heardAt);
@@ -37,7 +44,7 @@ export class Heartbeat {
 
   /** The answer to a ping. */
   pong(token: number): void {
-    if (token === this.#token) this.#roundTripMs = performance.now() - this.#sentAt;
+    if (token === this.#token) this.#roundTripMs = this.#now() - this.#sentAt;
   }
 
   stop(): void {
@@ -45,7 +52,7 @@ export class Heartbeat {
   }
 
   #tick(): void {
-    const now = performance.now();
+    const now = this.#now();
     const overslept = now - this.#tickAt > 2 * PING_INTERVAL_MS;
     this.#tickAt = now;
     if (this.#heard || overslept) this.#heardAt = now;

@@ -1,19 +1,20 @@
 import { messageOf, OperationError, ProtocolError } from './errors.js';
 import { MAX_QUEUED_CONTROL_BYTES, MAX_STREAM_ID, MAX_STREAMS, MAX_WINDOW_BYTES } from './limits.js';
 import { type Link, Outbox } from './outbox.js';
-import type { Slab, SlabPool } from './slab.js';
+import { Slab, type SlabPool } from './slab.js';
 import { Stream, type StreamCarrier, type StreamHandler } from './stream.js';
 import { WindowBudget } from './window.js';
 import { FrameDecoder, type FrameSink } from './wire/decoder.js';
 import type { Destination } from './wire/destination.js';
 import {
   decodeOpenResult,
-  decodePing,
+  decodePong,
   decodeReason,
   decodeSource,
   encodeGoAway,
   encodeOpenResult,
   encodePing,
+  encodePong,
   encodeReset,
   encodeSource,
   type OpenResult,
@@ -109,7 +110,7 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   /** Where the payload that comes next belongs; undefined when it is skipped. */
   #receiver: Stream | undefined;
   /** The slab that is being received from. */
-  #slab: Slab | undefined;
+  #slab = new Slab(0, false);
   /** What a Source frame said of the stream that the next frame opens. */
   #source: { id: number; source: Source } | undefined;
   #peerGoesAway: Reason | undefined;
@@ -157,6 +158,7 @@ export class Multiplexer implements FrameSink, StreamCarrier {
    * Opens a stream to a destination at the other end.
    * @param source told to a peer that announced `source`
    * @throws OperationError when no stream can be opened now
+   * @throws RangeError or Error when the destination or the source cannot be encoded
    */
   open(destination: Destination, handler: StreamHandler, source?: Source): Stream {
     if (!this.takesStreams)
@@ -165,10 +167,14 @@ export class Multiplexer implements FrameSink, StreamCarrier {
       );
     if (this.#streams.size >= this.#maxStreams)
       throw new OperationError(`the channel carries ${this.#streams.size} streams, which is its limit`);
-    const stream = new Stream(this.#allocateId(), destination, this, handler);
-    this.#streams.set(stream.id, stream);
-    if (source && this.#has('source')) this.#outbox.addFrame(encodeSource(stream.id, source));
-    this.#outbox.addFrame(encodeOpen(stream.id, destination));
+    const id = this.#allocateId();
+    // Both throw on what cannot be encoded: before there is a stream, which nobody would end.
+    const sourceFrame = source && this.#has('source') ? encodeSource(id, source) : undefined;
+    const openFrame = encodeOpen(id, destination);
+    const stream = new Stream(id, destination, false, this, handler);
+    this.#streams.set(id, stream);
+    if (sourceFrame) this.#outbox.addFrame(sourceFrame);
+    this.#outbox.addFrame(openFrame);
     this.scheduleWindow(stream);
     return stream;
   }
@@ -176,7 +182,7 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   /** Asks the peer for a sign of life. @returns false when it does not know pings */
   ping(token: number): boolean {
     if (!this.#has('ping')) return false;
-    this.#outbox.addFrame(encodePing(Command.ping, token));
+    this.#outbox.addFrame(encodePing(token));
     this.#scheduleFlush();
     return true;
   }
@@ -192,7 +198,7 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   /** Ends the multiplexer in good order: what was sent goes out, the streams are over. */
   close(reason: Reason): void {
     if (this.#ended) return;
-    this.#guard(() => this.#flush());
+    this.#outbox.sendLast();
     this.#end(reason);
     this.#link.close();
   }
@@ -202,6 +208,7 @@ export class Multiplexer implements FrameSink, StreamCarrier {
     if (this.#ended) return;
     this.#end(reason);
     this.#link.destroy();
+    this.#outbox.releaseSent();
   }
 
   /** The state of everything, as text, for people. */
@@ -227,7 +234,10 @@ export class Multiplexer implements FrameSink, StreamCarrier {
 
   /** The link has sent everything it was given. */
   drained(): void {
-    if (this.#ended) return;
+    if (this.#ended) {
+      this.#outbox.releaseSent();
+      return;
+    }
     this.#outbox.drained();
     this.#guard(() => this.#flush());
   }
@@ -235,6 +245,7 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   /** The link is gone. */
   ended(reason: Reason): void {
     this.#end(reason);
+    this.#outbox.releaseSent();
   }
 
   // ---- StreamCarrier: what streams ask for -----------------------------------------------------------
@@ -270,6 +281,10 @@ export class Multiplexer implements FrameSink, StreamCarrier {
     this.#scheduleFlush();
   }
 
+  get othersWait(): boolean {
+    return this.#waiting.size > 0;
+  }
+
   scheduleWindow(stream: Stream): void {
     this.#windowsDue.add(stream);
     this.#scheduleFlush();
@@ -294,19 +309,14 @@ export class Multiplexer implements FrameSink, StreamCarrier {
     this.#source = undefined;
     if (this.#streams.has(id))
       throw new ProtocolError('STREAM_ID_IN_USE', `Open with id ${id}, which is in use`);
-    const stream = new Stream(id, destination, this, unattended);
-    this.#streams.set(id, stream);
-    if (this.#streams.size > this.#maxStreams)
-      stream.refuse('policy', {
-        code: 'EAGAIN',
-        message: `the channel's limit of ${this.#maxStreams} streams is reached`,
-      });
-    else if (this.#goAwaySent)
-      stream.refuse('policy', {
-        code: 'ESHUTDOWN',
-        message: 'this end takes no new streams: it is stopping',
-      });
-    else this.#owner.onStream(stream, source);
+    if (this.#streams.size >= this.#maxStreams)
+      this.#refuse(id, 'EAGAIN', `the channel's limit of ${this.#maxStreams} streams is reached`);
+    else if (this.#goAwaySent) this.#refuse(id, 'ESHUTDOWN', 'this end takes no new streams: it is stopping');
+    else {
+      const stream = new Stream(id, destination, true, this, unattended);
+      this.#streams.set(id, stream);
+      this.#owner.onStream(stream, source);
+    }
   }
 
   handleClose(id: number): void {
@@ -342,17 +352,15 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   }
 
   handlePayload(_chunk: Buffer, start: number, end: number): void {
-    if (this.#slab) this.#receiver?.handlePayload(this.#slab, start, end);
+    this.#receiver?.handlePayload(this.#slab, start, end);
   }
 
   handleExtension(command: number, id: number, body: Buffer): void {
-    const stream = this.#streams.get(id);
     if (command === Command.openResult && this.#has('open-result'))
-      stream?.handleOpenResult(decodeOpenResult(body));
-    else if (command === Command.reset && this.#has('reset')) stream?.handleReset(decodeReason(body));
-    else if (command === Command.ping && this.#has('ping'))
-      this.#outbox.addFrame(encodePing(Command.pong, decodePing(body)));
-    else if (command === Command.pong && this.#has('ping')) this.#owner.onPong(decodePing(body));
+      this.#handleOpenResult(id, decodeOpenResult(body));
+    else if (command === Command.reset && this.#has('reset')) this.#handleReset(id, decodeReason(body));
+    else if (command === Command.ping && this.#has('ping')) this.#outbox.addFrame(encodePong(body));
+    else if (command === Command.pong && this.#has('ping')) this.#owner.onPong(decodePong(body));
     else if (command === Command.source && this.#has('source'))
       this.#source = { id, source: decodeSource(body) };
     else if (command === Command.goAway && this.#has('goaway')) this.#handleGoAway(decodeReason(body));
@@ -364,6 +372,24 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   }
 
   // ---- inside ----------------------------------------------------------------------------------------
+
+  /** Answers an Open without keeping anything of it, however many come. The peer's Close will be skipped. */
+  #refuse(id: number, code: string, message: string): void {
+    this.sendOpenResult(id, { step: 'policy', micros: 0, reason: { code, message } });
+    this.sendClose(id, undefined);
+  }
+
+  #handleOpenResult(id: number, result: OpenResult): void {
+    const stream = this.#streams.get(id);
+    if (stream) stream.handleOpenResult(result);
+    else this.skipped.control++;
+  }
+
+  #handleReset(id: number, reason: Reason): void {
+    const stream = this.#streams.get(id);
+    if (stream) stream.handleReset(reason);
+    else this.skipped.control++;
+  }
 
   #handleGoAway(reason: Reason): void {
     this.#peerGoesAway = reason;
@@ -445,12 +471,14 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   #end(reason: Reason): void {
     if (this.#ended) return;
     this.#ended = true;
+    // The chunk that is being received may hold more frames: an Open among them would make a stream again.
+    this.#decoder.stop();
+    this.#outbox.discard();
     const streams = [...this.#streams.values()];
     this.#streams.clear();
+    for (const stream of streams) stream.lose(reason);
     this.#waiting.clear();
     this.#windowsDue.clear();
-    for (const stream of streams) stream.lose(reason);
-    this.#outbox.discard();
     this.#owner.onEnd(reason);
   }
 }

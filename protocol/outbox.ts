@@ -62,9 +62,10 @@ export class Outbox {
   /** Whether a payload of this size would be taken by addSmall. */
   takesSmall(length: number): boolean {
     if (length > SMALL_PAYLOAD_BYTES) return false;
-    if (this.#used + DATA_HEADER_BYTES + length <= BATCH_BYTES) return true;
+    if (this.#full.length === 0 && this.#used + DATA_HEADER_BYTES + length <= BATCH_BYTES) return true;
     this.flush();
-    return this.#used === 0;
+    // While full batches wait, payload must not ride along: it would count as control that is not read.
+    return this.#full.length === 0 && this.#used === 0;
   }
 
   /** Copies a payload, as one Data frame, into the batch; only after takesSmall. */
@@ -120,19 +121,30 @@ export class Outbox {
   /** The link has sent everything it was given. */
   drained(): void {
     this.#blocked = false;
-    if (this.#slabOnItsWay) this.#pool.release(this.#slabOnItsWay);
-    this.#slabOnItsWay = undefined;
+    this.releaseSent();
     this.#spare ??= this.#batchOnItsWay;
     this.#batchOnItsWay = undefined;
   }
 
-  /** Lets go of everything; nothing more is sent. */
+  /** Sends all that has been collected, though the link may have to keep it: nothing comes after it. */
+  sendLast(): void {
+    for (const full of this.#full) this.#link.send(full);
+    if (this.#used > 0) this.#link.send(this.#batch.subarray(0, this.#used));
+    this.#full = [];
+    this.#replaceBatch();
+  }
+
+  /** Lets go of what has been collected; nothing more is sent. */
   discard(): void {
     this.#blocked = true;
-    if (this.#slabOnItsWay) this.#pool.release(this.#slabOnItsWay);
-    this.#slabOnItsWay = undefined;
     this.#full = [];
     this.#used = 0;
+  }
+
+  /** Lets go of the slab that was being sent: the link has sent it, or will send no more at all. */
+  releaseSent(): void {
+    if (this.#slabOnItsWay) this.#pool.release(this.#slabOnItsWay);
+    this.#slabOnItsWay = undefined;
   }
 
   #makeRoom(): void {

@@ -47,6 +47,8 @@ export interface StreamCarrier {
   sendOpenResult(id: number, result: OpenResult): void;
   /** Sends the stream's next Window with the next flush. */
   scheduleWindow(stream: Stream): void;
+  /** Whether a stream waits for its turn. */
+  readonly othersWait: boolean;
   /** Gives the stream its turn as soon as the link takes something. */
   waitForTurn(stream: Stream): void;
   /** Whether a violating stream can be reset without ending the channel. */
@@ -59,6 +61,8 @@ export interface StreamCarrier {
 export class Stream {
   readonly id: number;
   readonly destination: Destination;
+  /** Whether the other end opened it. */
+  readonly #openedByPeer: boolean;
   readonly #carrier: StreamCarrier;
   #handler: StreamHandler;
   readonly #sendWindow = new SendWindow();
@@ -74,12 +78,21 @@ export class Stream {
   #closeReceived = false;
   /** The handler has been told of the end, or has ended the stream itself. */
   #over = false;
+  /** What the handler has been told. */
+  #end: StreamEnd | undefined;
   #result: OpenResult | undefined;
   #resetReason: Reason | undefined;
 
-  constructor(id: number, destination: Destination, carrier: StreamCarrier, handler: StreamHandler) {
+  constructor(
+    id: number,
+    destination: Destination,
+    openedByPeer: boolean,
+    carrier: StreamCarrier,
+    handler: StreamHandler,
+  ) {
     this.id = id;
     this.destination = destination;
+    this.#openedByPeer = openedByPeer;
     this.#carrier = carrier;
     this.#handler = handler;
     this.#receiveWindow = new ReceiveWindow(carrier.budget);
@@ -126,8 +139,15 @@ export class Stream {
 
   // ---- this end's side -------------------------------------------------------------------------------
 
-  /** Takes a stream the peer has opened: from now on `handler` hears of it, and the peer may send. */
+  /**
+   * Takes a stream the peer has opened: from now on `handler` hears of it, and the peer may send. What has
+   * happened before, such as a half-close, it hears of soon after this call.
+   */
   accept(handler: StreamHandler): void {
+    if (this.#end || this.#shutdownReceived) {
+      queueMicrotask(() => this.#acceptLate(handler));
+      return;
+    }
     this.#handler = handler;
     this.#carrier.scheduleWindow(this);
   }
@@ -151,8 +171,8 @@ export class Stream {
    * @returns false when some had to be kept: write no more before onWritable
    */
   write(slab: Slab, start: number, end: number, lent: boolean): boolean {
-    if (this.over || this.#shutdownWanted) return true;
     const length = end - start;
+    if (length === 0 || this.over || this.#shutdownWanted) return true;
     if (length <= this.#sendWindow.available && this.#carrier.sendSmall(this.id, slab.bytes, start, end)) {
       this.#sendWindow.spend(length);
       return true;
@@ -163,7 +183,8 @@ export class Stream {
       slab.holds++;
       this.#keep(slab, start, end);
     }
-    this.#sendPending();
+    // Those who wait come first, also when this stream has just had its turn and its source goes on at once.
+    if (!this.#carrier.othersWait) this.#sendPending();
     if (!this.#pending) return true;
     if (this.#sendWindow.available > 0) this.#carrier.waitForTurn(this);
     return false;
@@ -223,7 +244,7 @@ export class Stream {
    * @throws ProtocolError WINDOW_EXCEEDED when the stream alone cannot be reset
    */
   expectData(length: number): boolean {
-    if (this.over || this.#closeReceived) return false;
+    if (this.over) return false;
     if (this.#shutdownReceived) {
       this.#violate('WINDOW_EXCEEDED', `${length} bytes on stream ${this.id} after its Shutdown`);
       return false;
@@ -249,7 +270,7 @@ export class Stream {
   }
 
   handleOpenResult(result: OpenResult): void {
-    if (this.over || this.#result) return;
+    if (this.over || this.#result || this.#openedByPeer) return;
     this.#result = result;
     if (result.step === 'connected') this.#handler.onOpenResult(result);
   }
@@ -264,8 +285,7 @@ export class Stream {
     if (!this.#over) {
       const end = this.#endByClose();
       if (!this.#closeSent) this.#close();
-      this.#over = true;
-      this.#handler.onClosed(end);
+      this.#tellEnd(end);
     }
     if (this.#closeSent) this.#carrier.release(this);
   }
@@ -273,12 +293,18 @@ export class Stream {
   /** The channel is gone: the handler hears of it, and nothing is held any more. */
   lose(reason: Reason): void {
     this.#drop();
-    if (this.#over) return;
-    this.#over = true;
-    this.#handler.onClosed({ how: 'lost', reason });
+    if (!this.#over) this.#tellEnd({ how: 'lost', reason });
   }
 
   // ---- inside ----------------------------------------------------------------------------------------
+
+  #acceptLate(handler: StreamHandler): void {
+    this.#handler = handler;
+    const endedByHandler = this.#over && !this.#end;
+    if (endedByHandler) return;
+    if (this.#shutdownReceived) handler.onShutdown();
+    if (this.#end) handler.onClosed(this.#end);
+  }
 
   #keep(slab: Slab, start: number, end: number): void {
     this.#pending = slab;
@@ -322,7 +348,12 @@ export class Stream {
     this.#closeSent = true;
     this.#drop();
     this.#carrier.sendClose(this.id, reason);
-    if (this.#closeReceived) this.#carrier.release(this);
+  }
+
+  #tellEnd(end: StreamEnd): void {
+    this.#over = true;
+    this.#end = end;
+    this.#handler.onClosed(end);
   }
 
   #drop(): void {
@@ -334,7 +365,8 @@ export class Stream {
     if (this.#result && this.#result.step !== 'connected') return { how: 'refused', result: this.#result };
     if (this.#resetReason) return { how: 'reset', reason: this.#resetReason };
     if (this.#shutdownReceived) return { how: 'closed' };
-    if (!this.#result && this.bytesReceived === 0) return { how: 'refused', result: undefined };
+    if (!this.#openedByPeer && !this.#result && this.bytesReceived === 0)
+      return { how: 'refused', result: undefined };
     const message = 'the peer closed the stream without ending its direction first';
     return { how: 'reset', reason: { code: 'CLOSED_EARLY', message } };
   }
@@ -343,6 +375,6 @@ export class Stream {
   #violate(code: ProtocolError['code'], message: string): void {
     if (!this.#carrier.canReset) throw new ProtocolError(code, message);
     this.#finish({ code, message });
-    this.#handler.onClosed({ how: 'reset', reason: { code, message } });
+    this.#tellEnd({ how: 'reset', reason: { code, message } });
   }
 }

@@ -44,7 +44,7 @@ export class FrameDecoder {
   readonly #sink: FrameSink;
   /** Payload bytes of the current Data frame that are still to come. */
   #payloadLeft = 0;
-  /** Bytes of an unknown extension frame that are still to be skipped. */
+  /** Bytes of an unknown extension frame that are still to be skipped; after stop(), all. */
   #skipLeft = 0;
   /** A header that is not complete yet, and how much of it is here. */
   readonly #partial = Buffer.alloc(Math.max(MAX_OPEN_BYTES, MAX_KNOWN_EXTENSION_BYTES));
@@ -80,6 +80,13 @@ export class FrameDecoder {
         }
       }
     }
+  }
+
+  /** Skips all that is still to come, also of the chunk whose frame has just been handed on. */
+  stop(): void {
+    this.#payloadLeft = 0;
+    this.#partialLength = 0;
+    this.#skipLeft = Number.POSITIVE_INFINITY;
   }
 
   /** Adds to a divided header; decodes it when it is whole. */

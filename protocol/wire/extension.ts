@@ -2,6 +2,7 @@ import ipaddr from 'ipaddr.js';
 import { ProtocolError } from '../errors.js';
 import { MAX_REASON_BYTES } from '../limits.js';
 import { Command, FRAME_HEADER_BYTES, putHeader, putUint32, putUint64, readUint64 } from './frame.js';
+import { withoutControls } from './handshake.js';
 
 /** Why something ended: a stable code, such as an errno name, and a sentence for people. */
 export interface Reason {
@@ -34,6 +35,8 @@ export interface Source {
   listener: SourceAddress | undefined;
 }
 
+const PING_BYTES = 8;
+
 /** OpenResult: u8 step, u32 micros, reason. */
 export function encodeOpenResult(id: number, result: OpenResult): Buffer {
   const head = Buffer.alloc(5);
@@ -60,15 +63,21 @@ export function encodeGoAway(reason: Reason): Buffer {
   return frame(Command.goAway, 0, [encodeReason(reason)]);
 }
 
-/** Ping or Pong: a u64 that the answer repeats; the id is 0. */
-export function encodePing(command: typeof Command.ping | typeof Command.pong, token: number): Buffer {
-  const body = Buffer.allocUnsafe(8);
+/** Ping: a u64 that the answer repeats; the id is 0. */
+export function encodePing(token: number): Buffer {
+  const body = Buffer.allocUnsafe(PING_BYTES);
   putUint64(body, 0, token);
-  return frame(command, 0, [body]);
+  return frame(Command.ping, 0, [body]);
 }
 
-export function decodePing(body: Buffer): number {
-  need(body, 8, 'Ping');
+/** Pong: the u64 of the Ping whose body is given, byte for byte: it may be no number of ours. */
+export function encodePong(ping: Buffer): Buffer {
+  need(ping, PING_BYTES, 'Ping');
+  return frame(Command.pong, 0, [ping.subarray(0, PING_BYTES)]);
+}
+
+export function decodePong(body: Buffer): number {
+  need(body, PING_BYTES, 'Pong');
   return readUint64(body, 0);
 }
 
@@ -86,13 +95,20 @@ export function decodeSource(body: Buffer): Source {
 /** Reason: u8 length, code in ASCII, u16 length, message in UTF-8. */
 function encodeReason(reason: Reason): Buffer {
   const code = Buffer.from(reason.code, 'latin1').subarray(0, 255);
-  const message = Buffer.from(reason.message, 'utf8').subarray(0, MAX_REASON_BYTES);
+  const message = cutText(Buffer.from(reason.message, 'utf8'), MAX_REASON_BYTES);
   const bytes = Buffer.allocUnsafe(1 + code.length + 2 + message.length);
   bytes.writeUInt8(code.length, 0);
   code.copy(bytes, 1);
   bytes.writeUInt16LE(message.length, 1 + code.length);
   message.copy(bytes, 3 + code.length);
   return bytes;
+}
+
+/** The first `most` bytes of UTF-8 text, or up to three fewer, so that no character is divided. */
+function cutText(text: Buffer, most: number): Buffer {
+  let end = Math.min(text.length, most);
+  while (end < text.length && (text.readUInt8(end) & 0xc0) === 0x80) end--;
+  return text.subarray(0, end);
 }
 
 /** @throws ProtocolError BAD_EXTENSION when the lengths do not fit the body */
@@ -102,15 +118,10 @@ export function decodeReason(body: Buffer): Reason {
   need(body, codeEnd + 2, 'reason');
   const messageEnd = codeEnd + 2 + body.readUInt16LE(codeEnd);
   need(body, messageEnd, 'reason');
-  // A reason ends up in logs and on terminals: control characters of a peer do not.
   return {
-    code: clean(body.toString('latin1', 1, codeEnd)),
-    message: clean(body.toString('utf8', codeEnd + 2, messageEnd)),
+    code: withoutControls(body.toString('latin1', 1, codeEnd)),
+    message: withoutControls(body.toString('utf8', codeEnd + 2, messageEnd)),
   };
-}
-
-function clean(text: string): string {
-  return text.replace(/\p{Cc}/gu, ' ');
 }
 
 function encodeAddress(address: SourceAddress | undefined): Buffer {

@@ -44,7 +44,7 @@ export function decodeIdentity(payload: Buffer): PeerIdentity {
   const { portferry, version, features } = said as Record<string, unknown>;
   if (portferry !== 1 || typeof version !== 'string' || !Array.isArray(features)) return PLAIN;
   return {
-    version: version.slice(0, 64),
+    version: withoutControls(version.slice(0, 64)),
     features: new Set(FEATURES.filter((name) => features.includes(name))),
   };
 }
@@ -69,7 +69,8 @@ export class HandshakeDecoder {
   push(chunk: Buffer, at: number, end: number): number {
     const begin = at;
     while (at < end && this.#magicSeen < MAGIC.length) {
-      if (chunk[at] !== MAGIC[this.#magicSeen]) throw this.#notAMultiplexer(chunk.subarray(begin, end));
+      if (chunk[at] !== MAGIC[this.#magicSeen])
+        throw notAMultiplexer(this.#magicSeen - (at - begin), chunk.subarray(begin, end));
       at++;
       this.#magicSeen++;
     }
@@ -81,16 +82,20 @@ export class HandshakeDecoder {
     this.#payloadSeen += length;
     return at + length;
   }
+}
 
-  #notAMultiplexer(received: Buffer): ProtocolError {
-    // What matched so far is the magic itself, and may have come in an earlier piece.
-    const earlier = this.#magicSeen - Math.min(this.#magicSeen, received.length);
-    const first = Buffer.concat([MAGIC.subarray(0, earlier), received]).subarray(0, FIRST_BYTES_LOGGED);
-    return new ProtocolError(
-      'NOT_A_MULTIPLEXER',
-      `the peer does not speak the multiplexer protocol; it began with ${printable(first)}`,
-    );
-  }
+/** @param earlier how many bytes came before those `received`: all matched, so they are the magic's own */
+function notAMultiplexer(earlier: number, received: Buffer): ProtocolError {
+  const first = Buffer.concat([MAGIC.subarray(0, earlier), received]).subarray(0, FIRST_BYTES_LOGGED);
+  return new ProtocolError(
+    'NOT_A_MULTIPLEXER',
+    `the peer does not speak the multiplexer protocol; it began with ${printable(first)}`,
+  );
+}
+
+/** Text of a peer, which will be in logs and on terminals, without its control characters. */
+export function withoutControls(text: string): string {
+  return text.replace(/\p{Cc}/gu, ' ');
 }
 
 /** Bytes as a quoted string in which everything that is not plain ASCII is escaped. */
