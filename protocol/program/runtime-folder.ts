@@ -1,7 +1,7 @@
-import { mkdirSync, type Stats, statSync } from 'node:fs';
+import { existsSync, mkdirSync, type Stats, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
-import { errnoOf, messageOf, OperationError } from '../errors.js';
+import { messageOf, OperationError } from '../errors.js';
 import type { ChannelAddress } from '../transport/address.js';
 
 /** Permission bits: others may write, and only a file's owner may remove it. */
@@ -49,7 +49,7 @@ export function defaultControlPath(
 export function ensureFolder(path: string): void {
   const stats = makeFolder(path);
   if (!stats.isDirectory()) refuse(path, 'it is not a folder');
-  const uid = process.getuid?.() ?? stats.uid;
+  const uid = process.getuid?.();
   if (stats.uid !== uid) refuse(path, `it belongs to user ${stats.uid}, and this is user ${uid}`);
   if ((stats.mode & WORLD_WRITABLE) !== 0 && (stats.mode & STICKY) === 0) {
     refuse(path, 'every user may replace its files; chmod 0700 it');
@@ -58,12 +58,7 @@ export function ensureFolder(path: string): void {
 
 function makeFolder(path: string): Stats {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    // What stands there already is judged by ensureFolder.
-    if (errnoOf(error) !== 'EEXIST') refuse(path, messageOf(error));
-  }
-  try {
+    if (!existsSync(path)) mkdirSync(path, { recursive: true, mode: 0o700 });
     return statSync(path);
   } catch (error) {
     return refuse(path, messageOf(error));

@@ -5,20 +5,25 @@ import { errnoOf, OperationError } from '../errors.js';
 import { systemFailure } from './advice.js';
 
 /** Bytes of a socket's path that the OS takes (sun_path), without the NUL at its end. */
-const MAX_SOCKET_PATH_BYTES = process.platform === 'darwin' ? 103 : 107;
+const MAX_PATH_BYTES_DARWIN = 103;
+const MAX_PATH_BYTES_LINUX = 107;
+
+/** What connecting to a socket gives when no process has it. */
+const UNANSWERED = new Set<string | undefined>(['ECONNREFUSED', 'ENOENT']);
 
 /**
  * A path by which the OS can reach the socket at `path`: the same one or, when that is too long, one relative
  * to the current folder.
  * @throws OperationError with the length and the limit when neither is short enough
  */
-export function connectablePath(path: string): string {
+export function connectablePath(path: string, platform: NodeJS.Platform = process.platform): string {
+  const limit = platform === 'darwin' ? MAX_PATH_BYTES_DARWIN : MAX_PATH_BYTES_LINUX;
   const length = Buffer.byteLength(path);
-  if (length <= MAX_SOCKET_PATH_BYTES) return path;
+  if (length <= limit) return path;
   const shorter = relative(process.cwd(), path);
-  if (Buffer.byteLength(shorter) <= MAX_SOCKET_PATH_BYTES) return shorter;
+  if (Buffer.byteLength(shorter) <= limit) return shorter;
   throw new OperationError(
-    `the socket path ${path} is ${length} bytes long, and this system takes ${MAX_SOCKET_PATH_BYTES}; ` +
+    `the socket path ${path} is ${length} bytes long, and this system takes ${limit}; ` +
       'choose a shorter one',
   );
 }
@@ -114,9 +119,7 @@ function isAnswered(path: string): Promise<boolean> {
       probe.destroy();
       resolve(true);
     });
-    probe.on('error', (error: NodeJS.ErrnoException) =>
-      resolve(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT'),
-    );
+    probe.on('error', (error: NodeJS.ErrnoException) => resolve(!UNANSWERED.has(error.code)));
   });
 }
 

@@ -74,6 +74,23 @@ t.test('refuses a socket that is answered', async (t) => {
   t.equal(existsSync(path), true);
 });
 
+t.test(
+  'refuses a socket whose process is too busy to answer',
+  {
+    // Elsewhere a full queue looks the same as a stale socket.
+    skip: process.platform !== 'linux',
+  },
+  async (t) => {
+    const path = join(temporaryFolder(t), 's');
+    const busy = net.createServer((socket) => socket.destroy());
+    t.teardown(() => busy.close());
+    busy.listen({ path, backlog: 1 });
+    await once(busy, 'listening');
+    for (let client = 0; client < 5; client++) net.connect({ path }).on('error', () => {});
+    await t.rejects(listen(t, path), { message: /in use by another process/ });
+  },
+);
+
 t.test('of two that find the same stale socket, one gets it and neither loses it', async (t) => {
   const path = join(temporaryFolder(t), 's');
   await leaveStaleSocket(path);
@@ -148,6 +165,14 @@ t.test('a path that is too long works relative to the current folder', async (t)
   } finally {
     process.chdir(before);
   }
+});
+
+t.test('knows what each system takes', async (t) => {
+  const path = `/${'x'.repeat(104)}`;
+  t.equal(connectablePath(path, 'linux'), path);
+  t.throws(() => connectablePath(path, 'darwin'), {
+    message: /is 105 bytes long, and this system takes 103/,
+  });
 });
 
 t.test('counts bytes, not characters', async (t) => {
