@@ -79,6 +79,8 @@ export class ForwardTable {
       const removed = [...this.#entries.values()].filter(({ forward }) => matches(forward.rule));
       for (const { forward } of removed) this.#entries.delete(forward.id);
       await Promise.all(removed.map(({ listener }) => listener.close()));
+      for (const { forward } of removed)
+        this.#options.logger.info({ forward: forward.id }, 'no longer listening');
       if (removed.length > 0) await this.#report();
       return removed.map(({ forward }) => forward);
     });

@@ -161,7 +161,7 @@ async function runCommand(
   context: ProgramContext,
   fileKeys: ReadonlySet<string>,
 ): Promise<void> {
-  const operands = command.operands ? (flags[command.operands.name] as string[]) : [];
+  const operands = ((command.operands && flags[command.operands.name]) ?? []) as string[];
   if (command.operands?.required && operands.length === 0)
     throw new UsageError(
       `${command.name} needs at least one ${command.operands.name.toUpperCase()} (see ${program.name} ${command.name} --help)`,

@@ -1,0 +1,143 @@
+import { Writable } from 'node:stream';
+import t from 'tap';
+import { OperationError, UsageError } from '../../../protocol/errors.js';
+import { defineCommand, type ProgramDeclaration, runProgram } from '../../../protocol/program/run-program.js';
+
+function sink(): Writable & { text: string } {
+  const writable = Object.assign(
+    new Writable({
+      write(chunk, _encoding, done) {
+        writable.text += chunk;
+        done();
+      },
+    }),
+    { text: '' },
+  );
+  return writable;
+}
+
+async function call(program: ProgramDeclaration, args: string[], environment: NodeJS.ProcessEnv = {}) {
+  const [stdout, stderr] = [sink(), sink()];
+  const code = await runProgram(program, { args, environment, stdout, stderr });
+  return { code, stdout: stdout.text, stderr: stderr.text };
+}
+
+const showCommand = defineCommand({
+  name: 'show',
+  describe: 'Shows what it was given',
+  operands: { name: 'thing', describe: 'What to show', required: true },
+  options: {
+    hold: { type: 'number', describe: 'Seconds', defaultDescription: '5' },
+    json: { type: 'boolean', describe: 'As JSON' },
+    item: { type: 'list', describe: 'Items' },
+    level: { type: 'string', describe: 'Level', choices: ['a', 'b'] },
+  },
+  examples: [['$0 show x', 'shows x']],
+  epilogue: 'That is all.',
+  async run(values, operands, { stdout }) {
+    stdout.write(JSON.stringify({ ...values, operands }));
+  },
+});
+
+const failCommand = (thrown: unknown) =>
+  defineCommand({
+    name: 'fail',
+    describe: 'Fails',
+    options: {},
+    examples: [],
+    run: () => Promise.reject(thrown),
+  });
+
+const base = { name: 'ferry', version: '1.2.3', describe: 'A program.', examples: [], epilogue: 'The end.' };
+const program = (thrown?: unknown): ProgramDeclaration => ({
+  ...base,
+  examples: [['$0 show x', 'an example']],
+  commands: [showCommand, failCommand(thrown)],
+});
+
+t.test('runs a command with its options and operands', async (t) => {
+  const args = [
+    'show',
+    '8080',
+    '0x10',
+    '--hold=2.5',
+    '--json',
+    '--item',
+    '1',
+    '--item',
+    '2:3',
+    '-level',
+    'b',
+  ];
+  const { code, stdout, stderr } = await call(program(), args);
+  t.equal(code, 0);
+  t.equal(stderr, '');
+  t.same(JSON.parse(stdout), {
+    hold: 2.5,
+    json: true,
+    item: ['1', '2:3'],
+    level: 'b',
+    operands: ['8080', '0x10'],
+  });
+});
+
+t.test('takes options from the environment too', async (t) => {
+  const { stdout } = await call(program(), ['show', 'x'], { PORTFERRY_HOLD: '7', PORTFERRY_REQUIRE: 'all' });
+  t.match(JSON.parse(stdout), { hold: 7 });
+});
+
+t.test('wrong usage is one line, and exit code 2', async (t) => {
+  const cases: [string[], RegExp][] = [
+    [[], /^ferry: no command given: one of show, fail \(see ferry --help\)\n$/],
+    [['frob'], /^ferry: unknown command 'frob': one of show, fail\n$/],
+    [['show'], /^ferry: show needs at least one THING \(see ferry show --help\)\n$/],
+    [['show', 'x', '--hodl', '1'], /^ferry: unknown argument: hodl \(see ferry show --help\)\n$/],
+    [['show', 'x', '--hold'], /^ferry: not enough arguments following: hold \(see ferry show --help\)\n$/],
+    [['show', 'x', '--item'], /^ferry: not enough arguments following: item/],
+    [['show', 'x', '--no-json'], /^ferry: unknown argument: no-json/],
+    [['fail', 'x'], /^ferry: unknown argument: x/],
+    [['--json'], /^ferry: /],
+  ];
+  for (const [args, message] of cases) {
+    const { code, stdout, stderr } = await call(program(), args);
+    t.equal(code, 2, args.join(' '));
+    t.equal(stdout, '');
+    t.match(stderr, message);
+    t.equal(stderr.split('\n').length, 2);
+  }
+});
+
+t.test('tells failures apart by exit code, each as one line', async (t) => {
+  const cases: [unknown, number, RegExp][] = [
+    [new UsageError('wrong'), 2, /^ferry: wrong\n$/],
+    [new OperationError('first\nsecond'), 1, /^ferry: first; second\n$/],
+    [Object.assign(new Error('gone'), { code: 'ENOENT' }), 1, /^ferry: gone\n$/],
+    [new TypeError('a fault'), 1, /^ferry: TypeError: a fault \(at .+\)\n$/],
+    [Object.assign(new Error('bare'), { stack: undefined }), 1, /^ferry: Error: bare\n$/],
+    ['text', 1, /^ferry: text\n$/],
+  ];
+  for (const [thrown, expected, message] of cases) {
+    const { code, stderr } = await call(program(thrown), ['fail']);
+    t.equal(code, expected);
+    t.match(stderr, message);
+  }
+});
+
+t.test('has help for the program and each command, with examples, and a version', async (t) => {
+  const whole = await call(program(), ['--help']);
+  t.equal(whole.code, 0);
+  t.match(whole.stdout, /ferry <command>[^]*A program\.[^]*ferry show[^]*an example[^]*The end\./);
+  const one = await call(program(), ['show', '--help']);
+  t.match(one.stdout, /--hold +Seconds[^]*default: 5[^]*a, b[^]*ferry show x[^]*That is all\./);
+  t.equal((await call(program(), ['--version'])).stdout, '1.2.3\n');
+});
+
+t.test('a program can have a single command without a name', async (t) => {
+  const single: ProgramDeclaration = {
+    ...base,
+    commands: [{ ...showCommand, name: '$0', operands: { name: 'thing', describe: '', required: false } }],
+  };
+  t.match(JSON.parse((await call(single, ['-hold', '1'])).stdout), { hold: 1, operands: [] });
+  t.match((await call(single, ['--help'])).stdout, /A program\./);
+  t.equal((await call(single, ['--hodl'])).code, 2);
+});
