@@ -1,0 +1,167 @@
+import { once } from 'node:events';
+import net from 'node:net';
+import t from 'tap';
+import type { ForwardRule } from '../../host/forward-rule.js';
+import { BindError, Listener } from '../../host/listener.js';
+import { createLogger } from '../../protocol/program/logger.js';
+import type { RawSocket } from '../../protocol/socket.js';
+
+const silent = createLogger('silent');
+const notExpected = (ip: string): never => {
+  throw new Error(`${ip} is missing`);
+};
+
+function rule(hostIps: string[], hostPort = 0): ForwardRule {
+  return { proto: 'tcp', hostIps, hostPort, destination: { proto: 'tcp', ip: '127.0.0.1', port: 80 } };
+}
+
+function portOf(listener: Listener): number {
+  return listener.rule.proto === 'tcp' ? listener.rule.hostPort : 0;
+}
+
+/** The next client that the listener hands over. */
+function nextClient(listener: Listener): Promise<RawSocket> {
+  return new Promise((resolve) => listener.start(resolve));
+}
+
+async function connect(address: { port: number; host: string } | { path: string }): Promise<net.Socket> {
+  const socket = net.connect(address);
+  await once(socket, 'connect');
+  return socket;
+}
+
+t.test('localhost with a free port: one that is free in both families', async (t) => {
+  const listener = await Listener.open(rule(['127.0.0.1', '::1']), silent, notExpected);
+  const port = portOf(listener);
+  t.same(listener.addresses, [`127.0.0.1:${port}`, `[::1]:${port}`]);
+  for (const host of ['127.0.0.1', '::1']) {
+    const accepted = nextClient(listener);
+    const client = await connect({ host, port });
+    const socket = await accepted;
+    t.equal(socket.socket.remotePort, client.localPort);
+    socket.reset();
+    client.destroy();
+  }
+  await listener.close();
+  t.rejects(connect({ host: '127.0.0.1', port }), { code: 'ECONNREFUSED' });
+});
+
+t.test('clients that come before the start wait for it', async (t) => {
+  const listener = await Listener.open(rule(['127.0.0.1']), silent, notExpected);
+  const client = await connect({ host: '127.0.0.1', port: portOf(listener) });
+  // The probe is accepted after the first client: when it is there, the first one has been queued.
+  const probe = await connect({ host: '127.0.0.1', port: portOf(listener) });
+  const sockets: RawSocket[] = [];
+  await new Promise<void>((resolve) => {
+    listener.start((socket) => {
+      sockets.push(socket);
+      if (sockets.length === 2) resolve();
+    });
+  });
+  t.same(
+    sockets.map((socket) => socket.socket.remotePort).sort(),
+    [client.localPort, probe.localPort].sort(),
+  );
+  for (const socket of sockets) socket.reset();
+  client.destroy();
+  probe.destroy();
+  await listener.close();
+});
+
+t.test('clients that come before the start are reset when there is none', async (t) => {
+  const listener = await Listener.open(rule(['127.0.0.1']), silent, notExpected);
+  const client = net.connect({ host: '127.0.0.1', port: portOf(listener) });
+  const gone = new Promise((resolve) => client.on('close', resolve));
+  client.on('error', (error: NodeJS.ErrnoException) => t.equal(error.code, 'ECONNRESET'));
+  await once(client, 'connect');
+  await listener.close();
+  await gone;
+});
+
+t.test('a wildcard socket takes both families, unless each has its own', async (t) => {
+  const both = await Listener.open(rule(['::']), silent, notExpected);
+  const client = await connect({ host: '127.0.0.1', port: portOf(both) });
+  client.destroy();
+  await both.close();
+  const each = await Listener.open(rule(['0.0.0.0', '::']), silent, notExpected);
+  const port = portOf(each);
+  t.same(each.addresses, [`0.0.0.0:${port}`, `[::]:${port}`]);
+  await each.close();
+});
+
+t.test('an address that is taken, or that the machine does not have', async (t) => {
+  const listener = await Listener.open(rule(['::1']), silent, notExpected);
+  const port = portOf(listener);
+  await t.rejects(Listener.open(rule(['127.0.0.1', '::1'], port), silent, notExpected), {
+    name: 'BindError',
+    ip: '::1',
+    port,
+    cause: { code: 'EADDRINUSE' },
+  });
+  // What was bound before the failure is free again.
+  await (await Listener.open(rule(['127.0.0.1'], port), silent, notExpected)).close();
+  await listener.close();
+  await t.rejects(Listener.open(rule(['192.0.2.1']), silent, notExpected), BindError);
+  const missing: string[] = [];
+  const open = await Listener.open(rule(['127.0.0.1', '2001:db8::1']), silent, (ip) => void missing.push(ip));
+  t.same(missing, ['2001:db8::1']);
+  t.same(open.addresses, [`127.0.0.1:${portOf(open)}`]);
+  await open.close();
+});
+
+t.test('a free port is chosen again when another address has it taken', async (t) => {
+  const listen = net.Server.prototype.listen;
+  t.teardown(() => {
+    net.Server.prototype.listen = listen;
+  });
+  let refusals = 3;
+  net.Server.prototype.listen = function (this: net.Server, options: net.ListenOptions, done: () => void) {
+    if (options.host === '::1' && refusals-- > 0) {
+      process.nextTick(() => this.emit('error', Object.assign(new Error('taken'), { code: 'EADDRINUSE' })));
+      return this;
+    }
+    return listen.call(this, options, done);
+  } as typeof listen;
+  const listener = await Listener.open(rule(['127.0.0.1', '::1']), silent, notExpected);
+  t.equal(listener.addresses.length, 2);
+  await listener.close();
+  refusals = Number.POSITIVE_INFINITY;
+  await t.rejects(Listener.open(rule(['127.0.0.1', '::1']), silent, notExpected), BindError);
+});
+
+t.test('a unix path, in a folder that is made', async (t) => {
+  const path = `${t.testdir({})}/new/f.sock`;
+  const unix: ForwardRule = { proto: 'unix', hostPath: path, destination: { proto: 'unix', path: '/x' } };
+  const listener = await Listener.open(unix, silent, notExpected);
+  t.same(listener.addresses, [path]);
+  t.equal(listener.rule, unix);
+  await t.rejects(Listener.open(unix, silent, notExpected), { name: 'OperationError', message: /in use/ });
+  const accepted = nextClient(listener);
+  const client = await connect({ path });
+  (await accepted).reset();
+  client.destroy();
+  await listener.close();
+});
+
+t.test('failing accepts are logged, not more than one a second', async (t) => {
+  const servers: net.Server[] = [];
+  const create = net.createServer;
+  t.teardown(() => {
+    net.createServer = create;
+  });
+  net.createServer = ((options: net.ServerOpts) => {
+    const server = create(options);
+    servers.push(server);
+    return server;
+  }) as typeof create;
+  const lines: string[] = [];
+  const logger = createLogger('info', { write: (line) => void lines.push(line) });
+  const listener = await Listener.open(rule(['127.0.0.1']), logger, notExpected);
+  for (const server of servers) {
+    server.emit('error', Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' }));
+    server.emit('error', Object.assign(new Error('accept EMFILE'), { code: 'EMFILE' }));
+  }
+  t.equal(lines.length, 1);
+  t.match(JSON.parse(lines[0] ?? ''), { err: { code: 'EMFILE' }, msg: /listening goes on/ });
+  await listener.close();
+});

@@ -1,0 +1,98 @@
+import { symlinkSync } from 'node:fs';
+import net from 'node:net';
+import t from 'tap';
+import { findPortOwner, parseLsof, parseProcNetTcp } from '../../host/port-owner.js';
+
+const LSOF = `p612
+ccom.docker.backend
+f57
+n*:8080
+f61
+n127.0.0.1:49671
+p4711
+cnode
+f21
+n[::1]:3000
+f22
+nnonsense
+`;
+
+const TCP = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4242 1 0 100 0 0 10 0
+   1: 0100007F:1F91 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 4243 1 0 100 0 0 10 0
+`;
+const TCP6 = `  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000000000000000000001000000:0BB8 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5151 1 0 100 0 0 10 0
+   1: 0000000000000000FFFF00000100007F:0BB9 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5152 1 0 100 0 0 10 0
+`;
+
+t.test('reads lsof', async (t) => {
+  t.same(parseLsof(LSOF), [
+    { ip: '::', port: 8080, pid: 612, command: 'com.docker.backend' },
+    { ip: '127.0.0.1', port: 49671, pid: 612, command: 'com.docker.backend' },
+    { ip: '::1', port: 3000, pid: 4711, command: 'node' },
+  ]);
+});
+
+t.test('reads /proc/net/tcp and tcp6, in either byte order', async (t) => {
+  t.same(parseProcNetTcp(TCP, true), [{ ip: '127.0.0.1', port: 8080, uid: 1000, inode: '4242' }]);
+  t.match(parseProcNetTcp(TCP.replace('0100007F', '7F000001'), false), [{ ip: '127.0.0.1' }]);
+  t.match(parseProcNetTcp(TCP6, true), [
+    { ip: '::1', port: 3000, uid: 0 },
+    { ip: '127.0.0.1', port: 3001 },
+  ]);
+});
+
+t.test('on macOS asks lsof', async (t) => {
+  const asked: string[][] = [];
+  const lsof = async (args: string[]) => {
+    asked.push(args);
+    return LSOF;
+  };
+  const mac = { platform: 'darwin', lsof } as const;
+  t.equal(await findPortOwner('127.0.0.1', 8080, mac), 'com.docker.backend (pid 612)');
+  t.equal(await findPortOwner('::1', 49671, mac), undefined);
+  t.same(asked[0], ['-nP', '-iTCP:8080', '-sTCP:LISTEN', '-Fpcn']);
+});
+
+t.test('without lsof there is no name', async (t) => {
+  t.equal(
+    await findPortOwner('127.0.0.1', 1, { platform: 'darwin', lsof: () => Promise.reject(new Error()) }),
+    undefined,
+  );
+  t.type(await findPortOwner('127.0.0.1', 1, { platform: 'darwin' }), 'undefined');
+});
+
+t.test('on Linux finds the process in proc', async (t) => {
+  const proc = t.testdir({
+    net: { tcp: TCP, tcp6: TCP6 },
+    '17': { fd: {}, comm: 'other\n' },
+    '18': { fd: {}, comm: 'nginx\n' },
+    '19': { fd: {} },
+    '20': {},
+    self: {},
+  });
+  symlinkSync('socket:[1]', `${proc}/17/fd/0`);
+  symlinkSync('socket:[4242]', `${proc}/18/fd/7`);
+  symlinkSync('socket:[5152]', `${proc}/19/fd/7`);
+  const linux = { platform: 'linux', proc } as const;
+  t.equal(await findPortOwner('0.0.0.0', 8080, linux), 'nginx (pid 18)');
+  t.equal(await findPortOwner('127.0.0.1', 3001, linux), 'a process (pid 19)');
+  t.equal(await findPortOwner('::1', 3000, linux), 'a process of user id 0');
+  t.equal(await findPortOwner('127.0.0.1', 9, linux), undefined);
+});
+
+t.test('on Linux without IPv6, or without proc', async (t) => {
+  const proc = t.testdir({ net: { tcp: TCP } });
+  t.equal(await findPortOwner('127.0.0.1', 8080, { platform: 'linux', proc }), 'a process of user id 1000');
+  t.equal(await findPortOwner('127.0.0.1', 8080, { platform: 'linux', proc: `${proc}/none` }), undefined);
+});
+
+t.test('finds this process', async (t) => {
+  const server = net.createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const { port } = server.address() as net.AddressInfo;
+  const owner = await findPortOwner('127.0.0.1', port);
+  t.match(owner, new RegExp(`\\(pid ${process.pid}\\)$`));
+});
