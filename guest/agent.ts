@@ -18,6 +18,8 @@ export interface AgentOptions {
   version: string;
   /** What may be dialled; without any rule everything may. */
   allowDial: readonly DialRule[];
+  /** How long (ms) a dial may take. Default: DIAL_TIMEOUT_MS. */
+  dialTimeoutMs?: number;
   logger: Logger;
 }
 
@@ -27,9 +29,10 @@ export class Agent {
   readonly #log: Logger;
   readonly #keeper: ChannelKeeper;
   readonly #splices = new Set<Splice>();
-  readonly #dialling = new DeadlineQueue<Splice>(DIAL_TIMEOUT_MS, (splice) => splice.dialTimedOut());
+  readonly #dialling: DeadlineQueue<Splice>;
 
-  constructor({ channel, version, allowDial, logger }: AgentOptions) {
+  constructor({ channel, version, allowDial, dialTimeoutMs = DIAL_TIMEOUT_MS, logger }: AgentOptions) {
+    this.#dialling = new DeadlineQueue(dialTimeoutMs, (splice) => splice.dialTimedOut());
     this.#allowDial = allowDial;
     this.#log = logger;
     this.#keeper = new ChannelKeeper({
@@ -38,9 +41,9 @@ export class Agent {
       pool: new SlabPool(),
       logger,
       owner: {
-        onUp() {},
+        onUp: ignore,
         onStream: (stream, source) => this.#serve(stream, source),
-        onDown() {},
+        onDown: ignore,
       },
     });
   }
@@ -78,7 +81,7 @@ export class Agent {
     const splice = Splice.dial(
       {
         onConnected: () => this.#dialling.delete(splice),
-        onOpenResult() {},
+        onOpenResult: ignore,
         onFinished: (end) => this.#finished(splice, source, end),
       },
       stream,
@@ -140,3 +143,6 @@ export class Agent {
       );
   }
 }
+
+/** For events that mean nothing to a guest. */
+function ignore(): void {}

@@ -94,14 +94,15 @@ export function readAgentOptions(
 }
 
 function readChannel(values: Values, environment: NodeJS.ProcessEnv): AgentOptions['channel'] {
-  const given = (['connect', 'listen', 'data-connect', 'data-listen'] as const).filter(
-    (name) => values[name] !== undefined,
-  );
-  const [name, other] = given;
-  if (other !== undefined)
-    throw new UsageError(`--${name} and --${other} cannot both be given: there is one channel`);
-  if (name === undefined) return { mode: 'connect', address: defaultChannelAddress(environment) };
-  const text = values[name] ?? '';
+  const given = (['connect', 'listen', 'data-connect', 'data-listen'] as const).flatMap((name) => {
+    const text = values[name];
+    return text === undefined ? [] : [{ name, text }];
+  });
+  const [first, second] = given;
+  if (!first) return { mode: 'connect', address: defaultChannelAddress(environment) };
+  if (second)
+    throw new UsageError(`--${first.name} and --${second.name} cannot both be given: there is one channel`);
+  const { name, text } = first;
   const mode = name.endsWith('listen') ? 'listen' : 'connect';
   const address = parseAddress(name.startsWith('data-') ? vpnkitAddress(text) : text);
   if (mode === 'connect' && address.kind === 'tcp' && address.port === 0)

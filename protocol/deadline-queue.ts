@@ -2,14 +2,19 @@
 export class DeadlineQueue<T> {
   readonly #waitMs: number;
   readonly #onLate: (item: T) => void;
+  readonly #now: () => number;
   /** Each with its deadline; in the order in which they came, which is that of their deadlines. */
   readonly #deadlines = new Map<T, number>();
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param onLate is told each item whose time is over; the item has left the queue by then */
-  constructor(waitMs: number, onLate: (item: T) => void) {
+  /**
+   * @param onLate is told each item whose time is over; the item has left the queue by then
+   * @param now a clock in ms that only goes forward
+   */
+  constructor(waitMs: number, onLate: (item: T) => void, now: () => number = () => performance.now()) {
     this.#waitMs = waitMs;
     this.#onLate = onLate;
+    this.#now = now;
   }
 
   get size(): number {
@@ -17,7 +22,7 @@ export class DeadlineQueue<T> {
   }
 
   add(item: T): void {
-    this.#deadlines.set(item, performance.now() + this.#waitMs);
+    this.#deadlines.set(item, this.#now() + this.#waitMs);
     this.#timer ??= setTimeout(() => this.#check(), this.#waitMs);
   }
 
@@ -37,7 +42,7 @@ export class DeadlineQueue<T> {
   #check(): void {
     this.#timer = undefined;
     // A timer may fire up to a millisecond early by this clock.
-    const now = performance.now() + 1;
+    const now = this.#now() + 1;
     for (const [item, deadline] of this.#deadlines) {
       if (deadline > now) {
         this.#timer ??= setTimeout(() => this.#check(), deadline - now);

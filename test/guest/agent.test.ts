@@ -1,0 +1,188 @@
+import { once } from 'node:events';
+import net from 'node:net';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { Agent, type AgentOptions } from '../../guest/agent.js';
+import { parseDialRule } from '../../guest/allow-dial.js';
+import { OperationError } from '../../protocol/errors.js';
+import { RawSocket } from '../../protocol/socket.js';
+import { DEBUG, INFO, LogRecorder, WARN } from '../fixtures/log-recorder.js';
+import { Peer } from '../fixtures/peer.js';
+import { startServer, temporaryFolder } from '../fixtures/programs.js';
+
+interface Guest {
+  agent: Agent;
+  log: LogRecorder;
+  host: Peer;
+}
+
+/** An agent, and the test as its host. */
+async function startGuest(t: Test, options: Partial<AgentOptions> = {}): Promise<Guest> {
+  const log = new LogRecorder();
+  const address = { kind: 'unix', path: join(temporaryFolder(t), 'c') } as const;
+  const agent = new Agent({
+    channel: { mode: 'listen', address },
+    version: 'test',
+    allowDial: [],
+    logger: log.logger,
+    ...options,
+  });
+  await agent.start();
+  const host = await Peer.connect(t, address);
+  t.teardown(() => {
+    host.close();
+    return agent.stop();
+  });
+  return { agent, log, host };
+}
+
+const local = (port: number) => ({ proto: 'tcp', ip: '127.0.0.1', port }) as const;
+const client = { client: { ip: '10.0.0.1', port: 4711 }, listener: undefined };
+
+t.test('a stream reaches the server that it names, and both half-closes pass', async (t) => {
+  const { agent, host, log } = await startGuest(t);
+  const port = await startServer(t, (socket) => {
+    let text = '';
+    socket.on('data', (chunk) => (text += chunk)).on('end', () => socket.end(`got ${text}`));
+  });
+  const stream = host.open(local(port), client);
+  stream.send('hello');
+  await host.until(() => stream.result?.step === 'connected');
+  t.equal(agent.channel.streams, 1);
+  t.match(agent.describe(), /1 streams/);
+  stream.stream.shutdown();
+  await host.until(() => stream.end !== undefined);
+  t.equal(stream.received, 'got hello');
+  t.same(stream.end, { how: 'closed' });
+  const line = await log.line(/^connection closed/);
+  t.match(line, { level: DEBUG, client: '10.0.0.1:4711', destination: `tcp 127.0.0.1:${port}` });
+});
+
+t.test('a stream reaches a unix socket', async (t) => {
+  const { host } = await startGuest(t);
+  const path = join(temporaryFolder(t), 's');
+  const server = net.createServer((socket) => socket.end('from the socket')).listen(path);
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const stream = host.open({ proto: 'unix', path });
+  await host.until(() => stream.halfClosed);
+  t.equal(stream.received, 'from the socket');
+});
+
+t.test('a dial that fails is reported by its errno, on both sides', async (t) => {
+  const { host, log } = await startGuest(t);
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as net.AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  const stream = host.open(local(port), client);
+  await host.until(() => stream.end !== undefined);
+  t.match(stream.end, { how: 'refused', result: { step: 'dial', reason: { code: 'ECONNREFUSED' } } });
+  t.match(await log.line(/^dial failed/), {
+    level: WARN,
+    errno: 'ECONNREFUSED',
+    client: '10.0.0.1:4711',
+    destination: `tcp 127.0.0.1:${port}`,
+  });
+});
+
+t.test('a dial that takes too long is given up', async (t) => {
+  const { connect } = RawSocket;
+  t.teardown(() => {
+    RawSocket.connect = connect;
+  });
+  // A socket that hears nothing, as from an address that drops packets.
+  RawSocket.connect = (_address, handler) => RawSocket.adopt(new net.Socket(), true, handler);
+  const { host, log } = await startGuestBefore(t, connect);
+  const stream = host.open({ proto: 'tcp', ip: '192.0.2.1', port: 80 });
+  await host.until(() => stream.end !== undefined);
+  t.match(stream.end, { how: 'refused', result: { step: 'dial', reason: { code: 'ETIMEDOUT' } } });
+  t.match(await log.line(/^dial failed/), { errno: 'ETIMEDOUT' });
+});
+
+/** Sets a guest up with the real way to connect, and leaves the present one in its place. */
+async function startGuestBefore(t: Test, connect: typeof RawSocket.connect): Promise<Guest> {
+  const present = RawSocket.connect;
+  RawSocket.connect = connect;
+  try {
+    return await startGuest(t, { dialTimeoutMs: 5 });
+  } finally {
+    RawSocket.connect = present;
+  }
+}
+
+t.test('what is not allowed, or cannot be dialled at all, is refused with the reason', async (t) => {
+  const { host, log } = await startGuest(t, {
+    allowDial: ['127.0.0.1:81', '*/udp', 'unix:/*'].map(parseDialRule),
+  });
+  const refusals = [
+    [local(80), 'policy', 'EACCES'],
+    [{ proto: 'unix', path: 'portferry:nothing' }, 'policy', 'EACCES'],
+    [{ proto: 'udp', ip: '127.0.0.1', port: 53 }, 'dial', 'EPROTONOSUPPORT'],
+    [{ proto: 'unix', path: `/${'x'.repeat(200)}` }, 'dial', 'ENAMETOOLONG'],
+  ] as const;
+  for (const [destination, step, code] of refusals) {
+    const stream = host.open(destination);
+    await host.until(() => stream.end !== undefined);
+    t.match(stream.end, { how: 'refused', result: { step, reason: { code } } });
+  }
+  t.equal(log.matching(/^refused to dial/).length, refusals.length);
+  t.match(await log.line(/^refused to dial/), {
+    level: WARN,
+    errno: 'EACCES',
+    destination: 'tcp 127.0.0.1:80',
+  });
+});
+
+t.test('a service that does not exist is refused', async (t) => {
+  const { host } = await startGuest(t);
+  const stream = host.open({ proto: 'unix', path: 'portferry:nothing' });
+  await host.until(() => stream.end !== undefined);
+  t.match(stream.end, { how: 'refused', result: { step: 'service', reason: { code: 'ENOENT' } } });
+});
+
+t.test('resets pass in both directions', async (t) => {
+  const { host, log } = await startGuest(t);
+  const port = await startServer(t, (socket) => {
+    socket.on('data', (chunk) => {
+      if (chunk.toString() === 'reset me') socket.resetAndDestroy();
+    });
+  });
+  const resetByServer = host.open(local(port));
+  resetByServer.send('reset me');
+  await host.until(() => resetByServer.end !== undefined);
+  t.match(resetByServer.end, { how: 'reset', reason: { code: 'ECONNRESET' } });
+  t.match(await log.line(/^server gone/), { level: INFO, code: 'ECONNRESET' });
+
+  const resetByHost = host.open(local(port));
+  await host.until(() => resetByHost.result !== undefined);
+  resetByHost.stream.reset({ code: 'EPIPE', message: 'the client is gone' });
+  t.match(await log.line(/^connection to server reset: the client is gone/), { level: INFO, code: 'EPIPE' });
+});
+
+t.test('a guest that is told to stop lets its streams finish', async (t) => {
+  const { agent, host } = await startGuest(t);
+  const port = await startServer(t, (socket) => socket.on('data', (chunk) => socket.end(chunk)));
+  const stream = host.open(local(port));
+  await host.until(() => stream.result !== undefined);
+  const stopped = agent.stop();
+  await host.until(() => host.goAways.length > 0);
+  stream.send('the last words');
+  stream.stream.shutdown();
+  await stopped;
+  await host.until(() => stream.end !== undefined);
+  t.same([stream.received, stream.end], ['the last words', { how: 'closed' }]);
+  t.match(host.goAways, [{ code: 'STOPPED' }]);
+});
+
+t.test('an agent that cannot have its address says so', async (t) => {
+  const agent = new Agent({
+    channel: { mode: 'listen', address: { kind: 'unix', path: join(temporaryFolder(t), 'no', 'such') } },
+    version: 'test',
+    allowDial: [],
+    logger: new LogRecorder().logger,
+  });
+  await t.rejects(agent.start(), OperationError);
+  t.equal(agent.describe(), 'no channel\n');
+  await agent.stop();
+});
