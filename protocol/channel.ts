@@ -6,7 +6,7 @@ import type { Link } from './outbox.js';
 import type { Slab, SlabPool } from './slab.js';
 import type { RawSocket, SocketHandler } from './socket.js';
 import type { Reason } from './wire/extension.js';
-import type { PeerIdentity } from './wire/handshake.js';
+import { FEATURES, type PeerIdentity } from './wire/handshake.js';
 
 /** What a channel's owner hears of: a multiplexer's events, but for the pongs, which the channel keeps. */
 export type ChannelOwner = Omit<MultiplexerOwner, 'onPong'>;
@@ -22,6 +22,8 @@ export class Channel implements SocketHandler, Link {
   readonly #socket: RawSocket;
   readonly #pool: SlabPool;
   readonly #owner: ChannelOwner;
+  /** Whether this end has announced pings. */
+  readonly #pings: boolean;
   readonly #handshakeTimer: NodeJS.Timeout;
   #slab: Slab;
   #heartbeat: Heartbeat | undefined;
@@ -32,11 +34,13 @@ export class Channel implements SocketHandler, Link {
     this.#socket = socket;
     this.#pool = options.pool;
     this.#owner = options.owner;
+    this.#pings = (options.features ?? FEATURES).includes('ping');
     this.#slab = options.pool.acquire();
     this.#handshakeTimer = setTimeout(() => this.#handshakeLate(), HANDSHAKE_TIMEOUT_MS);
     socket.setHandler(this);
     this.multiplexer = new Multiplexer({ ...options, link: this, owner: this.#multiplexerOwner() });
-    socket.resume();
+    // Bytes that were read too early come at once: not before this channel's maker has it.
+    process.nextTick(() => socket.resume());
   }
 
   /** The last measured round trip to a peer that answers pings, in ms. */
@@ -121,10 +125,14 @@ export class Channel implements SocketHandler, Link {
 
   #onReady(peer: PeerIdentity): void {
     clearTimeout(this.#handshakeTimer);
+    // First of all: what the owner does now may end the channel, and the heartbeat with it.
+    if (this.#pings && peer.features.has('ping')) this.#heartbeat = this.#startHeartbeat();
     this.#owner.onReady(peer);
-    if (!peer.features.has('ping')) return;
+  }
+
+  #startHeartbeat(): Heartbeat {
     const { multiplexer } = this;
-    this.#heartbeat = new Heartbeat(
+    return new Heartbeat(
       (token) => multiplexer.ping(token),
       (silentMs) =>
         multiplexer.fail({
