@@ -5,6 +5,7 @@ import type { ForwardRule } from '../../host/forward-rule.js';
 import { BindError, Listener } from '../../host/listener.js';
 import { createLogger } from '../../protocol/program/logger.js';
 import type { RawSocket } from '../../protocol/socket.js';
+import { shortFolder } from '../fixtures/short-folder.js';
 
 const silent = createLogger('silent');
 const notExpected = (ip: string): never => {
@@ -130,7 +131,7 @@ t.test('a free port is chosen again when another address has it taken', async (t
 });
 
 t.test('a unix path, in a folder that is made', async (t) => {
-  const path = `${t.testdir({})}/new/f.sock`;
+  const path = `${shortFolder(t)}/new/f.sock`;
   const unix: ForwardRule = { proto: 'unix', hostPath: path, destination: { proto: 'unix', path: '/x' } };
   const listener = await Listener.open(unix, silent, notExpected);
   t.same(listener.addresses, [path]);
