@@ -16,6 +16,9 @@ export type ChannelOptions = Pick<MultiplexerOptions, 'dialled' | 'version' | 'f
   owner: ChannelOwner;
 };
 
+/** How long (ms) a peer may take to read the last bytes of a channel that is closed; dead ones never do. */
+const CLOSE_TIMEOUT_MS = 2_000;
+
 /** A multiplexer on a connected socket: moves bytes between the two, and finds out when the peer is dead. */
 export class Channel implements SocketHandler, Link {
   readonly multiplexer: Multiplexer;
@@ -25,6 +28,7 @@ export class Channel implements SocketHandler, Link {
   /** Whether this end has announced pings. */
   readonly #pings: boolean;
   readonly #handshakeTimer: NodeJS.Timeout;
+  #closeTimer: NodeJS.Timeout | undefined;
   #slab: Slab;
   #heartbeat: Heartbeat | undefined;
   #bytesReceived = 0;
@@ -56,6 +60,7 @@ export class Channel implements SocketHandler, Link {
 
   close(): void {
     this.#socket.closeWhenSent();
+    this.#closeTimer = setTimeout(() => this.#socket.reset(), CLOSE_TIMEOUT_MS);
   }
 
   destroy(): void {
@@ -94,6 +99,7 @@ export class Channel implements SocketHandler, Link {
   onClose(error: NodeJS.ErrnoException | undefined): void {
     const why = error ? `the channel failed: ${error.message}` : 'the channel was closed';
     this.multiplexer.ended({ code: errnoOf(error) ?? 'CHANNEL_CLOSED', message: this.#describeEnd(why) });
+    clearTimeout(this.#closeTimer);
     this.#pool.release(this.#slab);
   }
 

@@ -4,7 +4,7 @@ import { HANDSHAKE_TIMEOUT_MS, PING_INTERVAL_MS } from '../../protocol/limits.js
 import type { RawSocket } from '../../protocol/socket.js';
 import { encodeHandshake, encodeHandshakePayload, type Feature } from '../../protocol/wire/handshake.js';
 import { memoryPair } from './fixtures/memory-socket.js';
-import { Signal } from './fixtures/signal.js';
+import { Signal, turnsUntil } from './fixtures/signal.js';
 import { socketPair, Tunnel, TunnelEnd, temporaryFolder } from './fixtures/tunnel.js';
 
 const HANDSHAKE = encodeHandshake('test', ['ping', 'goaway']);
@@ -151,6 +151,26 @@ t.test('bytes that were read with the preamble come when the channel has been ma
   await closed(end);
 });
 
+t.test('closing does not wait for ever for a peer that does not read', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => mock.timers.reset());
+  const { end, peer } = channelInMemory();
+  peer.send(HANDSHAKE);
+  await end.until(() => end.peer !== undefined);
+  const { multiplexer } = end.channel;
+  while (end.socket.unsent === 0) {
+    multiplexer.goAway({ code: 'STOPPING', message: 'x'.repeat(500) });
+    await new Promise(setImmediate);
+  }
+  multiplexer.close({ code: 'DONE', message: 'the test is over' });
+  mock.timers.tick(1_999);
+  t.equal(end.socket.destroyed, false, 'it still might read');
+  mock.timers.tick(1);
+  t.equal(end.socket.destroyed, true);
+  await end.until(() => end.closed);
+  t.equal(end.pool.out, 0);
+});
+
 t.test('two ends: round trip, going away, and an end in good order', async (t) => {
   const tunnel = await Tunnel.open(t, { link: 'unix', serve: (socket) => socket.end('x') });
   const { host, guest } = tunnel;
@@ -201,9 +221,4 @@ function fakeClock(t: Tap): { tick(ms: number, times: number): void } {
       }
     },
   };
-}
-
-/** Lets the event loop turn until the condition holds; for what tells nobody. */
-async function turnsUntil(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(setImmediate);
 }
