@@ -60,11 +60,16 @@ export function makeHostCommand(loadHost: () => Promise<HostModule>): CommandDec
       const options = readHostOptions(values, environment);
       const logger = createLogger((values['log-level'] ?? 'info') as LogLevel);
       const { runHost } = await loadHost();
-      const { stop, release } = stopOnSignals();
+      const abandon = new AbortController();
+      const { stop, release } = stopOnSignals(process, (code) => {
+        abandon.abort();
+        process.exit(code);
+      });
       try {
         await runHost(options, {
           logger,
           stop,
+          abandon: abandon.signal,
           onReady: ({ forwards }) => {
             for (const forward of forwards) stdout.write(`${formatForward(reportForward(forward))}\n`);
           },

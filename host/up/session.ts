@@ -31,6 +31,8 @@ export interface UpOptions {
   /** Gets each line that host or guest write to stderr. */
   log(line: string): void;
   stop: AbortSignal;
+  /** How long (ms) host and guest may take to find each other. */
+  connectDeadlineMs?: number;
 }
 
 /**
@@ -67,7 +69,7 @@ async function present(
   demo: DemoServer | undefined,
 ): Promise<void> {
   const { stdout, stop, specs } = options;
-  const status = await waitForGuest(client, stop);
+  const status = await waitForGuest(client, stop, options.connectDeadlineMs ?? CONNECT_DEADLINE_MS);
   if (!status) return;
   if (specs.length > 0)
     for (const forward of await client.expose(specs)) stdout.write(`${formatForward(forward)}\n`);
@@ -77,10 +79,14 @@ async function present(
 }
 
 /** @returns undefined when it is to stop before */
-async function waitForGuest(client: ControlClient, stop: AbortSignal): Promise<StatusReport | undefined> {
-  const deadline = performance.now() + CONNECT_DEADLINE_MS;
-  let problem = 'the guest has not connected';
+async function waitForGuest(
+  client: ControlClient,
+  stop: AbortSignal,
+  deadlineMs: number,
+): Promise<StatusReport | undefined> {
+  const deadline = performance.now() + deadlineMs;
   while (!stop.aborted) {
+    let problem = 'the guest has not connected';
     try {
       const status = await client.status();
       if (status.channel.state === 'connected') return status;
@@ -88,9 +94,7 @@ async function waitForGuest(client: ControlClient, stop: AbortSignal): Promise<S
       problem = messageOf(thrown);
     }
     if (performance.now() > deadline)
-      throw new OperationError(
-        `host and guest did not come together in ${CONNECT_DEADLINE_MS / 1000} s: ${problem}`,
-      );
+      throw new OperationError(`host and guest did not come together in ${deadlineMs / 1000} s: ${problem}`);
     await delay(STATUS_INTERVAL_MS);
   }
   return undefined;
