@@ -103,7 +103,7 @@ t.test('ends when the guest does not come, or it is told to stop before', async 
   const { options } = makeRun('waiting', 'run', () => {});
   await t.rejects(runUp({ ...options, connectDeadlineMs: 0 }), {
     name: 'OperationError',
-    message: /^host and guest did not come together in 0 s: /,
+    message: /^host and guest did not come together in time: no portferry host answers/,
   });
   const { options: stopped, stdout, abort } = makeRun('waiting', 'run', () => {});
   abort.abort();
@@ -114,6 +114,6 @@ t.test('ends when the guest does not come, or it is told to stop before', async 
 t.test('a host that answers, and whose guest does not come', async (t) => {
   const { options } = makeRun('waiting', 'run', () => {});
   await t.rejects(runUp({ ...options, connectDeadlineMs: 2_000 }), {
-    message: 'host and guest did not come together in 2 s: the guest has not connected',
+    message: 'host and guest did not come together in time: the guest has not connected',
   });
 });
