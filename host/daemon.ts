@@ -57,6 +57,9 @@ class Host implements ControlTarget {
       },
     });
     this.#relay = new Relay({ keeper: this.#keeper, holdMs: options.holdSeconds * 1000, logger });
+    context.abandon?.addEventListener('abort', () =>
+      this.#relay.abort({ code: 'STOPPED', message: 'the host was told to end at once' }),
+    );
     this.forwards = new ForwardTable({
       onClient: (socket, forward) => this.#relay.onClient(socket, forward),
       onChange: (rules) => this.#stateFile?.save(rules),

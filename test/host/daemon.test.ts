@@ -12,12 +12,14 @@ import { encodeHandshakePayload } from '../../protocol/wire/handshake.js';
 import { LogRecorder } from '../fixtures/log-recorder.js';
 import { Peer } from '../fixtures/peer.js';
 import { temporaryFolder } from '../fixtures/programs.js';
+import { Observer } from '../protocol/fixtures/observer.js';
 
 interface Running {
   report: ReadyReport;
   control: ControlClient;
   log: LogRecorder;
   stop(): Promise<void>;
+  abandon(): void;
 }
 
 function makeOptions(folder: string, specs: string[]): HostOptions {
@@ -34,14 +36,21 @@ async function start(t: Test, options: HostOptions): Promise<Running> {
   const log = new LogRecorder();
   const stopping = new AbortController();
   const { promise, onReady } = readiness();
-  const ended = runHost(options, { logger: log.logger, stop: stopping.signal, onReady });
+  const abandoning = new AbortController();
+  const ended = runHost(options, {
+    logger: log.logger,
+    stop: stopping.signal,
+    abandon: abandoning.signal,
+    onReady,
+  });
   const stop = async (): Promise<void> => {
     stopping.abort();
     await ended;
   };
   t.teardown(stop);
   const report = await Promise.race([promise, ended.then(() => promise)]);
-  return { report, control: new ControlClient(options.controlPath), log, stop };
+  const abandon = (): void => abandoning.abort();
+  return { report, control: new ControlClient(options.controlPath), log, stop, abandon };
 }
 
 function readiness(): { promise: Promise<ReadyReport>; onReady: (report: ReadyReport) => void } {
@@ -142,6 +151,17 @@ t.test('what cannot be had at start ends the host, and leaves nothing open', asy
   const context = { logger: new LogRecorder().logger, stop: new AbortController().signal };
   await t.rejects(runHost(options, context), { message: new RegExp(`127.0.0.1:${port}: .*EADDRINUSE.*pid`) });
   await t.rejects(Peer.connect(t, options.channel.address), OperationError);
+});
+
+t.test('a host that must end at once resets its clients', async (t) => {
+  const options = makeOptions(temporaryFolder(t), ['127.0.0.1:0:80']);
+  const { report, abandon } = await start(t, options);
+  const guest = await Peer.connect(t, options.channel.address);
+  const [port = 0] = report.forwards.map(({ rule }) => (rule.proto === 'tcp' ? rule.hostPort : 0));
+  const client = new Observer(net.connect(port, '127.0.0.1'));
+  await guest.accept();
+  abandon();
+  t.equal(await client.outcome(), 'ECONNRESET');
 });
 
 t.test('a host that is told to stop before it has started does so', async (t) => {
