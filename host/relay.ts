@@ -3,7 +3,7 @@ import { DeadlineQueue } from '../protocol/deadline-queue.js';
 import { messageOf } from '../protocol/errors.js';
 import type { Multiplexer } from '../protocol/multiplexer.js';
 import type { Logger } from '../protocol/program/logger.js';
-import type { RawSocket, SocketHandler } from '../protocol/socket.js';
+import type { RawSocket, SocketHandler } from '../protocol/socket/raw-socket.js';
 import { Splice, type SpliceEnd } from '../protocol/splice.js';
 import { formatDestination } from '../protocol/wire/destination.js';
 import type { OpenResult, Reason } from '../protocol/wire/extension.js';
