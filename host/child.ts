@@ -14,6 +14,8 @@ const OPTION_PREFIX = 'PORTFERRY_';
 export class Child {
   /** Resolves when it has ended, for whatever cause, with that cause. */
   readonly ended: Promise<string>;
+  /** Undefined when it could not be started; `ended` says why. */
+  readonly pid: number | undefined;
   readonly #process: ChildProcess;
 
   /** @param log gets each line that it writes to stderr */
@@ -21,8 +23,10 @@ export class Child {
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([variable]) => !variable.startsWith(OPTION_PREFIX)),
     );
+    // Descriptor 3 is where docker-proxy reports; others leave it alone.
     // A group of its own: Ctrl-C is for us, and a child that gets it too would take our signal for a second one.
-    this.#process = spawn(file, args, { env, detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#process = spawn(file, args, { env, detached: true, stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
+    this.pid = this.#process.pid;
     const killAtExit = (): void => this.#kill('SIGKILL');
     process.once('exit', killAtExit);
     this.ended = this.#watch(name, log).finally(() => process.off('exit', killAtExit));
