@@ -1,10 +1,11 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 
 /** A program to be run beside this one: its name for messages, and its command line. */
 export interface ChildProgram {
   name: string;
-  command: readonly string[];
+  command: readonly [file: string, ...args: string[]];
 }
 
 /** Variables of this prefix are options, which the child gets as flags only. */
@@ -16,10 +17,10 @@ export class Child {
   readonly ended: Promise<string>;
   /** Undefined when it could not be started; `ended` says why. */
   readonly pid: number | undefined;
-  readonly #process: ChildProcess;
+  readonly #process: ChildProcessByStdio<null, null, Readable>;
 
   /** @param log gets each line that it writes to stderr */
-  constructor({ name, command: [file = '', ...args] }: ChildProgram, log: (line: string) => void) {
+  constructor({ name, command: [file, ...args] }: ChildProgram, log: (line: string) => void) {
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([variable]) => !variable.startsWith(OPTION_PREFIX)),
     );
@@ -41,14 +42,12 @@ export class Child {
   }
 
   #watch(name: string, log: (line: string) => void): Promise<string> {
-    const { stderr } = this.#process;
     let reason = '';
-    if (stderr)
-      createInterface({ input: stderr }).on('line', (line) => {
-        // Log lines are JSON; the line that says why a program ends is not.
-        if (!line.startsWith('{')) reason = `: ${line}`;
-        log(line);
-      });
+    createInterface({ input: this.#process.stderr }).on('line', (line) => {
+      // Log lines are JSON; the line that says why a program ends is not.
+      if (!line.startsWith('{')) reason = `: ${line}`;
+      log(line);
+    });
     return new Promise((resolve) => {
       this.#process.on('error', (error) => resolve(`${name} cannot be started: ${error.message}`));
       this.#process.on('close', (code, signal) =>

@@ -13,31 +13,27 @@ export class ClientConnection {
   readonly forward: Forward;
   readonly acceptedAt = performance.now();
   state: ConnectionState = 'held';
-  /** Until it has ended. */
-  socket: RawSocket | undefined;
+  readonly socket: RawSocket;
+  /** Who the client is, and which address it came to; a unix socket's client has neither. */
+  readonly source: Source;
   /** From the moment its stream is opened until it has ended. */
   splice: Splice | undefined;
   #streamId = -1;
   #openedAt = 0;
   #connectedAt = 0;
   #dialMicros = 0;
-  #source: Source | undefined;
   #final: { endedAt: number; bytesToGuest: number; bytesToHost: number; firstPayloadAt: number } | undefined;
 
   constructor(socket: RawSocket, forward: Forward) {
     this.socket = socket;
     this.forward = forward;
+    // Now: of a socket that is closed the OS tells nothing any more.
+    this.source = readSource(socket);
   }
 
   /** The stream's id; -1 before there is one. */
   get streamId(): number {
     return this.#streamId;
-  }
-
-  /** Who the client is, and which address it came to; a unix socket's client has neither. */
-  get source(): Source {
-    this.#source ??= readSource(this.socket);
-    return this.#source;
   }
 
   opened(splice: Splice): void {
@@ -53,7 +49,7 @@ export class ClientConnection {
     this.state = 'connected';
   }
 
-  /** Keeps the figures and lets go of everything else. */
+  /** Keeps the figures, and lets go of the splice and what that holds. */
   ended(state: ConnectionState): void {
     const { stream, firstPayloadAt = 0 } = this.splice ?? {};
     this.#final = {
@@ -64,7 +60,6 @@ export class ClientConnection {
     };
     this.state = state;
     this.splice = undefined;
-    this.socket = undefined;
   }
 
   get bytesToGuest(): number {
@@ -107,8 +102,8 @@ export class ClientConnection {
   }
 }
 
-function readSource(socket: RawSocket | undefined): Source {
-  return { client: withoutZone(socket?.remote), listener: withoutZone(socket?.local) };
+function readSource(socket: RawSocket): Source {
+  return { client: withoutZone(socket.remote), listener: withoutZone(socket.local) };
 }
 
 /** A link-local address names its interface (fe80::1%en0), which means nothing to the guest. */

@@ -4,7 +4,6 @@ import { readVersion } from '../protocol/program/version.js';
 import { SlabPool } from '../protocol/slab.js';
 import type { ChannelReport, StatusReport } from './control/reports.js';
 import { type ControlServer, type ControlTarget, startControlServer } from './control/server.js';
-import { type ForwardRule, formatRule } from './forward-rule.js';
 import { ForwardTable } from './forwards.js';
 import type { HostContext, HostOptions } from './options.js';
 import { Relay } from './relay.js';
@@ -34,8 +33,6 @@ class Host implements ControlTarget {
   readonly #stateFile: StateFile | undefined;
   readonly #version = readVersion();
   readonly #startedAt = performance.now();
-  /** Forwards of the state file that could not be had at start: they stay in the file for the next one. */
-  #unrestored: ForwardRule[] = [];
   #control: ControlServer | undefined;
 
   constructor(options: HostOptions, context: HostContext) {
@@ -60,9 +57,12 @@ class Host implements ControlTarget {
       },
     });
     this.#relay = new Relay({ keeper: this.#keeper, holdMs: options.holdSeconds * 1000, logger });
+    context.abandon?.addEventListener('abort', () =>
+      this.#relay.abort({ code: 'STOPPED', message: 'the host was told to end at once' }),
+    );
     this.forwards = new ForwardTable({
       onClient: (socket, forward) => this.#relay.onClient(socket, forward),
-      onChange: (rules) => this.#stateFile?.save([...rules, ...this.#unrestored]),
+      onChange: (rules) => this.#stateFile?.save(rules),
       logger,
     });
   }
@@ -73,7 +73,7 @@ class Host implements ControlTarget {
     const { logger, onReady } = this.#context;
     await this.#keeper.start();
     await this.forwards.expose(forwards, 'static');
-    await this.#restore();
+    await this.#stateFile?.restore((rule) => this.forwards.expose([rule]));
     this.#control = await startControlServer(this, controlPath, logger);
     onReady?.({ controlPath, forwards: this.forwards.list() });
   }
@@ -107,21 +107,6 @@ class Host implements ControlTarget {
       .map(({ id, counters }) => `forward ${id} ${JSON.stringify(counters)}`);
     const channel = this.#keeper.multiplexer?.describe() ?? 'no channel\n';
     return `${JSON.stringify(this.status(), undefined, 2)}\n${forwards.join('\n')}\n${channel}`;
-  }
-
-  /** A port that somebody else has taken meanwhile must not keep the host from starting. */
-  async #restore(): Promise<void> {
-    for (const rule of (await this.#stateFile?.load()) ?? []) {
-      try {
-        await this.forwards.expose([rule]);
-      } catch (err) {
-        this.#unrestored.push(rule);
-        this.#context.logger.error(
-          { err },
-          `the forward ${formatRule(rule)} is not back: tried again at the next start`,
-        );
-      }
-    }
   }
 }
 

@@ -37,14 +37,6 @@ export function isSameRule(a: ForwardRule, b: ForwardRule): boolean {
   return formatRule(a) === formatRule(b);
 }
 
-/** Whether no two sockets could have both host ends. */
-export function hostEndsOverlap(a: ForwardRule, b: ForwardRule): boolean {
-  if (a.proto === 'unix' || b.proto === 'unix')
-    return a.proto === 'unix' && b.proto === 'unix' && a.hostPath === b.hostPath;
-  if (a.hostPort !== b.hostPort || a.hostPort === 0) return false;
-  return a.hostIps.some((ip) => b.hostIps.some((other) => addressesOverlap(ip, other)));
-}
-
 /** Whether a socket on one address takes connections meant for the other. */
 export function addressesOverlap(a: string, b: string): boolean {
   if (a === b || a === '::' || b === '::') return true;

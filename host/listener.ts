@@ -53,19 +53,16 @@ export class Listener {
    * @throws BindError; for a unix path OperationError
    */
   static async open(rule: ForwardRule, logger: Logger, onMissing: (ip: string) => void): Promise<Listener> {
-    for (let attempt = 1; ; attempt++) {
-      const listener = new Listener(rule, logger);
+    const attempts = rule.proto === 'tcp' && rule.hostPort === 0 ? PORT_ATTEMPTS : 1;
+    for (let attempt = 1; attempt < attempts; attempt++) {
       try {
-        if (rule.proto === 'unix') await listener.#bindPath(rule.hostPath);
-        else await listener.#bindPort(rule, onMissing);
-        return listener;
+        return await Listener.#openOnce(rule, logger, onMissing);
       } catch (thrown) {
-        await listener.close();
         const lostRace = thrown instanceof BindError && errnoOf(thrown.cause) === 'EADDRINUSE';
-        const choosing = rule.proto === 'tcp' && rule.hostPort === 0 && attempt < PORT_ATTEMPTS;
-        if (!choosing || !lostRace) throw thrown;
+        if (!lostRace) throw thrown;
       }
     }
+    return Listener.#openOnce(rule, logger, onMissing);
   }
 
   /** With the port that was chosen, where 0 was asked for. */
@@ -92,6 +89,22 @@ export class Listener {
   async close(): Promise<void> {
     for (const socket of this.#early.splice(0)) socket.reset();
     await Promise.all(this.#servers.splice(0).map(closeServer));
+  }
+
+  static async #openOnce(
+    rule: ForwardRule,
+    logger: Logger,
+    onMissing: (ip: string) => void,
+  ): Promise<Listener> {
+    const listener = new Listener(rule, logger);
+    try {
+      if (rule.proto === 'unix') await listener.#bindPath(rule.hostPath);
+      else await listener.#bindPort(rule, onMissing);
+      return listener;
+    } catch (thrown) {
+      await listener.close();
+      throw thrown;
+    }
   }
 
   async #bindPath(path: string): Promise<void> {

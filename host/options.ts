@@ -20,6 +20,8 @@ export interface HostContext {
   logger: Logger;
   /** Aborted: stop in order, letting what is in flight finish. */
   stop: AbortSignal;
+  /** Aborted: the process ends at once. Clients are reset, for the OS would end their connections cleanly. */
+  abandon?: AbortSignal;
   onReady?(report: ReadyReport): void;
 }
 

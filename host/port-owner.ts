@@ -21,23 +21,18 @@ export interface PortOwnerSources {
   platform: NodeJS.Platform;
   /** Linux: the mounted proc file system. */
   proc: string;
-  /** macOS: runs lsof and returns what it prints. */
-  lsof(args: string[]): Promise<string>;
+  /** macOS: the lsof program. */
+  lsof: string;
 }
 
 /** The listing state of /proc/net/tcp. */
 const LISTEN = '0A';
-const LSOF = '/usr/sbin/lsof';
 /** lsof may hang on dead network mounts (ms); the name of an owner is not worth waiting longer for. */
 const LSOF_TIMEOUT_MS = 2_000;
 
 const run = promisify(execFile);
 
-const thisMachine: PortOwnerSources = {
-  platform: process.platform,
-  proc: '/proc',
-  lsof: async (args) => (await run(LSOF, args, { timeout: LSOF_TIMEOUT_MS })).stdout,
-};
+const thisMachine: PortOwnerSources = { platform: process.platform, proc: '/proc', lsof: '/usr/sbin/lsof' };
 
 /**
  * The process that keeps others from listening on an address, in words: `nginx (pid 4711)`, or the user it
@@ -50,7 +45,7 @@ export async function findPortOwner(
 ): Promise<string | undefined> {
   const { platform, proc, lsof } = { ...thisMachine, ...sources };
   try {
-    const sockets = platform === 'linux' ? await readProc(proc) : parseLsof(await lsof(lsofArguments(port)));
+    const sockets = platform === 'linux' ? await readProc(proc) : await runLsof(lsof, port);
     const holder = sockets.find((socket) => socket.port === port && addressesOverlap(ip, socket.ip));
     if (!holder) return undefined;
     return describeOwner(platform === 'linux' ? await withProcess(holder, proc) : holder);
@@ -60,13 +55,13 @@ export async function findPortOwner(
   }
 }
 
-function lsofArguments(port: number): string[] {
-  return ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpcn'];
+async function runLsof(lsof: string, port: number): Promise<ListeningSocket[]> {
+  const args = ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpcn'];
+  return parseLsof((await run(lsof, args, { timeout: LSOF_TIMEOUT_MS })).stdout);
 }
 
-function describeOwner({ pid, command, uid }: ListeningSocket): string | undefined {
-  if (pid !== undefined) return `${command ?? 'a process'} (pid ${pid})`;
-  return uid === undefined ? undefined : `a process of user id ${uid}`;
+function describeOwner({ pid, command, uid }: ListeningSocket): string {
+  return command === undefined ? `a process of user id ${uid}` : `${command} (pid ${pid})`;
 }
 
 /** The listening sockets in `lsof -Fpcn` output: lines p<pid>, c<command>, and per file f<fd> and n<name>. */

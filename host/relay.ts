@@ -77,7 +77,6 @@ export class Relay {
 
   #serve(connection: ClientConnection, multiplexer: Multiplexer): void {
     const { socket, forward } = connection;
-    if (!socket) return;
     try {
       const splice = new Splice(
         {
@@ -125,8 +124,8 @@ export class Relay {
   }
 
   #end(connection: ClientConnection, state: ConnectionState): void {
-    if (!this.#open.delete(connection)) return;
     const { counters } = connection.forward;
+    this.#open.delete(connection);
     connection.ended(state);
     counters.active--;
     counters.bytesToGuest += connection.bytesToGuest;
@@ -151,7 +150,7 @@ export class Relay {
   }
 
   #drop(connection: ClientConnection): void {
-    connection.socket?.reset();
+    connection.socket.reset();
     this.#end(connection, 'failed');
   }
 }

@@ -86,7 +86,8 @@ export class ChannelKeeper {
       (socket) => this.#accept(socket),
       (err) => this.#log.error({ err }, 'cannot accept a channel; listening goes on'),
     );
-    this.#log.info(`waiting for the channel on ${formatAddress(this.#listener.address)}`);
+    if (this.#stopping.signal.aborted) await this.#listener.close();
+    else this.#log.info(`waiting for the channel on ${formatAddress(this.#listener.address)}`);
   }
 
   /** The multiplexer of the live channel, once its peer is known. */

@@ -6,7 +6,7 @@ import type { Link } from './outbox.js';
 import type { Slab, SlabPool } from './slab.js';
 import type { RawSocket, SocketHandler } from './socket/raw-socket.js';
 import type { Reason } from './wire/extension.js';
-import type { PeerIdentity } from './wire/handshake.js';
+import { FEATURES, type PeerIdentity } from './wire/handshake.js';
 
 /** What a channel's owner hears of: a multiplexer's events, but for the pongs, which the channel keeps. */
 export type ChannelOwner = Omit<MultiplexerOwner, 'onPong'>;
@@ -16,13 +16,19 @@ export type ChannelOptions = Pick<MultiplexerOptions, 'dialled' | 'version' | 'f
   owner: ChannelOwner;
 };
 
+/** How long (ms) a peer may take to read the last bytes of a channel that is closed; dead ones never do. */
+const CLOSE_TIMEOUT_MS = 2_000;
+
 /** A multiplexer on a connected socket: moves bytes between the two, and finds out when the peer is dead. */
 export class Channel implements SocketHandler, Link {
   readonly multiplexer: Multiplexer;
   readonly #socket: RawSocket;
   readonly #pool: SlabPool;
   readonly #owner: ChannelOwner;
+  /** Whether this end has announced pings. */
+  readonly #pings: boolean;
   readonly #handshakeTimer: NodeJS.Timeout;
+  #closeTimer: NodeJS.Timeout | undefined;
   #slab: Slab;
   #heartbeat: Heartbeat | undefined;
   #bytesReceived = 0;
@@ -32,11 +38,13 @@ export class Channel implements SocketHandler, Link {
     this.#socket = socket;
     this.#pool = options.pool;
     this.#owner = options.owner;
+    this.#pings = (options.features ?? FEATURES).includes('ping');
     this.#slab = options.pool.acquire();
     this.#handshakeTimer = setTimeout(() => this.#handshakeLate(), HANDSHAKE_TIMEOUT_MS);
     socket.setHandler(this);
     this.multiplexer = new Multiplexer({ ...options, link: this, owner: this.#multiplexerOwner() });
-    socket.resume();
+    // Bytes that were read too early come at once: not before this channel's maker has it.
+    process.nextTick(() => socket.resume());
   }
 
   /** The last measured round trip to a peer that answers pings, in ms. */
@@ -52,6 +60,7 @@ export class Channel implements SocketHandler, Link {
 
   close(): void {
     this.#socket.closeWhenSent();
+    this.#closeTimer = setTimeout(() => this.#socket.reset(), CLOSE_TIMEOUT_MS);
   }
 
   destroy(): void {
@@ -90,6 +99,7 @@ export class Channel implements SocketHandler, Link {
   onClose(error: NodeJS.ErrnoException | undefined): void {
     const why = error ? `the channel failed: ${error.message}` : 'the channel was closed';
     this.multiplexer.ended({ code: errnoOf(error) ?? 'CHANNEL_CLOSED', message: this.#describeEnd(why) });
+    clearTimeout(this.#closeTimer);
     this.#pool.release(this.#slab);
   }
 
@@ -121,10 +131,14 @@ export class Channel implements SocketHandler, Link {
 
   #onReady(peer: PeerIdentity): void {
     clearTimeout(this.#handshakeTimer);
+    // First of all: what the owner does now may end the channel, and the heartbeat with it.
+    if (this.#pings && peer.features.has('ping')) this.#heartbeat = this.#startHeartbeat();
     this.#owner.onReady(peer);
-    if (!peer.features.has('ping')) return;
+  }
+
+  #startHeartbeat(): Heartbeat {
     const { multiplexer } = this;
-    this.#heartbeat = new Heartbeat(
+    return new Heartbeat(
       (token) => multiplexer.ping(token),
       (silentMs) =>
         multiplexer.fail({

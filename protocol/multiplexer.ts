@@ -410,8 +410,7 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   }
 
   #allocateId(): number {
-    let id = this.#nextId;
-    while (this.#streams.has(id)) id = (id + this.#idStep) >>> 0;
+    const id = freeStreamId(this.#nextId, this.#idStep, this.#streams);
     this.#nextId = (id + this.#idStep) >>> 0;
     return id;
   }
@@ -481,6 +480,13 @@ export class Multiplexer implements FrameSink, StreamCarrier {
     this.#windowsDue.clear();
     this.#owner.onEnd(reason);
   }
+}
+
+/** The first id that is not in use, from `first` on in the direction of `step`; ids are u32 and wrap. */
+export function freeStreamId(first: number, step: 1 | -1, used: { has(id: number): boolean }): number {
+  let id = first;
+  while (used.has(id)) id = (id + step) >>> 0;
+  return id;
 }
 
 /** Stands in until the owner has accepted a stream; the peer may send nothing before that. */

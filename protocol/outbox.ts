@@ -62,10 +62,13 @@ export class Outbox {
   /** Whether a payload of this size would be taken by addSmall. */
   takesSmall(length: number): boolean {
     if (length > SMALL_PAYLOAD_BYTES) return false;
-    if (this.#full.length === 0 && this.#used + DATA_HEADER_BYTES + length <= BATCH_BYTES) return true;
-    this.flush();
-    // While full batches wait, payload must not ride along: it would count as control that is not read.
-    return this.#full.length === 0 && this.#used === 0;
+    if (!this.#fits(length)) this.flush();
+    return this.#fits(length);
+  }
+
+  /** While full batches wait, payload must not ride along: it would count as control that is not read. */
+  #fits(length: number): boolean {
+    return this.#full.length === 0 && this.#used + DATA_HEADER_BYTES + length <= BATCH_BYTES;
   }
 
   /** Copies a payload, as one Data frame, into the batch; only after takesSmall. */

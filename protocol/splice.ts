@@ -50,6 +50,8 @@ export class Splice implements SocketHandler, StreamHandler {
   #slab: Slab | undefined;
   #kept: Kept[] = [];
   #keptBytes = 0;
+  /** Whether the socket's other end has sent its last byte. */
+  #socketEnded = false;
   #socketClosed = false;
   #streamEnd: StreamEnd | undefined;
   #finished = false;
@@ -113,7 +115,8 @@ export class Splice implements SocketHandler, StreamHandler {
   abort(reason: Reason): void {
     this.#stream.reset(reason);
     this.#streamEnd ??= { how: 'reset', reason };
-    this.#socket.reset();
+    if (this.#socketClosed) this.#finish(this.#streamEnd);
+    else this.#socket.reset();
   }
 
   // ---- socket → stream -------------------------------------------------------------------------------
@@ -130,6 +133,7 @@ export class Splice implements SocketHandler, StreamHandler {
   }
 
   onEnd(): void {
+    this.#socketEnded = true;
     this.#releaseSlab();
     this.#stream.shutdown();
   }
@@ -157,7 +161,7 @@ export class Splice implements SocketHandler, StreamHandler {
     if (this.firstPayloadAt === 0) this.firstPayloadAt = performance.now();
     const length = end - start;
     const payload = slab.bytes.subarray(start, end);
-    const copy = length < KEPT_IN_PLACE_BYTES && (this.#keptBytes > 0 || this.#stream.pool.tight);
+    const copy = this.#copies(length);
     if (this.#socket.send(copy ? Buffer.from(payload) : payload)) {
       this.#stream.consumed(length);
       return;
@@ -165,6 +169,12 @@ export class Splice implements SocketHandler, StreamHandler {
     if (!copy) slab.holds++;
     this.#kept.push({ length, slab: copy ? undefined : slab });
     this.#keptBytes += length;
+  }
+
+  /** A reader that is slow already keeps no whole slab for little, and none at all when slabs are scarce. */
+  #copies(length: number): boolean {
+    const { tight } = this.#stream.pool;
+    return length < KEPT_IN_PLACE_BYTES ? this.#keptBytes > 0 || tight : this.#keptBytes > 0 && tight;
   }
 
   onSent(): void {
@@ -212,13 +222,16 @@ export class Splice implements SocketHandler, StreamHandler {
     this.#socketClosed = true;
     this.#releaseSlab();
     this.#releaseKept(Number.POSITIVE_INFINITY);
-    if (this.#streamEnd) this.#finish(this.#streamEnd);
+    const end = this.#streamEnd;
+    if (end && (end.how !== 'closed' || !error)) this.#finish(end);
     else if (error) this.#socketFailed(error);
-    else if (this.#stream.over) this.#finish({ how: 'closed' });
+    // Both directions are done here: how the stream ends, its Close will tell.
+    else if (this.#socketEnded && this.#stream.shutdownReceived) return;
+    else this.#socketFailed(new Error('the socket was closed before its end'));
   }
 
-  #socketFailed(error: NodeJS.ErrnoException): void {
-    const reason = { code: errnoOf(error) ?? 'EIO', message: error.message };
+  #socketFailed(error: Error): void {
+    const reason = { code: errnoOf(error) ?? 'ECONNABORTED', message: error.message };
     if (this.#dialStartedAt === undefined) {
       this.#stream.reset(reason);
       this.#finish({ how: 'socket-failed', reason });

@@ -60,11 +60,12 @@ export function makeHostCommand(loadHost: () => Promise<HostModule>): CommandDec
       const options = readHostOptions(values, environment);
       const logger = createLogger((values['log-level'] ?? 'info') as LogLevel);
       const { runHost } = await loadHost();
-      const { stop, release } = stopOnSignals();
+      const { stop, abandon, release } = stopOnSignals();
       try {
         await runHost(options, {
           logger,
           stop,
+          abandon,
           onReady: ({ forwards }) => {
             for (const forward of forwards) stdout.write(`${formatForward(reportForward(forward))}\n`);
           },

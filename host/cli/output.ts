@@ -8,12 +8,13 @@ export function writeJson(stdout: Writable, value: unknown): void {
 
 /** Columns as wide as their widest cell, two spaces between them. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
-  const widths: number[] = [];
-  for (const row of rows)
-    row.forEach((cell, column) => {
-      widths[column] = Math.max(widths[column] ?? 0, cell.length);
-    });
-  const lines = rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '));
+  const count = rows.reduce((most, row) => Math.max(most, row.length), 0);
+  const columns = Array.from({ length: count }, (_, column) => {
+    const cells = rows.map((row) => row[column] ?? '');
+    const width = cells.reduce((most, cell) => Math.max(most, cell.length), 0);
+    return cells.map((cell) => cell.padEnd(width));
+  });
+  const lines = rows.map((_, index) => columns.map((column) => column[index]).join('  '));
   return lines.map((line) => `${line.trimEnd()}\n`).join('');
 }
 

@@ -18,8 +18,8 @@ const OPTIONS = {
 
 /** The two programs that `up` runs: how to call each, without its options. */
 export interface UpPrograms {
-  host: readonly string[];
-  guest: readonly string[];
+  host: readonly [file: string, ...args: string[]];
+  guest: readonly [file: string, ...args: string[]];
 }
 
 const INSTALLED: UpPrograms = {
@@ -44,34 +44,30 @@ export function makeUpCommand(programs: UpPrograms = INSTALLED): CommandDeclarat
       for (const rule of specs.flatMap(parseSpec)) refuseSelfForward(rule);
       const log = stderr === process.stderr ? logDestination(process.stderr.isTTY === true) : stderr;
       const { stop, release } = stopOnSignals();
-      try {
-        await runUp({
-          specs,
-          demo,
-          stdout,
-          stop,
-          log: (line) => void log.write(`${line}\n`),
-          makeHost: (channel, control) => ({
-            name: 'the host',
-            command: [
-              ...programs.host,
-              'host',
-              '--listen',
-              `unix:${channel}`,
-              '--control',
-              control,
-              '--log-level',
-              level,
-            ],
-          }),
-          makeGuest: (channel) => ({
-            name: 'the guest',
-            command: [...programs.guest, '--connect', `unix:${channel}`, '--log-level', level],
-          }),
-        });
-      } finally {
-        release();
-      }
+      return runUp({
+        specs,
+        demo,
+        stdout,
+        stop,
+        log: (line) => void log.write(`${line}\n`),
+        makeHost: (channel, control) => ({
+          name: 'the host',
+          command: [
+            ...programs.host,
+            'host',
+            '--listen',
+            `unix:${channel}`,
+            '--control',
+            control,
+            '--log-level',
+            level,
+          ],
+        }),
+        makeGuest: (channel) => ({
+          name: 'the guest',
+          command: [...programs.guest, '--connect', `unix:${channel}`, '--log-level', level],
+        }),
+      }).finally(release);
     },
   });
 }

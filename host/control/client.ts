@@ -90,7 +90,7 @@ export class ControlClient {
           text += chunk;
         });
         response.on('error', reject);
-        response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+        response.on('end', () => resolve({ status: Number(response.statusCode), text }));
       });
       request.end(payload);
     });

@@ -31,6 +31,8 @@ export interface UpOptions {
   /** Gets each line that host or guest write to stderr. */
   log(line: string): void;
   stop: AbortSignal;
+  /** How long (ms) host and guest may take to find each other. */
+  connectDeadlineMs?: number;
 }
 
 /**
@@ -41,17 +43,21 @@ export async function runUp(options: UpOptions): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'portferry-'));
   const channelPath = join(folder, 'channel.sock');
   const controlPath = join(folder, 'control.sock');
-  const over = new AbortController();
   const demo = options.demo ? await startDemoServer() : undefined;
-  const children = [options.makeHost(channelPath, controlPath), options.makeGuest(channelPath)].map(
-    (program) => new Child(program, options.log),
-  );
+  const over = new AbortController();
+  const children: Child[] = [];
   try {
-    const lost = Promise.race(children.map(({ ended }) => ended)).then((cause) => {
-      throw new OperationError(cause);
+    await new Promise<void>((resolve, reject) => {
+      const start = (program: ChildProgram): void => {
+        const child = new Child(program, options.log);
+        children.push(child);
+        child.ended.then((cause) => reject(new OperationError(cause)));
+      };
+      start(options.makeHost(channelPath, controlPath));
+      const stop = AbortSignal.any([options.stop, over.signal]);
+      const startGuest = (): void => start(options.makeGuest(channelPath));
+      present({ ...options, stop }, new ControlClient(controlPath), startGuest, demo).then(resolve, reject);
     });
-    const stop = AbortSignal.any([options.stop, over.signal]);
-    await Promise.race([lost, present({ ...options, stop }, new ControlClient(controlPath), demo)]);
   } finally {
     over.abort();
     await Promise.all(children.map((child) => child.stop(STOP_DEADLINE_MS)));
@@ -64,10 +70,15 @@ export async function runUp(options: UpOptions): Promise<void> {
 async function present(
   options: UpOptions,
   client: ControlClient,
+  startGuest: () => void,
   demo: DemoServer | undefined,
 ): Promise<void> {
-  const { stdout, stop, specs } = options;
-  const status = await waitForGuest(client, stop);
+  const { stdout, stop, specs, connectDeadlineMs = CONNECT_DEADLINE_MS } = options;
+  const deadline = performance.now() + connectDeadlineMs;
+  // One after the other: a guest that finds nobody yet would warn of it.
+  if (!(await waitForStatus(client, stop, deadline, () => true))) return;
+  startGuest();
+  const status = await waitForStatus(client, stop, deadline, ({ channel }) => channel.state === 'connected');
   if (!status) return;
   if (specs.length > 0)
     for (const forward of await client.expose(specs)) stdout.write(`${formatForward(forward)}\n`);
@@ -77,20 +88,22 @@ async function present(
 }
 
 /** @returns undefined when it is to stop before */
-async function waitForGuest(client: ControlClient, stop: AbortSignal): Promise<StatusReport | undefined> {
-  const deadline = performance.now() + CONNECT_DEADLINE_MS;
-  let problem = 'the guest has not connected';
+async function waitForStatus(
+  client: ControlClient,
+  stop: AbortSignal,
+  deadline: number,
+  isReached: (status: StatusReport) => boolean,
+): Promise<StatusReport | undefined> {
   while (!stop.aborted) {
+    let problem = 'the guest has not connected';
     try {
       const status = await client.status();
-      if (status.channel.state === 'connected') return status;
+      if (isReached(status)) return status;
     } catch (thrown) {
       problem = messageOf(thrown);
     }
     if (performance.now() > deadline)
-      throw new OperationError(
-        `host and guest did not come together in ${CONNECT_DEADLINE_MS / 1000} s: ${problem}`,
-      );
+      throw new OperationError(`host and guest did not come together in time: ${problem}`);
     await delay(STATUS_INTERVAL_MS);
   }
   return undefined;

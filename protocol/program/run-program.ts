@@ -95,8 +95,8 @@ function chooseCommand(program: ProgramDeclaration, context: ProgramContext): ()
   }
   let shown = '';
   try {
-    parser.parse([...context.args], {}, (error, _argv, output) => {
-      if (error) throw error;
+    // What is wrong with the arguments is thrown, since fail(false) is set.
+    parser.parse([...context.args], {}, (_error, _argv, output) => {
       shown = output;
     });
   } catch (thrown) {

@@ -1,6 +1,6 @@
 import type net from 'node:net';
 import { HandleSocket } from './handle-socket.js';
-import { handles, type StreamHandle } from './handles.js';
+import { type Handles, handles, type StreamHandle } from './handles.js';
 import { NodeSocket } from './node-socket.js';
 import { type RawSocket, unattended } from './raw-socket.js';
 
@@ -17,13 +17,13 @@ interface ListeningHandle {
  *
  * @param server one that listens already, made with `pauseOnConnect` and `allowHalfOpen`
  * @param tcp false for a unix socket
- * @param internals undefined to use the public interface only
+ * @param internals null to use the public interface only
  */
 export function acceptSockets(
   server: net.Server,
   tcp: boolean,
   onSocket: (socket: RawSocket) => void,
-  internals = handles,
+  internals: Handles | null = handles,
 ): void {
   const listening = (server as { _handle?: ListeningHandle })._handle;
   if (!internals || typeof listening?.onconnection !== 'function') {

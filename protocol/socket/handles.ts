@@ -73,10 +73,10 @@ export interface Handles {
   PipeConnectRequest: new () => ConnectRequest;
 }
 
-/** The interface, or undefined where this Node does not offer it. */
-export const handles: Handles | undefined = findHandles();
+/** The interface, or null where this Node does not offer it. */
+export const handles: Handles | null = findHandles();
 
-function findHandles(): Handles | undefined {
+function findHandles(): Handles | null {
   try {
     const binding = (process as unknown as { binding(name: string): Record<string, unknown> }).binding;
     const stream = binding('stream_wrap');
@@ -99,9 +99,9 @@ function findHandles(): Handles | undefined {
       PipeConnectRequest: pipe['PipeConnectWrap'],
     };
     const complete = Object.values(found).every((part) => part !== undefined);
-    return complete && typeof Tcp.prototype.useUserBuffer === 'function' ? (found as Handles) : undefined;
+    return complete && typeof Tcp.prototype.useUserBuffer === 'function' ? (found as Handles) : null;
   } catch {
     // No such interface, or no permission to use it: there is another way.
-    return undefined;
+    return null;
   }
 }

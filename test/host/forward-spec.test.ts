@@ -71,6 +71,7 @@ t.test('a wrong SPEC is quoted, with what is wrong and the right form', async (t
     ['8080:80:90', /the guest address "80"|":90" is too much/],
     ['1:2:3:4', /":3:4" is too much/],
     ['::1:8080:80', /an IPv6 address stands in brackets|too many colons/],
+    ['[', /the brackets do not match/],
     ['[::1:8080', /the brackets do not match/],
     ['[127.0.0.1]:80:80', /the host address "\[127.0.0.1\]" is neither/],
     ['127.1:80:80', /the host address "127.1" is neither/],

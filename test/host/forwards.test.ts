@@ -4,6 +4,7 @@ import t from 'tap';
 import { formatRule, parseSpec, parseSpecMatcher } from '../../host/forward-spec.js';
 import { type Forward, ForwardTable, type ForwardTableOptions } from '../../host/forwards.js';
 import { createLogger } from '../../protocol/program/logger.js';
+import { shortFolder } from '../fixtures/short-folder.js';
 
 function makeTable(options: Partial<ForwardTableOptions> = {}): ForwardTable {
   return new ForwardTable({
@@ -111,7 +112,7 @@ t.test('a batch that is in its own way says so', async (t) => {
 });
 
 t.test('unix forwards', async (t) => {
-  const path = `${t.testdir({})}/f.sock`;
+  const path = `${shortFolder(t)}/f.sock`;
   const table = makeTable();
   const [forward] = await table.expose(parseSpec(`unix:${path}:/run/x.sock`));
   t.match(forward, { id: `unix ${path}`, addresses: [path] });

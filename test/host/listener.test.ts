@@ -4,7 +4,8 @@ import t from 'tap';
 import type { ForwardRule } from '../../host/forward-rule.js';
 import { BindError, Listener } from '../../host/listener.js';
 import { createLogger } from '../../protocol/program/logger.js';
-import type { RawSocket } from '../../protocol/socket.js';
+import type { RawSocket } from '../../protocol/socket/raw-socket.js';
+import { shortFolder } from '../fixtures/short-folder.js';
 
 const silent = createLogger('silent');
 const notExpected = (ip: string): never => {
@@ -38,7 +39,7 @@ t.test('localhost with a free port: one that is free in both families', async (t
     const accepted = nextClient(listener);
     const client = await connect({ host, port });
     const socket = await accepted;
-    t.equal(socket.socket.remotePort, client.localPort);
+    t.equal(socket.remote?.port, client.localPort);
     socket.reset();
     client.destroy();
   }
@@ -58,10 +59,7 @@ t.test('clients that come before the start wait for it', async (t) => {
       if (sockets.length === 2) resolve();
     });
   });
-  t.same(
-    sockets.map((socket) => socket.socket.remotePort).sort(),
-    [client.localPort, probe.localPort].sort(),
-  );
+  t.same(sockets.map((socket) => socket.remote?.port).sort(), [client.localPort, probe.localPort].sort());
   for (const socket of sockets) socket.reset();
   client.destroy();
   probe.destroy();
@@ -130,7 +128,7 @@ t.test('a free port is chosen again when another address has it taken', async (t
 });
 
 t.test('a unix path, in a folder that is made', async (t) => {
-  const path = `${t.testdir({})}/new/f.sock`;
+  const path = `${shortFolder(t)}/new/f.sock`;
   const unix: ForwardRule = { proto: 'unix', hostPath: path, destination: { proto: 'unix', path: '/x' } };
   const listener = await Listener.open(unix, silent, notExpected);
   t.same(listener.addresses, [path]);

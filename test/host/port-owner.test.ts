@@ -1,4 +1,4 @@
-import { symlinkSync } from 'node:fs';
+import { chmodSync, readFileSync, symlinkSync } from 'node:fs';
 import net from 'node:net';
 import t from 'tap';
 import { findPortOwner, parseLsof, parseProcNetTcp } from '../../host/port-owner.js';
@@ -44,23 +44,19 @@ t.test('reads /proc/net/tcp and tcp6, in either byte order', async (t) => {
 });
 
 t.test('on macOS asks lsof', async (t) => {
-  const asked: string[][] = [];
-  const lsof = async (args: string[]) => {
-    asked.push(args);
-    return LSOF;
-  };
-  const mac = { platform: 'darwin', lsof } as const;
-  t.equal(await findPortOwner('127.0.0.1', 8080, mac), 'com.docker.backend (pid 612)');
-  t.equal(await findPortOwner('::1', 49671, mac), undefined);
-  t.same(asked[0], ['-nP', '-iTCP:8080', '-sTCP:LISTEN', '-Fpcn']);
+  const lsof = `${t.testdir({ lsof: `#!/bin/sh\necho "$*" >"$0.args"\ncat <<END\n${LSOF}END\n` })}/lsof`;
+  chmodSync(lsof, 0o700);
+  t.equal(
+    await findPortOwner('127.0.0.1', 8080, { platform: 'darwin', lsof }),
+    'com.docker.backend (pid 612)',
+  );
+  t.equal(readFileSync(`${lsof}.args`, 'utf8'), '-nP -iTCP:8080 -sTCP:LISTEN -Fpcn\n');
+  t.equal(await findPortOwner('::1', 49671, { platform: 'darwin', lsof }), undefined);
 });
 
 t.test('without lsof there is no name', async (t) => {
-  t.equal(
-    await findPortOwner('127.0.0.1', 1, { platform: 'darwin', lsof: () => Promise.reject(new Error()) }),
-    undefined,
-  );
-  t.type(await findPortOwner('127.0.0.1', 1, { platform: 'darwin' }), 'undefined');
+  const lsof = `${t.testdir({})}/lsof`;
+  t.equal(await findPortOwner('127.0.0.1', 1, { platform: 'darwin', lsof }), undefined);
 });
 
 t.test('on Linux finds the process in proc', async (t) => {

@@ -5,7 +5,7 @@ import net from 'node:net';
 import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { messageOf, OperationError } from '../../../protocol/errors.js';
-import { Child } from '../../child.js';
+import { Child, type ChildProgram } from '../../child.js';
 import type { Endpoint } from '../near-end.js';
 
 /** A forwarder to be measured. */
@@ -67,8 +67,8 @@ export class Programs {
    * @param listensOn a unix socket's path or an endpoint
    * @throws OperationError when it ends or does not listen in time
    */
-  async start(command: readonly string[], listensOn: string | Endpoint): Promise<void> {
-    const name = command[0] ?? '';
+  async start(command: ChildProgram['command'], listensOn: string | Endpoint): Promise<void> {
+    const [name] = command;
     const child = new Child({ name, command }, (line) => {
       this.#lastWords = line;
     });

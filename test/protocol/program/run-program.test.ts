@@ -1,26 +1,7 @@
-import { Writable } from 'node:stream';
 import t from 'tap';
 import { OperationError, UsageError } from '../../../protocol/errors.js';
-import { defineCommand, type ProgramDeclaration, runProgram } from '../../../protocol/program/run-program.js';
-
-function sink(): Writable & { text: string } {
-  const writable = Object.assign(
-    new Writable({
-      write(chunk, _encoding, done) {
-        writable.text += chunk;
-        done();
-      },
-    }),
-    { text: '' },
-  );
-  return writable;
-}
-
-async function call(program: ProgramDeclaration, args: string[], environment: NodeJS.ProcessEnv = {}) {
-  const [stdout, stderr] = [sink(), sink()];
-  const code = await runProgram(program, { args, environment, stdout, stderr });
-  return { code, stdout: stdout.text, stderr: stderr.text };
-}
+import { defineCommand, type ProgramDeclaration } from '../../../protocol/program/run-program.js';
+import { callProgram } from '../../fixtures/call-program.js';
 
 const showCommand = defineCommand({
   name: 'show',
@@ -69,7 +50,7 @@ t.test('runs a command with its options and operands', async (t) => {
     '-level',
     'b',
   ];
-  const { code, stdout, stderr } = await call(program(), args);
+  const { code, stdout, stderr } = await callProgram(program(), args);
   t.equal(code, 0);
   t.equal(stderr, '');
   t.same(JSON.parse(stdout), {
@@ -82,7 +63,10 @@ t.test('runs a command with its options and operands', async (t) => {
 });
 
 t.test('takes options from the environment too', async (t) => {
-  const { stdout } = await call(program(), ['show', 'x'], { PORTFERRY_HOLD: '7', PORTFERRY_REQUIRE: 'all' });
+  const { stdout } = await callProgram(program(), ['show', 'x'], {
+    PORTFERRY_HOLD: '7',
+    PORTFERRY_REQUIRE: 'all',
+  });
   t.match(JSON.parse(stdout), { hold: 7 });
 });
 
@@ -99,7 +83,7 @@ t.test('wrong usage is one line, and exit code 2', async (t) => {
     [['--json'], /^ferry: /],
   ];
   for (const [args, message] of cases) {
-    const { code, stdout, stderr } = await call(program(), args);
+    const { code, stdout, stderr } = await callProgram(program(), args);
     t.equal(code, 2, args.join(' '));
     t.equal(stdout, '');
     t.match(stderr, message);
@@ -117,19 +101,19 @@ t.test('tells failures apart by exit code, each as one line', async (t) => {
     ['text', 1, /^ferry: text\n$/],
   ];
   for (const [thrown, expected, message] of cases) {
-    const { code, stderr } = await call(program(thrown), ['fail']);
+    const { code, stderr } = await callProgram(program(thrown), ['fail']);
     t.equal(code, expected);
     t.match(stderr, message);
   }
 });
 
 t.test('has help for the program and each command, with examples, and a version', async (t) => {
-  const whole = await call(program(), ['--help']);
+  const whole = await callProgram(program(), ['--help']);
   t.equal(whole.code, 0);
   t.match(whole.stdout, /ferry <command>[^]*A program\.[^]*ferry show[^]*an example[^]*The end\./);
-  const one = await call(program(), ['show', '--help']);
+  const one = await callProgram(program(), ['show', '--help']);
   t.match(one.stdout, /--hold +Seconds[^]*default: 5[^]*a, b[^]*ferry show x[^]*That is all\./);
-  t.equal((await call(program(), ['--version'])).stdout, '1.2.3\n');
+  t.equal((await callProgram(program(), ['--version'])).stdout, '1.2.3\n');
 });
 
 t.test('a program can have a single command without a name', async (t) => {
@@ -137,7 +121,7 @@ t.test('a program can have a single command without a name', async (t) => {
     ...base,
     commands: [{ ...showCommand, name: '$0', operands: { name: 'thing', describe: '', required: false } }],
   };
-  t.match(JSON.parse((await call(single, ['-hold', '1'])).stdout), { hold: 1, operands: [] });
-  t.match((await call(single, ['--help'])).stdout, /A program\./);
-  t.equal((await call(single, ['--hodl'])).code, 2);
+  t.match(JSON.parse((await callProgram(single, ['-hold', '1'])).stdout), { hold: 1, operands: [] });
+  t.match((await callProgram(single, ['--help'])).stdout, /A program\./);
+  t.equal((await callProgram(single, ['--hodl'])).code, 2);
 });

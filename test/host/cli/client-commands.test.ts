@@ -1,0 +1,116 @@
+import t, { type Test } from 'tap';
+import { portferry } from '../../../host/cli/program.js';
+import { formatStatus } from '../../../host/cli/show.js';
+import { startControlServer } from '../../../host/control/server.js';
+import { ForwardTable } from '../../../host/forwards.js';
+import { createLogger } from '../../../protocol/program/logger.js';
+import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js';
+import { fakeConnection, fakeStatus } from '../../fixtures/control-reports.js';
+import { shortFolder } from '../../fixtures/short-folder.js';
+
+/** A host to be asked, and the command that asks it. */
+async function startHost(t: Test): Promise<(...args: string[]) => Promise<ProgramOutcome>> {
+  const logger = createLogger('silent');
+  const forwards = new ForwardTable({ onClient: (socket) => socket.reset(), logger });
+  const folder = shortFolder(t);
+  const server = await startControlServer(
+    {
+      forwards,
+      status: () => fakeStatus(),
+      connections: () => [fakeConnection()],
+      dump: () => 'everything\n',
+    },
+    `${folder}/control.sock`,
+    logger,
+  );
+  t.teardown(() => forwards.close());
+  t.teardown(() => server.close());
+  return (...args) => callProgram(portferry, args, { PORTFERRY_RUNTIME_DIR: folder });
+}
+
+t.test('expose, list and unexpose, for people', async (t) => {
+  const call = await startHost(t);
+  t.match(await call('list'), { code: 0, stdout: 'no forwards\n' });
+  const exposed = await call('expose', '127.0.0.1:0:80', '127.0.0.1:0:81');
+  t.match(exposed, { code: 0, stderr: '' });
+  t.match(
+    exposed.stdout,
+    /^tcp 127\.0\.0\.1:\d+ → tcp 127\.0\.0\.1:80\ntcp 127\.0\.0\.1:\d+ → tcp 127\.0\.0\.1:81\n$/,
+  );
+  const [spec = ''] = exposed.stdout.match(/127\.0\.0\.1:\d+/) ?? [];
+  t.match(
+    (await call('list')).stdout,
+    new RegExp(`^FORWARD +DESTINATION .*\ntcp ${spec} +tcp 127.0.0.1:80 +0 `),
+  );
+  t.match(await call('unexpose', spec), { code: 0, stdout: `removed tcp ${spec} → tcp 127.0.0.1:80\n` });
+  t.match(await call('unexpose', spec), { code: 0, stdout: 'nothing was forwarded there\n' });
+});
+
+t.test('each with --json prints one document', async (t) => {
+  const call = await startHost(t);
+  const json = async (...args: string[]) => JSON.parse((await call(...args, '--json')).stdout);
+  const [forward] = await json('expose', '127.0.0.1:0:80');
+  t.match(forward, { proto: 'tcp', out_ip: '127.0.0.1', in_port: 80 });
+  t.same(await json('list'), [forward]);
+  t.same(await json('status'), fakeStatus());
+  t.same(await json('dump'), { status: fakeStatus(), forwards: [forward], connections: [fakeConnection()] });
+  t.same(await json('unexpose', `127.0.0.1:${forward.out_port}`), [forward]);
+});
+
+t.test('status and dump, for people', async (t) => {
+  const call = await startHost(t);
+  const { stdout } = await call('status');
+  t.match(stdout, /host +portferry 1\.2\.3, pid 7, up 1 min\n/);
+  t.match(stdout, /channel +connected since 2026-01-01T00:00:00\.000Z \(listen unix:\/c\.sock\)\n/);
+  t.match(stdout, /guest +portferry 1\.2\.3\n/);
+  t.match(await call('dump'), { code: 0, stdout: 'everything\n' });
+});
+
+t.test('a status with everything, and with nothing', async (t) => {
+  const full = formatStatus(
+    fakeStatus({
+      peer: { version: null, features: [] },
+      roundTripMs: 0.123,
+      reconnects: 3,
+      lastError: 'the guest went',
+    }),
+  );
+  t.match(full, /guest +vpnkit-forwarder, or alike, round trip 0\.12 ms\n/);
+  t.match(full, /reconnects +3\nlast error +the guest went\n/);
+  const { peer, ...channel } = fakeStatus().channel;
+  t.ok(peer);
+  t.notMatch(formatStatus({ ...fakeStatus(), channel }), /guest/);
+});
+
+t.test('failures: wrong usage even without a host, no host, and what the host says', async (t) => {
+  const nowhere = `${shortFolder(t)}/none.sock`;
+  for (const args of [['expose', 'x:y'], ['unexpose', 'x:y'], ['expose'], ['unexpose']])
+    t.match(await callProgram(portferry, [...args, '--control', nowhere]), { code: 2, stdout: '' });
+  for (const args of [
+    ['expose', '1:1'],
+    ['unexpose', '1'],
+    ['list'],
+    ['status'],
+    ['dump'],
+    ['dump', '--json'],
+  ])
+    t.match(await callProgram(portferry, [...args, '--control', nowhere]), {
+      code: 1,
+      stdout: '',
+      stderr: `portferry: no portferry host answers on ${nowhere} (ENOENT): start it with 'portferry host' or give --control PATH\n`,
+    });
+  const call = await startHost(t);
+  t.match(await call('expose', '192.0.2.1:0:80'), {
+    code: 1,
+    stderr: /this machine has no address 192\.0\.2\.1/,
+  });
+});
+
+t.test('every command has help with examples', async (t) => {
+  for (const { name } of portferry.commands) {
+    const { code, stdout } = await callProgram(portferry, [name, '--help']);
+    t.equal(code, 0);
+    t.match(stdout, new RegExp(`Examples:[^]*portferry ${name}`));
+  }
+  t.match((await callProgram(portferry, ['--help'])).stdout, /Exit codes: 0 done/);
+});

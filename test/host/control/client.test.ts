@@ -1,0 +1,77 @@
+import { once } from 'node:events';
+import http from 'node:http';
+import net from 'node:net';
+import t, { type Test } from 'tap';
+import { ControlClient } from '../../../host/control/client.js';
+import { shortFolder } from '../../fixtures/short-folder.js';
+
+async function answerWith(t: Test, answer: http.RequestListener): Promise<string> {
+  const path = `${shortFolder(t)}/c.sock`;
+  const server = http.createServer(answer).listen(path);
+  await once(server, 'listening');
+  t.teardown(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return path;
+}
+
+t.test('says when no host is there', async (t) => {
+  const path = `${t.testdir({ file: '' })}/none.sock`;
+  await t.rejects(new ControlClient(path).status(), {
+    name: 'OperationError',
+    message: `no portferry host answers on ${path} (ENOENT): start it with 'portferry host' or give --control PATH`,
+  });
+});
+
+t.test('says when a path is too long to be reached', async (t) => {
+  await t.rejects(new ControlClient(`/${'x'.repeat(300)}`).status(), {
+    name: 'OperationError',
+    message: /bytes long/,
+  });
+});
+
+t.test('says when what answers is no host', async (t) => {
+  const html = await answerWith(t, (_request, response) => response.end('<html>'));
+  await t.rejects(new ControlClient(html).status(), {
+    name: 'OperationError',
+    message: /is no portferry host/,
+  });
+});
+
+t.test('says what the host says is wrong, or at least its status', async (t) => {
+  const bodies = ['{"message":"taken"}', '{"error":"x"}', 'oops'];
+  const path = await answerWith(t, (_request, response) => {
+    response.statusCode = 500;
+    response.end(bodies.shift());
+  });
+  const client = new ControlClient(path);
+  await t.rejects(client.status(), { message: 'taken' });
+  await t.rejects(client.status(), { message: `the host on ${path} answered GET /v1/status with 500` });
+  await t.rejects(client.status(), { message: /with 500$/ });
+});
+
+t.test('does not wait for ever', async (t) => {
+  const path = await answerWith(t, () => {});
+  await t.rejects(new ControlClient(path, 20).status(), { message: /has not answered for 0\.02 s$/ });
+});
+
+t.test('an answer that breaks off, or is none', async (t) => {
+  const path = await answerWith(t, (_request, response) => {
+    response.writeHead(200, { 'content-length': 100 });
+    response.write('{');
+    response.destroy();
+  });
+  await t.rejects(new ControlClient(path).status(), {
+    name: 'OperationError',
+    message: /no portferry host answers/,
+  });
+  const other = `${shortFolder(t)}/o.sock`;
+  const server = net.createServer((socket) => socket.end('SSH-2.0\r\n')).listen(other);
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  await t.rejects(new ControlClient(other).status(), {
+    name: 'OperationError',
+    message: /HPE_INVALID|Parse Error/,
+  });
+});

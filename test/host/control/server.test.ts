@@ -1,0 +1,212 @@
+import { once } from 'node:events';
+import { statSync } from 'node:fs';
+import http from 'node:http';
+import net from 'node:net';
+import t, { type Test } from 'tap';
+import { ControlClient } from '../../../host/control/client.js';
+import { type ControlTarget, startControlServer } from '../../../host/control/server.js';
+import { ForwardTable } from '../../../host/forwards.js';
+import { createLogger } from '../../../protocol/program/logger.js';
+import { fakeConnection, fakeStatus } from '../../fixtures/control-reports.js';
+import { shortFolder } from '../../fixtures/short-folder.js';
+
+interface Control {
+  path: string;
+  target: ControlTarget;
+  lines: string[];
+  close(): Promise<void>;
+}
+
+async function startControl(t: Test): Promise<Control> {
+  const lines: string[] = [];
+  const logger = createLogger('info', { write: (line) => void lines.push(line) });
+  const forwards = new ForwardTable({ onClient: (socket) => socket.reset(), logger });
+  const target: ControlTarget = {
+    forwards,
+    status: () => fakeStatus(),
+    connections: () => [fakeConnection()],
+    dump: () => 'everything\n',
+  };
+  const path = `${shortFolder(t)}/run/control.sock`;
+  const server = await startControlServer(target, path, logger);
+  t.teardown(() => forwards.close());
+  t.teardown(() => server.close());
+  return { path, target, lines, close: () => server.close() };
+}
+
+interface Answer {
+  status: number | undefined;
+  text: string;
+}
+
+/** Sends `body` as it stands, with the content-type of `curl -d` unless another or none is given. */
+async function send(
+  path: string,
+  method: string,
+  resource: string,
+  body?: unknown,
+  type: string | undefined = 'application/x-www-form-urlencoded',
+): Promise<Answer> {
+  const payload = typeof body === 'string' ? body : JSON.stringify(body ?? '');
+  const headers: http.OutgoingHttpHeaders = type === '' ? {} : { 'content-type': type };
+  if (body !== undefined) headers['content-length'] = Buffer.byteLength(payload);
+  const request = http.request({ socketPath: path, method, path: resource, headers, agent: false });
+  request.end(body === undefined ? undefined : payload);
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+  let text = '';
+  for await (const chunk of response) text += chunk;
+  return { status: response.statusCode, text };
+}
+
+const PORT = { proto: 'tcp', out_ip: '127.0.0.1', out_port: 0, in_ip: '172.17.0.2', in_port: 80 };
+
+t.test('the socket is the user’s own, in a folder that is too', async (t) => {
+  const { path } = await startControl(t);
+  t.equal(statSync(path).mode & 0o777, 0o600);
+  t.equal(statSync(path.replace(/\/[^/]*$/, '')).mode & 0o777, 0o700);
+});
+
+t.test('a folder that cannot be made', async (t) => {
+  const { target } = await startControl(t);
+  const path = `${t.testdir({ file: '' })}/file/x/control.sock`;
+  await t.rejects(startControlServer(target, path, createLogger('silent')), {
+    name: 'OperationError',
+    message: /cannot make the folder/,
+  });
+});
+
+t.test('vpnkit’s API: ports', async (t) => {
+  const { path } = await startControl(t);
+  t.same(await send(path, 'GET', '/forwards/list'), { status: 200, text: '[]' });
+  for (const method of ['PUT', 'POST']) {
+    t.same(await send(path, method, '/forwards/expose/port', PORT), { status: 200, text: '' });
+    const listed = JSON.parse((await send(path, 'GET', '/forwards/list')).text);
+    t.equal(listed.length, 1);
+    t.same(listed, [{ ...PORT, out_port: listed[0].out_port }]);
+    t.not(listed[0].out_port, 0);
+    t.same(
+      await send(path, method, '/forwards/expose/port', listed[0]),
+      { status: 200, text: '' },
+      'idempotent',
+    );
+    const remove = method === 'PUT' ? 'DELETE' : 'POST';
+    t.same(await send(path, remove, '/forwards/unexpose/port', listed[0]), { status: 200, text: '' });
+    t.same(await send(path, remove, '/forwards/unexpose/port', listed[0]), { status: 200, text: '' });
+    t.same(await send(path, 'GET', '/forwards/list'), { status: 200, text: '[]' });
+  }
+});
+
+t.test('vpnkit’s API: pipes, and the dump', async (t) => {
+  const { path } = await startControl(t);
+  const pipe = { proto: 'unix', out_path: `${shortFolder(t)}/p.sock`, in_path: '/run/x.sock' };
+  t.same(await send(path, 'PUT', '/forwards/expose/pipe', pipe), { status: 200, text: '' });
+  t.same(JSON.parse((await send(path, 'GET', '/forwards/list')).text), [pipe]);
+  t.same(await send(path, 'DELETE', '/forwards/unexpose/pipe', pipe), { status: 200, text: '' });
+  t.same(await send(path, 'GET', '/forwards/dump'), { status: 200, text: 'everything\n' });
+});
+
+t.test('the body is JSON, whatever the content-type says', async (t) => {
+  const { path } = await startControl(t);
+  for (const type of ['application/json', 'text/plain', '', ';;', 'multipart/form-data'])
+    t.match(await send(path, 'PUT', '/forwards/expose/port', PORT, type), { status: 200 }, type);
+});
+
+t.test('what fails is 400 with a message that Docker can show', async (t) => {
+  const { path, lines } = await startControl(t);
+  const taken = net.createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  t.teardown(() => taken.close());
+  const { port } = taken.address() as net.AddressInfo;
+  const cases: [string, unknown, RegExp][] = [
+    ['/forwards/expose/port', { ...PORT, out_port: port }, /address already in use/],
+    ['/forwards/expose/port', { ...PORT, proto: 'udp' }, /not udp/],
+    ['/forwards/expose/port', { proto: 'unix', out_path: '/a', in_path: '/b' }, /exposed ports can only/],
+    ['/forwards/expose/pipe', PORT, /exposed pipes can only/],
+    ['/forwards/expose/pipe', { ...PORT, proto: 'udp' }, /exposed pipes can only/],
+    ['/forwards/unexpose/pipe', PORT, /exposed pipes can only/],
+    ['/forwards/expose/port', '{"proto":', /the body is not valid JSON/],
+    ['/forwards/expose/port', '', /the body must be one JSON object/],
+    ['/forwards/expose/port', undefined, /the body must be one JSON object/],
+    ['/forwards/expose/port', 'null', /the body must be one JSON object/],
+    ['/v1/forwards', { specs: ['nonsense'] }, /cannot forward "nonsense"/],
+    ['/v1/forwards', { specs: [] }, /the body must be a JSON object such as/],
+    ['/v1/forwards', { specs: [1] }, /the body must be a JSON object such as/],
+    ['/v1/forwards', 'null', /the body must be a JSON object such as/],
+  ];
+  for (const [resource, body, message] of cases) {
+    const { status, text } = await send(path, 'POST', resource, body);
+    t.equal(status, 400, `${resource} ${JSON.stringify(body)}`);
+    t.match(JSON.parse(text), { message });
+  }
+  t.equal(lines.filter((line) => /was refused/.test(line)).length, cases.length);
+});
+
+t.test('what is not there, what is too large, and what fails in the host', async (t) => {
+  const { path, target } = await startControl(t);
+  t.match(await send(path, 'GET', '/nope'), {
+    status: 404,
+    text: '{"message":"there is no GET /nope here"}',
+  });
+  const headers = { 'content-length': 1024 * 1024 + 1 };
+  const large = http.request({ socketPath: path, method: 'PUT', path: '/forwards/expose/port', headers });
+  large.flushHeaders();
+  const [refused] = (await once(large, 'response')) as [http.IncomingMessage];
+  t.equal(refused.statusCode, 413);
+  refused.setEncoding('utf8');
+  const [text] = await once(refused, 'data');
+  t.match(JSON.parse(text), { message: /too large/, code: 'FST_ERR_CTP_BODY_TOO_LARGE' });
+  large.destroy();
+  target.status = () => {
+    throw new TypeError('a fault');
+  };
+  t.match(await send(path, 'GET', '/v1/status'), { status: 500, text: '{"message":"a fault"}' });
+});
+
+t.test('our own API, through its client', async (t) => {
+  const { path } = await startControl(t);
+  const client = new ControlClient(path);
+  t.same(await client.status(), fakeStatus());
+  t.same(await client.connections(), [fakeConnection()]);
+  t.equal(await client.dump(), 'everything\n');
+  t.same(await client.forwards(), []);
+  const exposed = await client.expose(['127.0.0.1:0:80', '127.0.0.1:0:81']);
+  t.match(exposed, [
+    { proto: 'tcp', out_ip: '127.0.0.1', in_ip: '127.0.0.1', in_port: 80, destination: 'tcp 127.0.0.1:80' },
+    { in_port: 81, origin: 'runtime', counters: { connections: 0 }, createdAt: /T.*Z$/ },
+  ]);
+  t.same(await client.forwards(), exposed);
+  t.same(await client.unexpose([`127.0.0.1:${exposed[1]?.out_port}`, '1']), [exposed[1]]);
+  await t.rejects(client.expose(['x']), { name: 'OperationError', message: /cannot forward "x"/ });
+});
+
+t.test('closes at once, whoever is connected', async (t) => {
+  const { path, close } = await startControl(t);
+  const agent = new http.Agent({ keepAlive: true });
+  const request = http.get({ socketPath: path, path: '/v1/status', agent });
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+  response.resume();
+  await once(response, 'end');
+  const idle = net.connect({ path });
+  await once(idle, 'connect');
+  const gone = new Promise((resolve) => idle.on('close', resolve));
+  idle.resume();
+  await close();
+  await gone;
+  agent.destroy();
+});
+
+t.test('an error of the listening socket is logged', async (t) => {
+  const create = http.createServer;
+  t.teardown(() => {
+    http.createServer = create;
+  });
+  const servers: http.Server[] = [];
+  http.createServer = ((...args: Parameters<typeof create>) => {
+    const server = create(...args);
+    servers.push(server);
+    return server;
+  }) as typeof create;
+  const { lines } = await startControl(t);
+  servers[0]?.emit('error', new Error('accept EMFILE'));
+  t.match(JSON.parse(lines[0] ?? ''), { err: { message: 'accept EMFILE' } });
+});

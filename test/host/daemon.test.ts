@@ -1,0 +1,171 @@
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import net from 'node:net';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { ControlClient } from '../../host/control/client.js';
+import { runHost } from '../../host/daemon.js';
+import { parseSpec } from '../../host/forward-spec.js';
+import type { HostOptions, ReadyReport } from '../../host/options.js';
+import { OperationError } from '../../protocol/errors.js';
+import { encodeHandshakePayload } from '../../protocol/wire/handshake.js';
+import { LogRecorder } from '../fixtures/log-recorder.js';
+import { Peer } from '../fixtures/peer.js';
+import { temporaryFolder } from '../fixtures/programs.js';
+import { Observer } from '../protocol/fixtures/observer.js';
+
+interface Running {
+  report: ReadyReport;
+  control: ControlClient;
+  log: LogRecorder;
+  stop(): Promise<void>;
+  abandon(): void;
+}
+
+function makeOptions(folder: string, specs: string[]): HostOptions {
+  return {
+    channel: { mode: 'listen', address: { kind: 'unix', path: join(folder, 'c') } },
+    forwards: specs.flatMap(parseSpec),
+    controlPath: join(folder, 'control'),
+    stateFile: join(folder, 'state.json'),
+    holdSeconds: 60,
+  };
+}
+
+async function start(t: Test, options: HostOptions): Promise<Running> {
+  const log = new LogRecorder();
+  const stopping = new AbortController();
+  const { promise, onReady } = readiness();
+  const abandoning = new AbortController();
+  const ended = runHost(options, {
+    logger: log.logger,
+    stop: stopping.signal,
+    abandon: abandoning.signal,
+    onReady,
+  });
+  const stop = async (): Promise<void> => {
+    stopping.abort();
+    await ended;
+  };
+  t.teardown(stop);
+  const report = await Promise.race([promise, ended.then(() => promise)]);
+  const abandon = (): void => abandoning.abort();
+  return { report, control: new ControlClient(options.controlPath), log, stop, abandon };
+}
+
+function readiness(): { promise: Promise<ReadyReport>; onReady: (report: ReadyReport) => void } {
+  let onReady: (report: ReadyReport) => void = () => {};
+  const promise = new Promise<ReadyReport>((resolve) => {
+    onReady = resolve;
+  });
+  return { promise, onReady };
+}
+
+t.test('a host listens, and tells how it is over its control socket', async (t) => {
+  const options = makeOptions(temporaryFolder(t), ['127.0.0.1:0:80']);
+  const { report, control, log, stop } = await start(t, options);
+  t.match(report.forwards, [{ origin: 'static', addresses: [/^127\.0\.0\.1:/] }]);
+  t.match(await control.status(), {
+    pid: process.pid,
+    forwards: 1,
+    channel: { state: 'waiting', mode: 'listen', address: `unix:${join(options.controlPath, '..', 'c')}` },
+  });
+  t.match(await control.dump(), /"state": "waiting"(.|\n)*\nforward tcp 127\.0\.0\.1:.*\nno channel\n$/);
+
+  const guest = await Peer.connect(t, options.channel.address);
+  await log.line(/^the channel is up/);
+  t.match(await control.status(), {
+    channel: {
+      state: 'connected',
+      peer: { version: 'test', features: ['open-result'] },
+      roundTripMs: Number,
+    },
+  });
+  const [port = 0] = report.forwards.map(({ rule }) => (rule.proto === 'tcp' ? rule.hostPort : 0));
+  const client = net.connect(port, '127.0.0.1');
+  t.teardown(() => client.destroy());
+  const served = await guest.accept();
+  t.match(await control.connections(), [{ state: 'opening', destination: 'tcp 127.0.0.1:80' }]);
+  t.match(await control.dump(), /\n1 streams.*\n(.|\n)*stream 0 sent=/);
+  served.stream.shutdown();
+  client.end();
+  await once(client.resume(), 'close');
+
+  await stop();
+  await guest.until(() => guest.ended !== undefined);
+  t.match(guest.goAways, [{ code: 'STOPPED', message: 'the host was told to stop' }]);
+  t.notOk(existsSync(options.controlPath), 'no socket is left behind');
+});
+
+t.test('a plain guest is told apart, and why it has gone is kept', async (t) => {
+  const options = makeOptions(temporaryFolder(t), []);
+  const { control, log } = await start(t, options);
+  const plain = net.connect(join(options.controlPath, '..', 'c'));
+  plain.write(encodeHandshakePayload(Buffer.alloc(0)));
+  await log.line(/^the channel is up, with a plain peer/);
+  const { channel } = await control.status();
+  t.same(channel.peer, { version: null, features: [] });
+  t.notOk('roundTripMs' in channel);
+  plain.destroy();
+  await log.line(/^no channel/);
+  t.match(await control.status(), {
+    channel: { state: 'waiting', lastError: 'the peer closed the channel' },
+  });
+});
+
+t.test('the guest cannot dial anything on the host', async (t) => {
+  const options = makeOptions(temporaryFolder(t), []);
+  await start(t, options);
+  const guest = await Peer.connect(t, options.channel.address);
+  const stream = guest.open({ proto: 'tcp', ip: '127.0.0.1', port: 22 });
+  await guest.until(() => stream.end !== undefined);
+  t.match(stream.end, { how: 'refused', result: { step: 'service', reason: { code: 'EACCES' } } });
+});
+
+t.test('forwards that were exposed at run time are back after a restart', async (t) => {
+  const options = makeOptions(temporaryFolder(t), []);
+  const first = await start(t, options);
+  const [kept, taken] = await first.control.expose(['127.0.0.1:0:80', '127.0.0.1:0:81']);
+  await first.stop();
+  const intruder = net.createServer().listen(taken?.out_port, '127.0.0.1');
+  await once(intruder, 'listening');
+
+  const second = await start(t, options);
+  t.match(second.report.forwards, [{ id: kept?.id, origin: 'runtime' }]);
+  t.equal(second.report.forwards.length, 1);
+  await second.log.line(/cannot be exposed/);
+  await second.stop();
+  await new Promise((resolve) => intruder.close(resolve));
+  t.match(readFileSync(options.stateFile ?? '', 'utf8'), `"out_port": ${taken?.out_port}`);
+
+  const third = await start(t, options);
+  t.same(third.report.forwards.map(({ id }) => id).sort(), [kept?.id, taken?.id].sort());
+});
+
+t.test('what cannot be had at start ends the host, and leaves nothing open', async (t) => {
+  const blocker = net.createServer().listen(0, '127.0.0.1');
+  await once(blocker, 'listening');
+  t.teardown(() => blocker.close());
+  const { port } = blocker.address() as net.AddressInfo;
+  const options = makeOptions(temporaryFolder(t), ['127.0.0.1:0:80', `127.0.0.1:${port}:80`]);
+  const context = { logger: new LogRecorder().logger, stop: new AbortController().signal };
+  await t.rejects(runHost(options, context), { message: new RegExp(`127.0.0.1:${port}: .*EADDRINUSE.*pid`) });
+  await t.rejects(Peer.connect(t, options.channel.address), OperationError);
+});
+
+t.test('a host that must end at once resets its clients', async (t) => {
+  const options = makeOptions(temporaryFolder(t), ['127.0.0.1:0:80']);
+  const { report, abandon } = await start(t, options);
+  const guest = await Peer.connect(t, options.channel.address);
+  const [port = 0] = report.forwards.map(({ rule }) => (rule.proto === 'tcp' ? rule.hostPort : 0));
+  const client = new Observer(net.connect(port, '127.0.0.1'));
+  await guest.accept();
+  abandon();
+  t.equal(await client.outcome(), 'ECONNRESET');
+});
+
+t.test('a host that is told to stop before it has started does so', async (t) => {
+  const { stateFile: _, ...options } = makeOptions(temporaryFolder(t), []);
+  await runHost(options, { logger: new LogRecorder().logger, stop: AbortSignal.abort() });
+  t.notOk(existsSync(options.controlPath));
+});

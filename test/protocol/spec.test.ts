@@ -1,0 +1,204 @@
+import { readFileSync } from 'node:fs';
+import t, { type Test as Tap } from 'tap';
+import { ProtocolError } from '../../protocol/errors.js';
+import { Multiplexer } from '../../protocol/multiplexer.js';
+import { Slab, SlabPool } from '../../protocol/slab.js';
+import type { Stream, StreamHandler } from '../../protocol/stream.js';
+import { decodeIdentity, HandshakeDecoder } from '../../protocol/wire/handshake.js';
+import { describeFrame, encodeAgain, sourceOf, textOf } from './fixtures/frame-text.js';
+
+/** A row of a table of SPEC.md that has a column `hex`: by column. */
+type Vector = Record<'hex' | 'meaning', string> & Partial<Record<'from', string>>;
+
+const VECTORS = readVectors(readFileSync(new URL('../../protocol/SPEC.md', import.meta.url), 'utf8'));
+
+t.test('every vector means what is written beside it', async (t) => {
+  t.ok(VECTORS.length >= 45, `${VECTORS.length} vectors were found`);
+  for (const { hex, meaning } of VECTORS) {
+    const bytes = Buffer.from(hex, 'hex');
+    t.equal(bytes.toString('hex'), hex, 'hexadecimal');
+    if (meaning.startsWith('handshake')) t.equal(describeHandshake(bytes), meaning);
+    else if (meaning.startsWith('datagram')) t.equal(describeDatagram(bytes), meaning);
+    else if (/^[A-Z_]+$/.test(meaning)) t.equal(violationOf(bytes), meaning, hex);
+    else checkFrame(t, bytes, meaning);
+  }
+});
+
+t.test('every code of a violation is in the table of reactions, and only there are others', async (t) => {
+  const source = readFileSync(new URL('../../protocol/errors.ts', import.meta.url), 'utf8');
+  const codes = [...source.matchAll(/^ {2}\| '([A-Z_]+)'/gm)].map(([, code]) => code);
+  const spec = readFileSync(new URL('../../protocol/SPEC.md', import.meta.url), 'utf8');
+  const reactions = [...spec.matchAll(/^\| `([A-Z_]+)` \|.*\| (?:ends the channel|resets the stream) \|$/gm)];
+  t.ok(codes.length > 10);
+  t.same(reactions.map(([, code]) => code).sort(), codes.sort());
+});
+
+t.test('two ends hold the conversation as it is written, byte for byte', async (t) => {
+  const lines = VECTORS.filter((vector) => vector.from !== undefined);
+  const sent = (from: string): string =>
+    lines
+      .filter((line) => line.from === from)
+      .map((line) => line.hex)
+      .join('');
+  const host = new End(false);
+  const guest = new End(true);
+  const exchange = (): void => {
+    for (let turn = 0; turn < 4; turn++) {
+      guest.receive(host.takeSent());
+      host.receive(guest.takeSent());
+      host.turn();
+      guest.turn();
+    }
+  };
+  exchange();
+  host.multiplexer.open({ proto: 'tcp', ip: '127.0.0.1', port: 80 }, host.handler, sourceOf(lines));
+  exchange();
+  const [accepted] = guest.accepted;
+  accepted?.reportConnected(412);
+  exchange();
+  write(host.multiplexer.streams.get(0), textOf(lines, 'host'));
+  host.multiplexer.streams.get(0)?.shutdown();
+  exchange();
+  write(accepted, textOf(lines, 'guest'));
+  accepted?.shutdown();
+  exchange();
+  t.equal(host.sent, sent('host'));
+  t.equal(guest.sent, sent('guest'));
+  t.equal(host.multiplexer.streams.size, 0);
+  t.equal(guest.multiplexer.streams.size, 0);
+});
+
+/** One end of the conversation, whose turns come when they are told to. */
+class End {
+  readonly multiplexer: Multiplexer;
+  readonly accepted: Stream[] = [];
+  sent = '';
+  #unsent: Buffer[] = [];
+  #deferred: (() => void)[] = [];
+  readonly handler: StreamHandler = {
+    onData() {},
+    onShutdown() {},
+    onWritable() {},
+    onOpenResult() {},
+    onClosed() {},
+  };
+
+  constructor(dialled: boolean) {
+    this.multiplexer = new Multiplexer({
+      dialled,
+      version: '0.1.0',
+      pool: new SlabPool(),
+      link: { send: (bytes) => this.#send(bytes), close() {}, destroy() {} },
+      defer: (run) => this.#deferred.push(run),
+      owner: {
+        onReady() {},
+        onStream: (stream) => {
+          this.accepted.push(stream);
+          stream.accept(this.handler);
+        },
+        onGoAway() {},
+        onPong() {},
+        onIdle() {},
+        onEnd() {},
+      },
+    });
+  }
+
+  receive(bytes: Buffer): void {
+    const slab = new Slab(bytes.length, false);
+    bytes.copy(slab.bytes);
+    this.multiplexer.receive(slab, 0, bytes.length);
+  }
+
+  turn(): void {
+    for (const run of this.#deferred.splice(0)) run();
+  }
+
+  takeSent(): Buffer {
+    return Buffer.concat(this.#unsent.splice(0));
+  }
+
+  #send(bytes: Uint8Array): boolean {
+    this.#unsent.push(Buffer.from(bytes));
+    this.sent += Buffer.from(bytes).toString('hex');
+    return true;
+  }
+}
+
+function write(stream: Stream | undefined, text: string): void {
+  const slab = new Slab(text.length, false);
+  slab.room.write(text, 'latin1');
+  const start = slab.bytes.length - text.length;
+  stream?.write(slab, start, slab.bytes.length, false);
+}
+
+function checkFrame(t: Tap, bytes: Buffer, meaning: string): void {
+  const [said, foreign] = meaning.split(', from another encoder');
+  t.equal(describeFrame(bytes), said);
+  const again = encodeAgain(bytes);
+  // What is skipped, or comes from another encoder, is not sent by ours.
+  if (!again || foreign !== undefined) return;
+  t.equal(again.toString('hex'), bytes.toString('hex'), `${meaning}: encoded`);
+  // A frame is not taken before its last byte is there.
+  for (let length = 0; length < Math.min(bytes.length, bytes.readUInt16LE(0)); length++)
+    t.equal(describeFrame(bytes.subarray(0, length)), 'incomplete', `${meaning}: ${length} bytes`);
+}
+
+function violationOf(bytes: Buffer): string {
+  try {
+    return describeFrame(bytes);
+  } catch (thrown) {
+    return thrown instanceof ProtocolError ? thrown.code : String(thrown);
+  }
+}
+
+function describeHandshake(bytes: Buffer): string {
+  const decoder = new HandshakeDecoder();
+  if (decoder.push(bytes, 0, bytes.length) !== bytes.length || !decoder.payload) return 'incomplete';
+  const { version, features } = decodeIdentity(decoder.payload);
+  return version === undefined
+    ? 'handshake of a plain end'
+    : `handshake of portferry ${version}, ${[...features].join(' ')}`;
+}
+
+/** There is no codec yet; this reads the fields as they are written down. */
+function describeDatagram(bytes: Buffer): string {
+  let at = 0;
+  const u16 = (): number => {
+    at += 2;
+    return bytes.readUInt16LE(at - 2);
+  };
+  const skip = (length: number): void => {
+    at += length;
+  };
+  if (u16() !== bytes.length) return 'total is wrong';
+  skip(u16());
+  u16();
+  skip(u16());
+  const length = u16();
+  if (at + length !== bytes.length) return 'the payload length is wrong';
+  return `datagram "${bytes.toString('latin1', at)}"`;
+}
+
+function readVectors(markdown: string): Vector[] {
+  const vectors: Vector[] = [];
+  let columns: string[] = [];
+  for (const line of markdown.split('\n')) {
+    const cells = line.startsWith('|')
+      ? line
+          .slice(1, -1)
+          .split('|')
+          .map((cell) => cell.trim())
+      : [];
+    if (cells.length === 0) columns = [];
+    else if (columns.length === 0) columns = cells;
+    else if (columns.includes('hex') && !cells[0]?.startsWith('---')) {
+      const row = Object.fromEntries(columns.map((column, index) => [column, cells[index] ?? '']));
+      const hex = (row['hex'] ?? '').replace(/[` ]/g, '');
+      const from = row['from'];
+      const meaning = (row['meaning'] ?? '').replace(/`/g, '');
+      vectors.push(from === undefined ? { hex, meaning } : { hex, meaning, from });
+    }
+  }
+  return vectors;
+}
