@@ -489,11 +489,13 @@ export function freeStreamId(first: number, step: 1 | -1, used: { has(id: number
   return id;
 }
 
+const ignore = (): void => {};
+
 /** Stands in until the owner has accepted a stream; the peer may send nothing before that. */
 const unattended: StreamHandler = {
-  onData() {},
-  onShutdown() {},
-  onWritable() {},
-  onOpenResult() {},
-  onClosed() {},
+  onData: ignore,
+  onShutdown: ignore,
+  onWritable: ignore,
+  onOpenResult: ignore,
+  onClosed: ignore,
 };

@@ -75,7 +75,6 @@ export class Stream {
   #shutdownSent = false;
   #shutdownReceived = false;
   #closeSent = false;
-  #closeReceived = false;
   /** The handler has been told of the end, or has ended the stream itself. */
   #over = false;
   /** What the handler has been told. */
@@ -131,7 +130,6 @@ export class Stream {
       this.#shutdownSent && 'shutdown-sent',
       this.#shutdownReceived && 'shutdown-received',
       this.#closeSent && 'close-sent',
-      this.#closeReceived && 'close-received',
       this.#pending && `pending=${this.#pendingEnd - this.#pendingStart}`,
     ].filter(Boolean);
     return `sent=${w.sent}/${w.allowed} received=${r.received}/${r.allowed} unread=${r.waiting} ${flags.join(' ')}`;
@@ -218,9 +216,8 @@ export class Stream {
   /** The stream's turn on the link: sends one quantum, which is what one read has brought. */
   takeTurn(): void {
     this.#sendPending();
-    if (this.#pending) {
-      if (this.#sendWindow.available > 0) this.#carrier.waitForTurn(this);
-    } else if (!this.over) this.#handler.onWritable();
+    // The link was free, so what is still pending waits for a Window, which brings the next turn.
+    if (!this.#pending && !this.over) this.#handler.onWritable();
   }
 
   /** @throws ProtocolError WINDOW_SHRANK or WINDOW_TOO_LARGE when the stream alone cannot be reset */
@@ -281,7 +278,6 @@ export class Stream {
   }
 
   handleClose(): void {
-    this.#closeReceived = true;
     if (!this.#over) {
       const end = this.#endByClose();
       if (!this.#closeSent) this.#close();

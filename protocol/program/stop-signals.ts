@@ -9,6 +9,8 @@ const ENDED_BY_SIGNAL = 128;
 export interface StopSignals {
   /** Aborted by the first signal: stop in order. */
   readonly stop: AbortSignal;
+  /** Aborted by the second signal, just before the process ends: the last chance to do something, at once. */
+  readonly abandon: AbortSignal;
   /** Lets signals do again what they do by default. */
   release(): void;
 }
@@ -21,14 +23,20 @@ export function stopOnSignals(
   events: EventEmitter = process,
   exit: (code: number) => void = process.exit,
 ): StopSignals {
-  const controller = new AbortController();
+  const stop = new AbortController();
+  const abandon = new AbortController();
   const onSignal = (name: (typeof SIGNALS)[number]): void => {
-    if (controller.signal.aborted) exit(ENDED_BY_SIGNAL + constants.signals[name]);
-    else controller.abort();
+    if (!stop.signal.aborted) {
+      stop.abort();
+      return;
+    }
+    abandon.abort();
+    exit(ENDED_BY_SIGNAL + constants.signals[name]);
   };
   for (const name of SIGNALS) events.on(name, onSignal);
   return {
-    stop: controller.signal,
+    stop: stop.signal,
+    abandon: abandon.signal,
     release: () => {
       for (const name of SIGNALS) events.off(name, onSignal);
     },

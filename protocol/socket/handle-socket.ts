@@ -109,6 +109,11 @@ export class HandleSocket implements RawSocket {
     const request = spareRequest ?? new this.#handles.WriteRequest();
     spareRequest = undefined;
     const status = this.#handle.writeBuffer(request, bytes);
+    if (status !== 0 && this.#connecting) {
+      // The connection has failed already, and its own error is about to be told.
+      this.#unsent += bytes.length;
+      return false;
+    }
     if (status !== 0) {
       process.nextTick(() => this.destroy(systemError(status, 'write')));
       return true;

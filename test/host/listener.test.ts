@@ -5,6 +5,7 @@ import type { ForwardRule } from '../../host/forward-rule.js';
 import { BindError, Listener } from '../../host/listener.js';
 import { createLogger } from '../../protocol/program/logger.js';
 import type { RawSocket } from '../../protocol/socket/raw-socket.js';
+import { WITHOUT_IPV6 } from '../fixtures/ipv6.js';
 import { shortFolder } from '../fixtures/short-folder.js';
 
 const silent = createLogger('silent');
@@ -31,7 +32,7 @@ async function connect(address: { port: number; host: string } | { path: string 
   return socket;
 }
 
-t.test('localhost with a free port: one that is free in both families', async (t) => {
+t.test('localhost with a free port: one that is free in both families', { skip: WITHOUT_IPV6 }, async (t) => {
   const listener = await Listener.open(rule(['127.0.0.1', '::1']), silent, notExpected);
   const port = portOf(listener);
   t.same(listener.addresses, [`127.0.0.1:${port}`, `[::1]:${port}`]);
@@ -76,18 +77,22 @@ t.test('clients that come before the start are reset when there is none', async 
   await gone;
 });
 
-t.test('a wildcard socket takes both families, unless each has its own', async (t) => {
-  const both = await Listener.open(rule(['::']), silent, notExpected);
-  const client = await connect({ host: '127.0.0.1', port: portOf(both) });
-  client.destroy();
-  await both.close();
-  const each = await Listener.open(rule(['0.0.0.0', '::']), silent, notExpected);
-  const port = portOf(each);
-  t.same(each.addresses, [`0.0.0.0:${port}`, `[::]:${port}`]);
-  await each.close();
-});
+t.test(
+  'a wildcard socket takes both families, unless each has its own',
+  { skip: WITHOUT_IPV6 },
+  async (t) => {
+    const both = await Listener.open(rule(['::']), silent, notExpected);
+    const client = await connect({ host: '127.0.0.1', port: portOf(both) });
+    client.destroy();
+    await both.close();
+    const each = await Listener.open(rule(['0.0.0.0', '::']), silent, notExpected);
+    const port = portOf(each);
+    t.same(each.addresses, [`0.0.0.0:${port}`, `[::]:${port}`]);
+    await each.close();
+  },
+);
 
-t.test('an address that is taken, or that the machine does not have', async (t) => {
+t.test('an address that is taken, or that the machine does not have', { skip: WITHOUT_IPV6 }, async (t) => {
   const listener = await Listener.open(rule(['::1']), silent, notExpected);
   const port = portOf(listener);
   await t.rejects(Listener.open(rule(['127.0.0.1', '::1'], port), silent, notExpected), {
@@ -107,7 +112,7 @@ t.test('an address that is taken, or that the machine does not have', async (t) 
   await open.close();
 });
 
-t.test('a free port is chosen again when another address has it taken', async (t) => {
+t.test('a free port is chosen again when another address has it taken', { skip: WITHOUT_IPV6 }, async (t) => {
   const listen = net.Server.prototype.listen;
   t.teardown(() => {
     net.Server.prototype.listen = listen;

@@ -7,7 +7,7 @@ import {
   WINDOW_BUDGET_BYTES,
 } from '../../protocol/limits.js';
 import { freeStreamId, Multiplexer } from '../../protocol/multiplexer.js';
-import type { Slab } from '../../protocol/slab.js';
+import { Slab } from '../../protocol/slab.js';
 import type { OpenResult } from '../../protocol/wire/extension.js';
 import {
   decodeOpenResult,
@@ -490,6 +490,7 @@ t.test('fail: the link ends at once, and so does everything else', (t) => {
   isClean(t, b);
   a.multiplexer.ended(STOPPING);
   a.multiplexer.drained();
+  a.multiplexer.receive(new Slab(10, false), 0, 10);
   t.equal(a.owner.ends.length, 1);
   t.end();
 });
@@ -569,28 +570,33 @@ t.test('a link that is cut: every stream of both ends is lost, and everything re
   t.end();
 });
 
-t.test('fairness: under back-pressure nobody gets a second quantum before others got one', (t) => {
-  const solo = new Solo('plain');
-  const handlers = Array.from({ length: 4 }, () => solo.open());
-  for (const { stream } of handlers) solo.receive(windowFrame(stream?.id ?? 0, 2 ** 40));
-  const before = solo.sent.length;
-  solo.link.taking = 'never';
-  solo.link.stalled = true;
-  // The source of each stream goes on at once when it may, as a socket with much to say does.
-  for (const handler of handlers) pump(handler, Buffer.alloc(40 * 20_000), 20_000);
-  solo.link.stalled = false;
-  const order = solo.sent
-    .slice(before)
-    .filter((line) => line.startsWith('data'))
-    .map((line) => line.split(' ')[1]);
-  t.equal(order.length, 4 * 40);
-  // The first one found the link free. From then on all wait, until each has one left or none.
-  for (let round = 0; round < 39; round++) {
-    const turns = new Set(order.slice(1 + 4 * round, 5 + 4 * round));
-    if (turns.size !== 4) t.fail(`round ${round}: ${[...turns]}`);
-  }
-  t.end();
-});
+for (const taking of ['never', 'always'] as const)
+  t.test(
+    `fairness: nobody gets a second quantum before others got one; the link, once free, takes ${taking}`,
+    (t) => {
+      const solo = new Solo('plain');
+      const handlers = Array.from({ length: 4 }, () => solo.open());
+      for (const { stream } of handlers) solo.receive(windowFrame(stream?.id ?? 0, 2 ** 40));
+      const before = solo.sent.length;
+      solo.link.taking = 'never';
+      solo.link.stalled = true;
+      // The source of each stream goes on at once when it may, as a socket with much to say does.
+      for (const handler of handlers) pump(handler, Buffer.alloc(40 * 20_000), 20_000);
+      solo.link.taking = taking;
+      solo.link.stalled = false;
+      const order = solo.sent
+        .slice(before)
+        .filter((line) => line.startsWith('data'))
+        .map((line) => line.split(' ')[1]);
+      t.equal(order.length, 4 * 40);
+      // The first one found the link free. From then on all wait, until each has one left or none.
+      for (let round = 0; round < 39; round++) {
+        const turns = new Set(order.slice(1 + 4 * round, 5 + 4 * round));
+        if (turns.size !== 4) t.fail(`round ${round}: ${[...turns]}`);
+      }
+      t.end();
+    },
+  );
 
 t.test('control frames go before payload that waits', (t) => {
   const solo = new Solo(everything);
@@ -651,6 +657,8 @@ t.test('describe: a line for each stream', (t) => {
   run();
   t.match(a.multiplexer.describe(), 'shutdown-sent');
   t.match(b.multiplexer.describe(), 'shutdown-received');
+  handler.stream.reset(GAVE_UP);
+  t.match(a.multiplexer.describe(), 'close-sent');
   t.end();
 });
 

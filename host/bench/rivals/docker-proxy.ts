@@ -10,7 +10,8 @@ export const dockerProxy: Rival = {
     const programs = new Programs();
     await programs.start(
       [
-        ...[await programFile('docker-proxy'), '-proto', 'tcp'],
+        await programFile('docker-proxy'),
+        ...['-proto', 'tcp'],
         ...['-host-ip', endpoint.host, '-host-port', String(endpoint.port)],
         ...['-container-ip', target.host, '-container-port', String(target.port)],
       ],

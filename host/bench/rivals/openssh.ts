@@ -29,7 +29,8 @@ export const openssh: Rival = {
     await programs.start([await programFile('sshd'), '-D', '-e', '-f', join(folder, 'sshd_config')], server);
     await programs.start(
       [
-        ...[await programFile('ssh'), '-N', '-F', 'none', '-i', key, '-p', String(server.port)],
+        await programFile('ssh'),
+        ...['-N', '-F', 'none', '-i', key, '-p', String(server.port)],
         ...[
           '-c',
           'aes128-gcm@openssh.com',

@@ -18,15 +18,8 @@ export const portferry: Rival = {
     // The host listens for its forward only after the channel's socket is there.
     await programs.start(
       [
-        ...[
-          process.execPath,
-          HOST,
-          'host',
-          '--listen',
-          `unix:${channel}`,
-          '--control',
-          join(folder, 'control.sock'),
-        ],
+        process.execPath,
+        ...[HOST, 'host', '--listen', `unix:${channel}`, '--control', join(folder, 'control.sock')],
         ...['--forward', `${endpoint.host}:${endpoint.port}:${target.host}:${target.port}`, ...quiet],
       ],
       endpoint,

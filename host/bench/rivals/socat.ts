@@ -12,14 +12,20 @@ export const socat: Rival = {
     const channel = join(folder, 'channel.sock');
     const endpoint = { host: LOOPBACK, port: await freePort() };
     const programs = new Programs();
-    const common = [file, '-b', '262144'];
+    const buffers = ['-b', '262144'];
     await programs.start(
-      [...common, `UNIX-LISTEN:${channel},fork,backlog=4096`, `TCP:${target.host}:${target.port},nodelay`],
+      [
+        file,
+        ...buffers,
+        `UNIX-LISTEN:${channel},fork,backlog=4096`,
+        `TCP:${target.host}:${target.port},nodelay`,
+      ],
       channel,
     );
     await programs.start(
       [
-        ...common,
+        file,
+        ...buffers,
         `TCP-LISTEN:${endpoint.port},bind=${endpoint.host},fork,backlog=4096,nodelay`,
         `UNIX-CONNECT:${channel}`,
       ],

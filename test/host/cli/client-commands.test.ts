@@ -110,7 +110,7 @@ t.test('every command has help with examples', async (t) => {
   for (const { name } of portferry.commands) {
     const { code, stdout } = await callProgram(portferry, [name, '--help']);
     t.equal(code, 0);
-    t.match(stdout, new RegExp(`Examples:[^]*portferry ${name}`));
+    t.match(stdout, new RegExp(`Examples:[\\s\\S]*portferry ${name}`));
   }
   t.match((await callProgram(portferry, ['--help'])).stdout, /Exit codes: 0 done/);
 });

@@ -36,7 +36,7 @@ t.test('a child that ends by itself ends the whole, with its reason', async (t) 
     t.equal(code, 1);
     t.match(
       stderr,
-      /"about to end"[^]*portferry: the guest ended with exit code 1: portferry-guest: no luck\n$/,
+      /"about to end"[\s\S]*portferry: the guest ended with exit code 1: portferry-guest: no luck\n$/,
     );
   }
 });

@@ -110,9 +110,12 @@ t.test('tells failures apart by exit code, each as one line', async (t) => {
 t.test('has help for the program and each command, with examples, and a version', async (t) => {
   const whole = await callProgram(program(), ['--help']);
   t.equal(whole.code, 0);
-  t.match(whole.stdout, /ferry <command>[^]*A program\.[^]*ferry show[^]*an example[^]*The end\./);
+  t.match(
+    whole.stdout,
+    /ferry <command>[\s\S]*A program\.[\s\S]*ferry show[\s\S]*an example[\s\S]*The end\./,
+  );
   const one = await callProgram(program(), ['show', '--help']);
-  t.match(one.stdout, /--hold +Seconds[^]*default: 5[^]*a, b[^]*ferry show x[^]*That is all\./);
+  t.match(one.stdout, /--hold +Seconds[\s\S]*default: 5[\s\S]*a, b[\s\S]*ferry show x[\s\S]*That is all\./);
   t.equal((await callProgram(program(), ['--version'])).stdout, '1.2.3\n');
 });
 

@@ -5,13 +5,15 @@ import { stopOnSignals } from '../../../protocol/program/stop-signals.js';
 t.test('stops in order at the first signal, and at once at the second', async (t) => {
   const signals = new EventEmitter();
   const exits: number[] = [];
-  const { stop, release } = stopOnSignals(signals, (code) => void exits.push(code));
+  const { stop, abandon, release } = stopOnSignals(signals, (code) => void exits.push(code));
   t.equal(stop.aborted, false);
   signals.emit('SIGINT', 'SIGINT');
   t.equal(stop.aborted, true);
   t.same(exits, []);
+  t.equal(abandon.aborted, false);
   signals.emit('SIGTERM', 'SIGTERM');
   t.same(exits, [143]);
+  t.equal(abandon.aborted, true);
   release();
   t.equal(signals.listenerCount('SIGINT'), 0);
 });

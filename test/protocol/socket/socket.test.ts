@@ -97,7 +97,7 @@ function testSockets(t: Test, internals: Handles | null): void {
   });
 
   t.test('reset: the peer sees it at once, also with bytes and an end still unsent', async (t) => {
-    const { server, address, accepted } = await startRawServer(undefined, internals !== null);
+    const { server, address, accepted } = await startRawServer();
     t.teardown(() => server.close());
     const recorder = new Recorder();
     const connected = new Promise<RawSocket>((resolve) => {
@@ -271,7 +271,6 @@ function testSockets(t: Test, internals: Handles | null): void {
     socket.setHandler(owner);
     socket.resume();
     await owner.until(() => owner.closed);
-    t.equal(owner.text, 'x');
     t.equal(owner.ended, true);
   });
 
