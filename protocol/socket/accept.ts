@@ -2,7 +2,7 @@ import type net from 'node:net';
 import { HandleSocket } from './handle-socket.js';
 import { type Handles, handles, type StreamHandle } from './handles.js';
 import { NodeSocket } from './node-socket.js';
-import { type RawSocket, unattended } from './raw-socket.js';
+import { type RawSocket, type SocketPeer, unattended } from './raw-socket.js';
 
 /** The internal Node interface this file uses: a listening handle calls `onconnection` for each new one. */
 interface ListeningHandle {
@@ -30,9 +30,18 @@ export function acceptSockets(
     server.on('connection', (socket) => onSocket(NodeSocket.adopt(socket, tcp, unattended)));
     return;
   }
+  const local = tcp ? specificAddress(server.address() as net.AddressInfo) : undefined;
   const acceptFailed = listening.onconnection.bind(listening);
   listening.onconnection = (status, accepted) => {
     if (status !== 0) acceptFailed(status, accepted);
-    else onSocket(new HandleSocket(internals, accepted, tcp));
+    else {
+      if (tcp) accepted.setNoDelay?.(true);
+      onSocket(new HandleSocket(internals, accepted, tcp, unattended, local));
+    }
   };
+}
+
+/** What every connection's own end will be, unless the server listens on a whole family. */
+function specificAddress({ address, port }: net.AddressInfo): SocketPeer | undefined {
+  return address === '0.0.0.0' || address === '::' ? undefined : { ip: address, port };
 }

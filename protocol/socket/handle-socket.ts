@@ -45,15 +45,26 @@ export class HandleSocket implements RawSocket {
   #destroyed = false;
   #closed = false;
   #failure: NodeJS.ErrnoException | undefined;
+  /** Where it is known without asking. */
+  readonly #local: SocketPeer | undefined;
 
-  /** @param handle connected, such as a listening server has just accepted; nothing is read before resume() */
-  constructor(handles: Handles, handle: StreamHandle, tcp: boolean, handler: SocketHandler = unattended) {
+  /**
+   * @param handle connected, such as a listening server has just accepted; nothing is read before resume()
+   * @param local its address, where the caller knows
+   */
+  constructor(
+    handles: Handles,
+    handle: StreamHandle,
+    tcp: boolean,
+    handler: SocketHandler = unattended,
+    local?: SocketPeer,
+  ) {
+    this.#local = local;
     this.#handles = handles;
     this.#handle = handle;
     this.#tcp = tcp;
     this.#handler = handler;
     handle[OWNER] = this;
-    if (tcp) handle.setNoDelay?.(true);
   }
 
   /** Starts to connect; reading begins by itself, unless pause() is called. */
@@ -99,7 +110,7 @@ export class HandleSocket implements RawSocket {
   }
 
   get local(): SocketPeer | undefined {
-    return this.#askAddress('getsockname');
+    return this.#local ?? this.#askAddress('getsockname');
   }
 
   send(bytes: Uint8Array): boolean {
