@@ -106,7 +106,9 @@ t.test('up SPEC forwards to what runs on this machine', async (t) => {
   const port = await startServer(t, (socket) => socket.end('hello'));
   const up = startPortferry(t, 'up', `127.0.0.1:0:${port}`);
   const [, hostPort] = await up.line(/^tcp 127\.0\.0\.1:(\d+) → tcp 127\.0\.0\.1:\d+$/);
-  t.equal(await connect(t, Number(hostPort)).outcome(), 'end');
+  const client = connect(t, Number(hostPort));
+  t.equal(await client.outcome(), 'end');
+  client.socket.end();
   await up.line(/Ctrl-C/);
   t.equal(await up.stop('SIGTERM'), 0);
 });
