@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import { build, type Histogram } from 'hdr-histogram-js';
+import type { Histogram } from 'hdr-histogram-js';
 import { OperationError } from '../../protocol/errors.js';
 import { type Endpoint, Exchange } from './near-end.js';
 import type { Figures, RunContext, Workload } from './workload.js';
@@ -50,6 +50,8 @@ async function runBeside({ endpoint, seconds }: RunContext): Promise<Figures> {
 }
 
 async function measure(endpoint: Endpoint, seconds: number, paceMs: number): Promise<Figures> {
+  // Loaded late: every portferry command loads this file, and only this one needs a histogram.
+  const { build } = await import('hdr-histogram-js');
   const histogram = build({
     lowestDiscernibleValue: 1,
     highestTrackableValue: 60_000_000,

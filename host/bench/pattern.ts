@@ -7,11 +7,12 @@ const PERIOD = 1024 * 1024 - 3;
 /** Bytes per write; what a slab of the data path holds. */
 export const BLOCK_BYTES = 256 * 1024;
 
-/** One period and a block more, so that a block can start anywhere within the period. */
-const pattern = makePattern(PERIOD + BLOCK_BYTES);
+/** One period and a block more, so that a block can start anywhere within the period; made when it is needed. */
+let pattern: Buffer | undefined;
 
 /** The pattern's bytes from `offset` on, at most a block of them. */
 export function patternAt(offset: number, length: number): Buffer {
+  pattern ??= makePattern(PERIOD + BLOCK_BYTES);
   const start = offset % PERIOD;
   return pattern.subarray(start, start + length);
 }
