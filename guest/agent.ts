@@ -4,7 +4,7 @@ import { messageOf } from '../protocol/errors.js';
 import { DIAL_TIMEOUT_MS, STOP_GRACE_MS } from '../protocol/limits.js';
 import type { Logger } from '../protocol/program/logger.js';
 import { SlabPool } from '../protocol/slab.js';
-import type { SocketAddress } from '../protocol/socket.js';
+import type { SocketAddress } from '../protocol/socket/raw-socket.js';
 import { Splice, type SpliceEnd } from '../protocol/splice.js';
 import type { Stream } from '../protocol/stream.js';
 import type { ChannelAddress } from '../protocol/transport/address.js';

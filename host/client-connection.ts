@@ -1,4 +1,4 @@
-import type { RawSocket } from '../protocol/socket.js';
+import type { RawSocket } from '../protocol/socket/raw-socket.js';
 import type { Splice } from '../protocol/splice.js';
 import { formatDestination, formatHostPort } from '../protocol/wire/destination.js';
 import type { OpenResult, Source, SourceAddress } from '../protocol/wire/extension.js';
@@ -102,11 +102,11 @@ export class ClientConnection {
   }
 }
 
-function readSource({ socket }: RawSocket): Source {
-  const { remoteAddress, remotePort, localAddress, localPort } = socket;
-  return { client: address(remoteAddress, remotePort), listener: address(localAddress, localPort) };
+function readSource(socket: RawSocket): Source {
+  return { client: withoutZone(socket.remote), listener: withoutZone(socket.local) };
 }
 
-function address(ip: string | undefined, port: number | undefined): SourceAddress | undefined {
-  return ip === undefined || port === undefined ? undefined : { ip: ip.replace(/%.*$/, ''), port };
+/** A link-local address names its interface (fe80::1%en0), which means nothing to the guest. */
+function withoutZone(address: SourceAddress | undefined): SourceAddress | undefined {
+  return address && { ...address, ip: address.ip.replace(/%.*$/, '') };
 }

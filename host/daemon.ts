@@ -4,6 +4,7 @@ import { readVersion } from '../protocol/program/version.js';
 import { SlabPool } from '../protocol/slab.js';
 import type { ChannelReport, StatusReport } from './control/reports.js';
 import { type ControlServer, type ControlTarget, startControlServer } from './control/server.js';
+import { maxClients } from './descriptors.js';
 import { ForwardTable } from './forwards.js';
 import type { HostContext, HostOptions } from './options.js';
 import { Relay } from './relay.js';
@@ -56,7 +57,12 @@ class Host implements ControlTarget {
         onDown: () => {},
       },
     });
-    this.#relay = new Relay({ keeper: this.#keeper, holdMs: options.holdSeconds * 1000, logger });
+    this.#relay = new Relay({
+      keeper: this.#keeper,
+      holdMs: options.holdSeconds * 1000,
+      maxClients: maxClients(),
+      logger,
+    });
     context.abandon?.addEventListener('abort', () =>
       this.#relay.abort({ code: 'STOPPED', message: 'the host was told to end at once' }),
     );

@@ -1,6 +1,6 @@
 import { OperationError } from '../protocol/errors.js';
 import type { Logger } from '../protocol/program/logger.js';
-import type { RawSocket } from '../protocol/socket.js';
+import type { RawSocket } from '../protocol/socket/raw-socket.js';
 import { formatDestination } from '../protocol/wire/destination.js';
 import { describeBindFailure } from './bind-failure.js';
 import { addressesOverlap, type ForwardRule, formatHostEnd, isSameRule } from './forward-rule.js';

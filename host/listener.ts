@@ -1,10 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import net from 'node:net';
 import { dirname } from 'node:path';
-import { acceptRawSockets } from '../protocol/accept.js';
 import { errnoOf } from '../protocol/errors.js';
 import type { Logger } from '../protocol/program/logger.js';
-import type { RawSocket } from '../protocol/socket.js';
+import { acceptSockets } from '../protocol/socket/accept.js';
+import type { RawSocket } from '../protocol/socket/raw-socket.js';
 import { listenOnUnixPath } from '../protocol/transport/unix-path.js';
 import { formatHostPort } from '../protocol/wire/destination.js';
 import { isNoSuchAddress } from './bind-failure.js';
@@ -136,7 +136,7 @@ export class Listener {
   #accept(server: net.Server, tcp: boolean): void {
     this.#servers.push(server);
     server.on('error', (error) => this.#logError(error));
-    acceptRawSockets(server, tcp, (socket) => {
+    acceptSockets(server, tcp, (socket) => {
       if (this.#onClient) this.#onClient(socket);
       else this.#early.push(socket);
     });

@@ -3,7 +3,7 @@ import { DeadlineQueue } from '../protocol/deadline-queue.js';
 import { messageOf } from '../protocol/errors.js';
 import type { Multiplexer } from '../protocol/multiplexer.js';
 import type { Logger } from '../protocol/program/logger.js';
-import type { RawSocket, SocketHandler } from '../protocol/socket.js';
+import type { RawSocket, SocketHandler } from '../protocol/socket/raw-socket.js';
 import { Splice, type SpliceEnd } from '../protocol/splice.js';
 import { formatDestination } from '../protocol/wire/destination.js';
 import type { OpenResult, Reason } from '../protocol/wire/extension.js';
@@ -18,6 +18,8 @@ export interface RelayOptions {
   keeper: ChannelKeeper;
   /** How long (ms) a client waits for a channel. */
   holdMs: number;
+  /** Clients at once; see descriptors.ts. */
+  maxClients: number;
   logger: Logger;
 }
 
@@ -28,16 +30,20 @@ export interface RelayOptions {
 export class Relay {
   readonly #keeper: ChannelKeeper;
   readonly #holdMs: number;
+  readonly #maxClients: number;
   readonly #log: Logger;
   readonly #open = new Set<ClientConnection>();
   readonly #recent: ClientConnection[] = [];
   readonly #held: DeadlineQueue<ClientConnection>;
   /** Whether it was said in this outage that clients are being reset. */
   #outageLogged = false;
+  /** Whether it was said that there are too many clients, since there last were not. */
+  #crowdLogged = false;
 
   constructor(options: RelayOptions) {
     this.#keeper = options.keeper;
     this.#holdMs = options.holdMs;
+    this.#maxClients = options.maxClients;
     this.#held = new DeadlineQueue(options.holdMs, (connection) => this.#noChannel(connection));
     this.#log = options.logger;
   }
@@ -49,7 +55,8 @@ export class Relay {
     forward.counters.active++;
     this.#open.add(connection);
     const { multiplexer } = this.#keeper;
-    if (multiplexer?.takesStreams) this.#serve(connection, multiplexer);
+    if (this.#open.size > this.#maxClients) this.#tooMany(connection);
+    else if (multiplexer?.takesStreams) this.#serve(connection, multiplexer);
     else this.#held.add(connection);
   }
 
@@ -128,6 +135,7 @@ export class Relay {
     this.#open.delete(connection);
     connection.ended(state);
     counters.active--;
+    if (this.#open.size < this.#maxClients) this.#crowdLogged = false;
     counters.bytesToGuest += connection.bytesToGuest;
     counters.bytesToHost += connection.bytesToHost;
     if (state === 'refused') counters.refused++;
@@ -146,6 +154,17 @@ export class Relay {
     if (this.#outageLogged) this.#log.debug(context, `client reset: ${message}`);
     else this.#log.warn(context, `clients are reset: ${message}`);
     this.#outageLogged = true;
+    this.#drop(connection);
+  }
+
+  /** Were descriptors to run out, the OS's connections would be ended without a word, the control socket's too. */
+  #tooMany(connection: ClientConnection): void {
+    if (!this.#crowdLogged)
+      this.#log.warn(
+        { forward: connection.forward.id },
+        `clients are reset: ${this.#maxClients} are being served, and more would need more file descriptors than this process may have; raise the limit (ulimit -n)`,
+      );
+    this.#crowdLogged = true;
     this.#drop(connection);
   }
 

@@ -4,7 +4,7 @@ import { CONNECT_TIMEOUT_MS, MAX_BACKOFF_MS, MIN_BACKOFF_MS } from './limits.js'
 import type { Multiplexer } from './multiplexer.js';
 import type { Logger } from './program/logger.js';
 import type { SlabPool } from './slab.js';
-import type { RawSocket } from './socket.js';
+import type { RawSocket } from './socket/raw-socket.js';
 import type { Stream } from './stream.js';
 import { type ChannelAddress, formatAddress } from './transport/address.js';
 import { type ChannelListener, connectChannel, listenForChannel } from './transport/transport.js';

@@ -4,7 +4,7 @@ import { HANDSHAKE_TIMEOUT_MS } from './limits.js';
 import { Multiplexer, type MultiplexerOptions, type MultiplexerOwner } from './multiplexer.js';
 import type { Link } from './outbox.js';
 import type { Slab, SlabPool } from './slab.js';
-import type { RawSocket, SocketHandler } from './socket.js';
+import type { RawSocket, SocketHandler } from './socket/raw-socket.js';
 import type { Reason } from './wire/extension.js';
 import { FEATURES, type PeerIdentity } from './wire/handshake.js';
 

@@ -21,8 +21,14 @@ export const MAX_REASON_BYTES = 512;
 /** What a stream may send before its reader has shown that it reads: the same as vpnkit's whole window. */
 export const INITIAL_WINDOW_BYTES = 64 * 1024;
 
-/** The least that a stream is granted when the channel's budget is spent: one page of a slow stream. */
-export const MIN_WINDOW_BYTES = 4 * 1024;
+/**
+ * Wire, of the extension early-data: what may be sent on a new stream before its first Window. A request of
+ * nearly any kind fits in.
+ */
+export const EARLY_DATA_BYTES = 16 * 1024;
+
+/** The least that a stream is granted, also when the channel's budget is spent. */
+export const MIN_WINDOW_BYTES = EARLY_DATA_BYTES;
 
 /** A busy stream's window stops growing here: 40 ms at 100 MB/s, far more than a local channel needs. */
 export const MAX_WINDOW_BYTES = 4 * 1024 * 1024;

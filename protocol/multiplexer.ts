@@ -1,8 +1,14 @@
 import { messageOf, OperationError, ProtocolError } from './errors.js';
-import { MAX_QUEUED_CONTROL_BYTES, MAX_STREAM_ID, MAX_STREAMS, MAX_WINDOW_BYTES } from './limits.js';
+import {
+  EARLY_DATA_BYTES,
+  MAX_QUEUED_CONTROL_BYTES,
+  MAX_STREAM_ID,
+  MAX_STREAMS,
+  MAX_WINDOW_BYTES,
+} from './limits.js';
 import { type Link, Outbox } from './outbox.js';
 import { Slab, type SlabPool } from './slab.js';
-import { Stream, type StreamCarrier, type StreamHandler } from './stream.js';
+import { Stream, type StreamCarrier, type StreamHandler, unattended } from './stream.js';
 import { WindowBudget } from './window.js';
 import { FrameDecoder, type FrameSink } from './wire/decoder.js';
 import type { Destination } from './wire/destination.js';
@@ -103,6 +109,7 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   readonly #handshake = new HandshakeDecoder();
   readonly #decoder = new FrameDecoder(this);
   #peer: PeerIdentity | undefined;
+  #earlyData = 0;
   /** Streams whose payload waits for the link, in the order of their turns. */
   readonly #waiting = new Set<Stream>();
   /** Streams whose next Window goes out with the next flush. */
@@ -175,7 +182,8 @@ export class Multiplexer implements FrameSink, StreamCarrier {
     this.#streams.set(id, stream);
     if (sourceFrame) this.#outbox.addFrame(sourceFrame);
     this.#outbox.addFrame(openFrame);
-    this.scheduleWindow(stream);
+    if (this.#earlyData > 0) this.#scheduleFlush();
+    else this.scheduleWindow(stream);
     return stream;
   }
 
@@ -249,6 +257,10 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   }
 
   // ---- StreamCarrier: what streams ask for -----------------------------------------------------------
+
+  get earlyData(): number {
+    return this.#earlyData;
+  }
 
   get canReset(): boolean {
     return this.#has('reset');
@@ -400,6 +412,7 @@ export class Multiplexer implements FrameSink, StreamCarrier {
     const at = this.#handshake.push(bytes, start, end);
     if (this.#handshake.payload) {
       this.#peer = decodeIdentity(this.#handshake.payload);
+      this.#earlyData = this.#has('early-data') ? EARLY_DATA_BYTES : 0;
       this.#owner.onReady(this.#peer);
     }
     return at;
@@ -488,14 +501,3 @@ export function freeStreamId(first: number, step: 1 | -1, used: { has(id: number
   while (used.has(id)) id = (id + step) >>> 0;
   return id;
 }
-
-const ignore = (): void => {};
-
-/** Stands in until the owner has accepted a stream; the peer may send nothing before that. */
-const unattended: StreamHandler = {
-  onData: ignore,
-  onShutdown: ignore,
-  onWritable: ignore,
-  onOpenResult: ignore,
-  onClosed: ignore,
-};

@@ -1,7 +1,8 @@
 import { errnoOf } from './errors.js';
 import { DATA_HEADER_BYTES } from './limits.js';
 import { Slab } from './slab.js';
-import { RawSocket, type SocketAddress, type SocketHandler } from './socket.js';
+import { connectSocket } from './socket/connect.js';
+import type { RawSocket, SocketAddress, SocketHandler } from './socket/raw-socket.js';
 import type { Stream, StreamEnd, StreamHandler } from './stream.js';
 import type { OpenResult, Reason } from './wire/extension.js';
 
@@ -87,7 +88,7 @@ export class Splice implements SocketHandler, StreamHandler {
         return stream;
       },
       (handler) =>
-        RawSocket.connect(address, handler, () => {
+        connectSocket(address, handler, () => {
           splice.#dialStartedAt = undefined;
           stream.reportConnected((performance.now() - startedAt) * 1000);
           owner.onConnected();
@@ -107,7 +108,7 @@ export class Splice implements SocketHandler, StreamHandler {
 
   /** Gives up a dial that takes too long. */
   dialTimedOut(): void {
-    this.#socket.socket.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }));
+    this.#socket.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }));
   }
 
   /** Breaks the connection on both sides. */

@@ -51,11 +51,22 @@ export interface StreamCarrier {
   readonly othersWait: boolean;
   /** Gives the stream its turn as soon as the link takes something. */
   waitForTurn(stream: Stream): void;
+  /** Bytes that either end may send on a new stream before it has got a Window. */
+  readonly earlyData: number;
   /** Whether a violating stream can be reset without ending the channel. */
   readonly canReset: boolean;
   /** Both sides have closed: the id is free. */
   release(stream: Stream): void;
 }
+
+/** Stands in until the owner has accepted a stream that the peer has opened. */
+export const unattended: StreamHandler = {
+  onData() {},
+  onShutdown() {},
+  onWritable() {},
+  onOpenResult() {},
+  onClosed() {},
+};
 
 /** One forwarded connection inside the channel. */
 export class Stream {
@@ -65,13 +76,15 @@ export class Stream {
   readonly #openedByPeer: boolean;
   readonly #carrier: StreamCarrier;
   #handler: StreamHandler;
-  readonly #sendWindow = new SendWindow();
+  readonly #sendWindow: SendWindow;
   readonly #receiveWindow: ReceiveWindow;
   /** What write() took but could not send yet: the source is paused exactly while there is some. */
   #pending: Slab | undefined;
   #pendingStart = 0;
   #pendingEnd = 0;
   #shutdownWanted = false;
+  /** Payload that came before the stream was accepted: the early data at most. */
+  #early: Slab[] | undefined;
   #shutdownSent = false;
   #shutdownReceived = false;
   #closeSent = false;
@@ -94,7 +107,8 @@ export class Stream {
     this.#openedByPeer = openedByPeer;
     this.#carrier = carrier;
     this.#handler = handler;
-    this.#receiveWindow = new ReceiveWindow(carrier.budget);
+    this.#sendWindow = new SendWindow(carrier.earlyData);
+    this.#receiveWindow = new ReceiveWindow(carrier.budget, carrier.earlyData);
   }
 
   /** Payload bytes sent, without what waits. */
@@ -142,12 +156,12 @@ export class Stream {
    * happened before, such as a half-close, it hears of soon after this call.
    */
   accept(handler: StreamHandler): void {
-    if (this.#end || this.#shutdownReceived) {
+    if (this.#end || this.#shutdownReceived || this.#early) {
       queueMicrotask(() => this.#acceptLate(handler));
       return;
     }
     this.#handler = handler;
-    this.#carrier.scheduleWindow(this);
+    this.#offerWindow();
   }
 
   /** Tells the opener that the destination was reached; `micros` is how long that took. */
@@ -256,7 +270,9 @@ export class Stream {
   }
 
   handlePayload(slab: Slab, start: number, end: number): void {
-    if (!this.over) this.#handler.onData(slab, start, end);
+    if (this.over) return;
+    if (this.#handler === unattended) (this.#early ??= []).push(this.pool.copyOf(slab, start, end));
+    else this.#handler.onData(slab, start, end);
   }
 
   handleShutdown(): void {
@@ -298,8 +314,16 @@ export class Stream {
     this.#handler = handler;
     const endedByHandler = this.#over && !this.#end;
     if (endedByHandler) return;
+    for (const slab of this.#early ?? []) handler.onData(slab, DATA_HEADER_BYTES, slab.bytes.length);
+    this.#early = undefined;
+    this.#offerWindow();
     if (this.#shutdownReceived) handler.onShutdown();
     if (this.#end) handler.onClosed(this.#end);
+  }
+
+  /** Lets the peer begin to send, where it may not have begun without being told. */
+  #offerWindow(): void {
+    if (this.#carrier.earlyData === 0) this.#carrier.scheduleWindow(this);
   }
 
   #keep(slab: Slab, start: number, end: number): void {

@@ -33,8 +33,13 @@ export class WindowBudget {
 
 /** How much may be sent on a stream. All counts are bytes since the stream was opened. */
 export class SendWindow {
-  #allowed = 0;
+  #allowed: number;
   #sent = 0;
+
+  /** @param early what may be sent before the first Window */
+  constructor(early: number) {
+    this.#allowed = early;
+  }
 
   get allowed(): number {
     return this.#allowed;
@@ -71,14 +76,16 @@ export class SendWindow {
 export class ReceiveWindow {
   readonly #budget: WindowBudget;
   #size: number;
-  #allowed = 0;
+  #allowed: number;
   #received = 0;
   #consumed = 0;
   #grantedAt = 0;
 
-  constructor(budget: WindowBudget) {
+  /** @param early what the peer may send without being told; the window starts with that size then */
+  constructor(budget: WindowBudget, early: number) {
     this.#budget = budget;
-    this.#size = MIN_WINDOW_BYTES + budget.take(INITIAL_WINDOW_BYTES - MIN_WINDOW_BYTES);
+    this.#allowed = early;
+    this.#size = early > 0 ? early : MIN_WINDOW_BYTES + budget.take(INITIAL_WINDOW_BYTES - MIN_WINDOW_BYTES);
   }
 
   get allowed(): number {

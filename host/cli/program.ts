@@ -1,6 +1,7 @@
 import type { ProgramDeclaration } from '../../protocol/program/run-program.js';
 import { VERSION } from '../../protocol/program/version.js';
 import { SPEC_FORM, UNIX_SPEC_FORM } from '../forward-spec.js';
+import { benchCommand } from './bench.js';
 import { exposeCommand, unexposeCommand } from './expose.js';
 import { makeHostCommand } from './host.js';
 import { dumpCommand, listCommand, statusCommand } from './show.js';
@@ -28,6 +29,7 @@ export const portferry: ProgramDeclaration = {
     listCommand,
     statusCommand,
     dumpCommand,
+    benchCommand,
   ],
   examples: [
     ['$0 up --demo', 'host and guest on this machine, and a request going through'],

@@ -1,6 +1,7 @@
 import { OperationError } from '../errors.js';
 import { FIRST_BYTES_LOGGED } from '../limits.js';
-import { RawSocket, type SocketAddress, type SocketHandler, unattended } from '../socket.js';
+import { connectSocket } from '../socket/connect.js';
+import { type RawSocket, type SocketAddress, type SocketHandler, unattended } from '../socket/raw-socket.js';
 import { type ChannelAddress, formatAddress } from './address.js';
 import { systemFailure } from './advice.js';
 import { connectablePath } from './unix-path.js';
@@ -78,12 +79,13 @@ class Attempt implements SocketHandler {
   readonly #deadline: NodeJS.Timeout;
   readonly #onAbort = (): void => this.#fail(new OperationError(`${this.#what}: it was cancelled`));
   #answer = Buffer.alloc(0);
+  #connected = false;
 
   constructor(what: string, dial: Dial, { signal, timeoutMs }: ConnectOptions, settle: Settlers) {
     this.#what = what;
     this.#dial = dial;
     this.#settle = settle;
-    this.#socket = RawSocket.connect(dial.to, this, () => this.#onConnect());
+    this.#socket = connectSocket(dial.to, this, () => this.#onConnect());
     if (!dial.answered) this.#socket.pause();
     if (dial.greeting !== undefined) this.#socket.send(Buffer.from(dial.greeting));
     this.#signal = signal;
@@ -125,11 +127,12 @@ class Attempt implements SocketHandler {
   }
 
   #onConnect(): void {
+    this.#connected = true;
     if (!this.#dial.answered) this.#succeed();
   }
 
   #onTimeout(limit: number): void {
-    const state = this.#socket.socket.connecting ? 'nothing answers' : this.#answered();
+    const state = this.#connected ? this.#answered() : 'nothing answers';
     this.#fail(new OperationError(`${this.#what}: ${state} within ${limit} ms; check the address`));
   }
 

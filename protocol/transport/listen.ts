@@ -1,6 +1,6 @@
 import net from 'node:net';
-import { acceptRawSockets } from '../accept.js';
-import type { RawSocket } from '../socket.js';
+import { acceptSockets } from '../socket/accept.js';
+import type { RawSocket } from '../socket/raw-socket.js';
 import { type ChannelAddress, formatAddress } from './address.js';
 import { systemFailure } from './advice.js';
 import { listenOnUnixPath } from './unix-path.js';
@@ -27,7 +27,7 @@ export async function listenForChannel(
 ): Promise<ChannelListener> {
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true });
   const listening = await listen(server, address);
-  acceptRawSockets(server, address.kind === 'tcp', onSocket);
+  acceptSockets(server, address.kind === 'tcp', onSocket);
   server.on('error', (error) => onError(systemFailure(`accepting on ${formatAddress(listening)}`, error)));
   return {
     address: listening,

@@ -1,6 +1,6 @@
-import ipaddr from 'ipaddr.js';
 import { ProtocolError } from '../errors.js';
 import { MAX_PATH_BYTES } from '../limits.js';
+import { addressFromBytes, addressToBytes } from './address.js';
 
 /** What the guest dials. `ip` is a literal address; a `path` that does not begin with "/" names a service. */
 export type Destination =
@@ -23,7 +23,7 @@ export function encodeDestination(destination: Destination): Buffer {
     path.copy(bytes, 3);
     return bytes;
   }
-  const address = ipaddr.parse(destination.ip).toByteArray();
+  const address = addressToBytes(destination.ip);
   const bytes = Buffer.allocUnsafe(3 + address.length + 2);
   bytes.writeUInt8(destination.proto === 'tcp' ? TCP : UDP, 0);
   bytes.writeUInt16LE(address.length, 1);
@@ -63,13 +63,12 @@ export function formatHostPort(ip: string, port: number): string {
   return ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`;
 }
 
-/** Go's net.IP may write an IPv4 address in 16 bytes (::ffff:a.b.c.d): it is an IPv4 address all the same. */
 function decodeAddress(bytes: Buffer): string {
   // Docker's forwarder sends no bytes at all for an address that was not given, and dials the local machine.
   if (bytes.length === 0) return '127.0.0.1';
   if (bytes.length !== 4 && bytes.length !== 16)
     throw bad(`an address of ${bytes.length} bytes, not 4 or 16`);
-  return ipaddr.process(ipaddr.fromByteArray([...bytes]).toString()).toString();
+  return addressFromBytes(bytes, 0, bytes.length);
 }
 
 function bad(message: string): ProtocolError {

@@ -1,6 +1,6 @@
-import ipaddr from 'ipaddr.js';
 import { ProtocolError } from '../errors.js';
 import { MAX_REASON_BYTES } from '../limits.js';
+import { addressFromBytes, addressToBytes } from './address.js';
 import { Command, FRAME_HEADER_BYTES, putHeader, putUint32, putUint64, readUint64 } from './frame.js';
 import { withoutControls } from './handshake.js';
 
@@ -36,44 +36,52 @@ export interface Source {
 }
 
 const PING_BYTES = 8;
+/** Of an OpenResult, before its reason. */
+const OPEN_RESULT_BYTES = 5;
+/** A reason without code and message. */
+const NO_REASON = Buffer.alloc(3);
+/** Of an address, besides its bytes: u8 length and u16 port. */
+const ADDRESS_EXTRA_BYTES = 3;
 
 /** OpenResult: u8 step, u32 micros, reason. */
 export function encodeOpenResult(id: number, result: OpenResult): Buffer {
-  const head = Buffer.alloc(5);
-  head.writeUInt8(OPEN_STEPS.indexOf(result.step), 0);
-  putUint32(head, 1, Math.min(Math.round(result.micros), 0xffff_ffff));
-  return frame(Command.openResult, id, [head, encodeReason(result.reason ?? { code: '', message: '' })]);
+  const reason = result.reason ? encodeReason(result.reason) : NO_REASON;
+  const bytes = makeFrame(Command.openResult, id, OPEN_RESULT_BYTES + reason.length);
+  bytes.writeUInt8(OPEN_STEPS.indexOf(result.step), FRAME_HEADER_BYTES);
+  putUint32(bytes, FRAME_HEADER_BYTES + 1, Math.min(Math.round(result.micros), 0xffff_ffff));
+  reason.copy(bytes, FRAME_HEADER_BYTES + OPEN_RESULT_BYTES);
+  return bytes;
 }
 
 export function decodeOpenResult(body: Buffer): OpenResult {
-  need(body, 5, 'OpenResult');
+  need(body, OPEN_RESULT_BYTES, 'OpenResult');
   const step = OPEN_STEPS[body.readUInt8(0)];
   if (step === undefined) throw bad(`OpenResult with unknown step ${body.readUInt8(0)}`);
-  const reason = decodeReason(body.subarray(5));
+  const reason = decodeReason(body.subarray(OPEN_RESULT_BYTES));
   return { step, micros: body.readUInt32LE(1), reason: step === 'connected' ? undefined : reason };
 }
 
 /** Reset: reason. */
 export function encodeReset(id: number, reason: Reason): Buffer {
-  return frame(Command.reset, id, [encodeReason(reason)]);
+  return frame(Command.reset, id, encodeReason(reason));
 }
 
 /** GoAway: reason; the id is 0. */
 export function encodeGoAway(reason: Reason): Buffer {
-  return frame(Command.goAway, 0, [encodeReason(reason)]);
+  return frame(Command.goAway, 0, encodeReason(reason));
 }
 
 /** Ping: a u64 that the answer repeats; the id is 0. */
 export function encodePing(token: number): Buffer {
   const body = Buffer.allocUnsafe(PING_BYTES);
   putUint64(body, 0, token);
-  return frame(Command.ping, 0, [body]);
+  return frame(Command.ping, 0, body);
 }
 
 /** Pong: the u64 of the Ping whose body is given, byte for byte: it may be no number of ours. */
 export function encodePong(ping: Buffer): Buffer {
   need(ping, PING_BYTES, 'Ping');
-  return frame(Command.pong, 0, [ping.subarray(0, PING_BYTES)]);
+  return frame(Command.pong, 0, ping.subarray(0, PING_BYTES));
 }
 
 export function decodePong(body: Buffer): number {
@@ -83,7 +91,12 @@ export function decodePong(body: Buffer): number {
 
 /** Source: client, then listening address; each u8 length (0, 4 or 16), the address, u16 port. */
 export function encodeSource(id: number, source: Source): Buffer {
-  return frame(Command.source, id, [encodeAddress(source.client), encodeAddress(source.listener)]);
+  const client = source.client ? addressToBytes(source.client.ip) : [];
+  const listener = source.listener ? addressToBytes(source.listener.ip) : [];
+  const bytes = makeFrame(Command.source, id, 2 * ADDRESS_EXTRA_BYTES + client.length + listener.length);
+  const at = putAddress(bytes, FRAME_HEADER_BYTES, client, source.client?.port ?? 0);
+  putAddress(bytes, at, listener, source.listener?.port ?? 0);
+  return bytes;
 }
 
 export function decodeSource(body: Buffer): Source {
@@ -124,10 +137,11 @@ export function decodeReason(body: Buffer): Reason {
   };
 }
 
-function encodeAddress(address: SourceAddress | undefined): Buffer {
-  const ip = address ? ipaddr.parse(address.ip).toByteArray() : [];
-  const port = address?.port ?? 0;
-  return Buffer.from([ip.length, ...ip, port & 0xff, port >>> 8]);
+/** @returns the place after it */
+function putAddress(into: Buffer, at: number, ip: readonly number[], port: number): number {
+  into.writeUInt8(ip.length, at);
+  into.set(ip, at + 1);
+  return into.writeUInt16LE(port, at + 1 + ip.length);
 }
 
 function decodeAddress(body: Buffer, at: number): { address: SourceAddress | undefined; end: number } {
@@ -137,12 +151,19 @@ function decodeAddress(body: Buffer, at: number): { address: SourceAddress | und
   const end = at + 1 + length + 2;
   need(body, end, 'Source');
   if (length === 0) return { address: undefined, end };
-  const ip = ipaddr.process(ipaddr.fromByteArray([...body.subarray(at + 1, at + 1 + length)]).toString());
-  return { address: { ip: ip.toString(), port: body.readUInt16LE(at + 1 + length) }, end };
+  const ip = addressFromBytes(body, at + 1, at + 1 + length);
+  return { address: { ip, port: body.readUInt16LE(at + 1 + length) }, end };
 }
 
-function frame(command: number, id: number, parts: Buffer[]): Buffer {
-  const bytes = Buffer.concat([Buffer.alloc(FRAME_HEADER_BYTES), ...parts]);
+function frame(command: number, id: number, body: Buffer): Buffer {
+  const bytes = makeFrame(command, id, body.length);
+  body.copy(bytes, FRAME_HEADER_BYTES);
+  return bytes;
+}
+
+/** A frame whose body is still to be written. */
+function makeFrame(command: number, id: number, bodyLength: number): Buffer {
+  const bytes = Buffer.allocUnsafe(FRAME_HEADER_BYTES + bodyLength);
   putHeader(bytes, 0, bytes.length, command, id);
   return bytes;
 }

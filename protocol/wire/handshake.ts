@@ -5,7 +5,7 @@ import { FIRST_BYTES_LOGGED, MAX_HANDSHAKE_PAYLOAD_BYTES } from '../limits.js';
 export const MAGIC = Buffer.from('https://github.com/moby/vpnkit multiplexer protocol\n', 'latin1');
 
 /** What a portferry end can do beyond the plain protocol; each is on when both ends have announced it. */
-export const FEATURES = ['open-result', 'reset', 'ping', 'source', 'goaway'] as const;
+export const FEATURES = ['open-result', 'reset', 'ping', 'source', 'goaway', 'early-data'] as const;
 export type Feature = (typeof FEATURES)[number];
 
 /** Who the other end said it is; a peer that said nothing we know is plain: no version, no features. */

@@ -5,7 +5,8 @@ import t, { type Test } from 'tap';
 import { Agent, type AgentOptions } from '../../guest/agent.js';
 import { parseDialRule } from '../../guest/allow-dial.js';
 import { OperationError } from '../../protocol/errors.js';
-import { RawSocket } from '../../protocol/socket.js';
+import type { connectSocket } from '../../protocol/socket/connect.js';
+import { NodeSocket } from '../../protocol/socket/node-socket.js';
 import { DEBUG, INFO, LogRecorder, WARN } from '../fixtures/log-recorder.js';
 import { Peer } from '../fixtures/peer.js';
 import { startServer, temporaryFolder } from '../fixtures/programs.js';
@@ -17,10 +18,10 @@ interface Guest {
 }
 
 /** An agent, and the test as its host. */
-async function startGuest(t: Test, options: Partial<AgentOptions> = {}): Promise<Guest> {
+async function startGuest(t: Test, options: Partial<AgentOptions> = {}, AgentClass = Agent): Promise<Guest> {
   const log = new LogRecorder();
   const address = { kind: 'unix', path: join(temporaryFolder(t), 'c') } as const;
-  const agent = new Agent({
+  const agent = new AgentClass({
     channel: { mode: 'listen', address },
     version: 'test',
     allowDial: [],
@@ -87,29 +88,20 @@ t.test('a dial that fails is reported by its errno, on both sides', async (t) =>
 });
 
 t.test('a dial that takes too long is given up', async (t) => {
-  const { connect } = RawSocket;
-  t.teardown(() => {
-    RawSocket.connect = connect;
-  });
   // A socket that hears nothing, as from an address that drops packets.
-  RawSocket.connect = (_address, handler) => RawSocket.adopt(new net.Socket(), true, handler);
-  const { host, log } = await startGuestBefore(t, connect);
+  const connectToNobody: typeof connectSocket = (_address, handler) =>
+    NodeSocket.adopt(new net.Socket(), true, handler);
+  const mocked = await t.mockImport<typeof import('../../guest/agent.js')>('../../guest/agent.js', {
+    '../../protocol/splice.js': await t.mockImport('../../protocol/splice.js', {
+      '../../protocol/socket/connect.js': { connectSocket: connectToNobody },
+    }),
+  });
+  const { host, log } = await startGuest(t, { dialTimeoutMs: 5 }, mocked.Agent);
   const stream = host.open({ proto: 'tcp', ip: '192.0.2.1', port: 80 });
   await host.until(() => stream.end !== undefined);
   t.match(stream.end, { how: 'refused', result: { step: 'dial', reason: { code: 'ETIMEDOUT' } } });
   t.match(await log.line(/^dial failed/), { errno: 'ETIMEDOUT' });
 });
-
-/** Sets a guest up with the real way to connect, and leaves the present one in its place. */
-async function startGuestBefore(t: Test, connect: typeof RawSocket.connect): Promise<Guest> {
-  const present = RawSocket.connect;
-  RawSocket.connect = connect;
-  try {
-    return await startGuest(t, { dialTimeoutMs: 5 });
-  } finally {
-    RawSocket.connect = present;
-  }
-}
 
 t.test('what is not allowed, or cannot be dialled at all, is refused with the reason', async (t) => {
   const { host, log } = await startGuest(t, {

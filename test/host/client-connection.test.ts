@@ -5,7 +5,7 @@ import t, { type Test } from 'tap';
 import { ClientConnection } from '../../host/client-connection.js';
 import type { ForwardRule } from '../../host/forward-rule.js';
 import { type Forward, ForwardTable } from '../../host/forwards.js';
-import type { RawSocket } from '../../protocol/socket.js';
+import type { RawSocket } from '../../protocol/socket/raw-socket.js';
 import { LogRecorder } from '../fixtures/log-recorder.js';
 import { temporaryFolder } from '../fixtures/programs.js';
 

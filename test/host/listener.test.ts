@@ -4,7 +4,7 @@ import t from 'tap';
 import type { ForwardRule } from '../../host/forward-rule.js';
 import { BindError, Listener } from '../../host/listener.js';
 import { createLogger } from '../../protocol/program/logger.js';
-import type { RawSocket } from '../../protocol/socket.js';
+import type { RawSocket } from '../../protocol/socket/raw-socket.js';
 import { WITHOUT_IPV6 } from '../fixtures/ipv6.js';
 import { shortFolder } from '../fixtures/short-folder.js';
 
@@ -40,7 +40,7 @@ t.test('localhost with a free port: one that is free in both families', { skip: 
     const accepted = nextClient(listener);
     const client = await connect({ host, port });
     const socket = await accepted;
-    t.equal(socket.socket.remotePort, client.localPort);
+    t.equal(socket.remote?.port, client.localPort);
     socket.reset();
     client.destroy();
   }
@@ -60,10 +60,7 @@ t.test('clients that come before the start wait for it', async (t) => {
       if (sockets.length === 2) resolve();
     });
   });
-  t.same(
-    sockets.map((socket) => socket.socket.remotePort).sort(),
-    [client.localPort, probe.localPort].sort(),
-  );
+  t.same(sockets.map((socket) => socket.remote?.port).sort(), [client.localPort, probe.localPort].sort());
   for (const socket of sockets) socket.reset();
   client.destroy();
   probe.destroy();

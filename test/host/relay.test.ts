@@ -26,7 +26,7 @@ class Bench {
   readonly table: ForwardTable;
   readonly #t: Test;
 
-  private constructor(t: Test, holdMs: number) {
+  private constructor(t: Test, holdMs: number, maxClients: number) {
     this.#t = t;
     this.address = { kind: 'unix', path: join(temporaryFolder(t), 'c') };
     const { logger } = this.log;
@@ -42,7 +42,7 @@ class Bench {
         onDown() {},
       },
     });
-    this.relay = new Relay({ keeper: this.keeper, holdMs, logger });
+    this.relay = new Relay({ keeper: this.keeper, holdMs, maxClients, logger });
     this.table = new ForwardTable({
       onClient: (socket, forward) => this.relay.onClient(socket, forward),
       logger,
@@ -53,8 +53,8 @@ class Bench {
     });
   }
 
-  static async start(t: Test, holdMs = LONG_MS): Promise<Bench> {
-    const bench = new Bench(t, holdMs);
+  static async start(t: Test, holdMs = LONG_MS, maxClients = Number.POSITIVE_INFINITY): Promise<Bench> {
+    const bench = new Bench(t, holdMs, maxClients);
     await bench.keeper.start();
     return bench;
   }
@@ -274,3 +274,26 @@ t.test('of connections that have ended the last ones are reported', async (t) =>
   t.equal(reports.length, 64);
   t.same([reports.at(0)?.streamId, reports.at(-1)?.streamId], [65, 2]);
 });
+
+t.test(
+  'clients beyond what the descriptors allow are reset, with one warning until there is room',
+  async (t) => {
+    const bench = await Bench.start(t, LONG_MS, 1);
+    const guest = await bench.guest();
+    const forward = await bench.expose();
+    const warnings = (): number =>
+      bench.log.matching(/ulimit -n/).filter(({ level }) => level === WARN).length;
+    for (const round of [1, 2]) {
+      const first = bench.connect(forward);
+      const served = await guest.accept();
+      for (const client of [bench.connect(forward), bench.connect(forward)])
+        t.equal(await client.outcome(), 'ECONNRESET');
+      t.equal(warnings(), round);
+      served.stream.shutdown();
+      first.socket.end();
+      t.equal(await first.outcome(), 'end');
+      await bench.log.line(/^connection closed/, round);
+    }
+    t.match(forward.counters, { connections: 6, failed: 4, active: 0 });
+  },
+);

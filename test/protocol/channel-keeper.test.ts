@@ -5,9 +5,9 @@ import t, { type Test } from 'tap';
 import { ChannelKeeper, type ChannelMode, type KeeperOwner } from '../../protocol/channel-keeper.js';
 import { OperationError } from '../../protocol/errors.js';
 import { SlabPool } from '../../protocol/slab.js';
-import { RawSocket } from '../../protocol/socket.js';
 import type { Stream } from '../../protocol/stream.js';
 import type { ChannelAddress } from '../../protocol/transport/address.js';
+import { connectChannel, listenForChannel } from '../../protocol/transport/transport.js';
 import type { Reason } from '../../protocol/wire/extension.js';
 import { encodeHandshakePayload } from '../../protocol/wire/handshake.js';
 import { DEBUG, INFO, LogRecorder, WARN } from '../fixtures/log-recorder.js';
@@ -48,12 +48,12 @@ interface Kept {
   address: ChannelAddress;
 }
 
-function makeKeeper(t: Test, mode: ChannelMode, address?: ChannelAddress): Kept {
+function makeKeeper(t: Test, mode: ChannelMode, address?: ChannelAddress, Keeper = ChannelKeeper): Kept {
   const log = new LogRecorder();
   const owner = new Owner();
   const kept = address ?? { kind: 'unix', path: join(temporaryFolder(t), 'c') };
   const options = { mode, address: kept, version: 'test', pool: new SlabPool(), logger: log.logger, owner };
-  const keeper = new ChannelKeeper(options);
+  const keeper = new Keeper(options);
   t.teardown(() => keeper.stop(STOPPED, 0));
   return { keeper, owner, log, address: kept };
 }
@@ -200,17 +200,17 @@ t.test('stopping is possible at any moment', async (t) => {
 });
 
 t.test('a connection that is made while it stops is broken off', async (t) => {
-  const { keeper, owner, address } = makeKeeper(t, 'connect');
+  const stopMeanwhile: typeof connectChannel = async (to, options) => {
+    const socket = await connectChannel(to, options);
+    void keeper.stop(STOPPED, LONG_MS);
+    return socket;
+  };
+  const mocked = await t.mockImport<typeof import('../../protocol/channel-keeper.js')>(
+    '../../protocol/channel-keeper.js',
+    { '../../protocol/transport/transport.js': { connectChannel: stopMeanwhile, listenForChannel } },
+  );
+  const { keeper, owner, address } = makeKeeper(t, 'connect', undefined, mocked.ChannelKeeper);
   const peer = await Peer.listen(t, address);
-  const { connect } = RawSocket;
-  t.teardown(() => {
-    RawSocket.connect = connect;
-  });
-  RawSocket.connect = (to, handler, onConnect) =>
-    connect(to, handler, () => {
-      onConnect();
-      void keeper.stop(STOPPED, LONG_MS);
-    });
   await keeper.start();
   await peer.until(() => peer.ended !== undefined);
   t.match(peer.ended, { message: /before its handshake was complete/ });

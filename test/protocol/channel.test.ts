@@ -1,7 +1,7 @@
 import { mock } from 'node:test';
 import t, { type Test as Tap } from 'tap';
 import { HANDSHAKE_TIMEOUT_MS, PING_INTERVAL_MS } from '../../protocol/limits.js';
-import type { RawSocket } from '../../protocol/socket.js';
+import type { RawSocket } from '../../protocol/socket/raw-socket.js';
 import { encodeHandshake, encodeHandshakePayload, type Feature } from '../../protocol/wire/handshake.js';
 import { memoryPair } from './fixtures/memory-socket.js';
 import { Signal, turnsUntil } from './fixtures/signal.js';
@@ -52,7 +52,7 @@ t.test('a peer that closes later needs no such words', async (t) => {
 
 t.test('a channel whose socket is destroyed here ends, too', async (t) => {
   const { end } = await channelWithPeer(t, 'unix');
-  end.socket.socket.destroy();
+  end.socket.destroy();
   await end.until(() => end.closed);
   t.match(end.ended, { code: 'CHANNEL_CLOSED', message: /^the channel was closed after 0 bytes/ });
   t.equal(end.pool.out, 0);

@@ -1,7 +1,7 @@
 import type net from 'node:net';
 import t from 'tap';
 import type { Slab } from '../../protocol/slab.js';
-import { type RawSocket, unattended } from '../../protocol/socket.js';
+import { type RawSocket, unattended } from '../../protocol/socket/raw-socket.js';
 import { Splice } from '../../protocol/splice.js';
 import { encodeReset } from '../../protocol/wire/extension.js';
 import { Command, putDataHeader, putHeader, putWindow } from '../../protocol/wire/frame.js';
@@ -102,7 +102,7 @@ t.test('when both directions are done, the end is what the peer says of it', asy
 
 t.test('a socket that closes before its end breaks the stream', async (t) => {
   const { end, socket, peer } = await spliced();
-  socket.socket.destroy();
+  socket.destroy();
   await end.until(() => end.finished.length === 1);
   t.match(end.finished, [{ how: 'socket-failed', reason: { code: 'ECONNABORTED' } }]);
   peer.send(bare(Command.close));
@@ -116,7 +116,7 @@ t.test('a client that fails after the stream has ended did not get everything', 
   await end.until(() => end.channel.multiplexer.streams.size === 0);
   t.equal(socket.unsent, 100, 'the client has read nothing');
   t.same(end.finished, []);
-  socket.socket.destroy(Object.assign(new Error('gone'), { code: 'ECONNRESET' }));
+  socket.destroy(Object.assign(new Error('gone'), { code: 'ECONNRESET' }));
   await end.until(() => end.finished.length === 1);
   t.same(end.finished, [{ how: 'socket-failed', reason: { code: 'ECONNRESET', message: 'gone' } }]);
   await finish(t, end);
@@ -216,7 +216,7 @@ async function bothEnded() {
   all.peer.send(bare(Command.shutdown));
   all.client.end();
   all.client.resume();
-  await turnsUntil(() => all.socket.socket.closed);
+  await turnsUntil(() => all.socket.destroyed);
   await new Promise(setImmediate);
   return all;
 }

@@ -3,7 +3,7 @@ import { existsSync, lstatSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
-import type { RawSocket } from '../../../protocol/socket.js';
+import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
 import { type ChannelAddress, formatAddress } from '../../../protocol/transport/address.js';
 import {
   type ChannelListener,

@@ -1,46 +1,17 @@
 import net from 'node:net';
-
-/** What a RawSocket tells its owner, and where it asks for memory. */
-export interface SocketHandler {
-  /** The memory that the next read goes into. It must stay untouched until onRead, but may be shared between
-   * sockets whose handlers are done with it when onRead returns. */
-  nextMemory(): Buffer;
-  /**
-   * `length` bytes were read to the start of `memory`.
-   * @returns false to stop reading until resume()
-   */
-  onRead(memory: Buffer, length: number): boolean;
-  /** The other end has sent its last byte (FIN). */
-  onEnd(): void;
-  /** Some of what send() could not hand to the kernel at once has gone; `unsent` is the rest. */
-  onSent(): void;
-  /** The socket is gone, with the error that ended it, if one did. Called once. */
-  onClose(error: NodeJS.ErrnoException | undefined): void;
-}
-
-/** An address in literal form, so that connecting needs no resolver; or a unix socket's path. */
-export type SocketAddress = { host: string; port: number } | { path: string };
+import {
+  type RawSocket,
+  type SocketAddress,
+  type SocketHandler,
+  type SocketPeer,
+  unattended,
+} from './raw-socket.js';
 
 /**
  * node:net's write buffer must never ask a writer to pause: send() tells by itself what the kernel took, and
  * windows bound what waits.
  */
 const NO_HIGH_WATER_MARK = 1 << 30;
-
-/** Where the first read of a socket goes whose owner has not come yet; it is copied to the owner's memory. */
-const FIRST_READ = Buffer.allocUnsafeSlow(16 * 1024);
-
-/**
- * Stands in until a socket's owner has set its handler. Such a socket is to stay paused; should it close
- * meanwhile, the owner's handler is told when it is set.
- */
-export const unattended: SocketHandler = {
-  nextMemory: () => FIRST_READ,
-  onRead: () => false,
-  onEnd() {},
-  onSent() {},
-  onClose() {},
-};
 
 /** The internal Node interface that tells whether the OS still has the connection. */
 interface TcpHandle {
@@ -71,14 +42,11 @@ class EndCheckingSocket extends net.Socket {
 }
 
 /**
- * A TCP or unix socket as the data path uses it: reads go into memory that the handler provides (no
- * allocation and no node:stream queue per read), send() says whether the kernel has taken everything, and
- * ending (FIN), resetting (RST) and half-closing are told apart.
- *
- * It works on node:net's `onread` option. A socket that exists already, made without that option, is adopted
- * through its 'data' events, at the price of a copy, and without the check of EndCheckingSocket.
+ * A RawSocket by node:net's public interface: for a Node that lacks the handles of HandleSocket. A socket that
+ * connects reads through node:net's `onread` option. One that exists already, made without that option, is
+ * adopted through its 'data' events, at the price of a copy, and without the check of EndCheckingSocket.
  */
-export class RawSocket {
+export class NodeSocket implements RawSocket {
   readonly socket: net.Socket;
   readonly #tcp: boolean;
   readonly #adopted: boolean;
@@ -99,11 +67,11 @@ export class RawSocket {
     if (!this.#unsentSeen && this.#afterSent) this.#finish(this.#afterSent);
   };
 
-  private constructor(handler: SocketHandler, tcp: boolean, existing?: net.Socket, handle?: unknown) {
+  private constructor(handler: SocketHandler, tcp: boolean, existing?: net.Socket) {
     this.#handler = handler;
     this.#tcp = tcp;
     this.#adopted = existing !== undefined;
-    this.socket = existing ?? this.#makeSocket(handle);
+    this.socket = existing ?? this.#makeSocket();
     if (existing) existing.on('data', (chunk) => this.#deliver(chunk));
     this.socket.on('error', (error) => {
       this.#failure = error;
@@ -119,59 +87,48 @@ export class RawSocket {
    * Starts to connect; `onConnect` of node:net's 'connect' event or the handler's onClose tell the outcome.
    * Bytes may be sent at once: they go out when the connection stands.
    */
-  static connect(address: SocketAddress, handler: SocketHandler, onConnect: () => void): RawSocket {
-    const raw = new RawSocket(handler, !('path' in address));
+  static connect(address: SocketAddress, handler: SocketHandler, onConnect: () => void): NodeSocket {
+    const raw = new NodeSocket(handler, !('path' in address));
     raw.socket.once('connect', onConnect);
     if ('path' in address) raw.socket.connect(address);
     else raw.socket.connect({ ...address, noDelay: true });
     return raw;
   }
 
-  /** Wraps a handle that a listening server has just accepted. Nothing is read before resume(). */
-  static fromHandle(handle: unknown, tcp: boolean, handler: SocketHandler): RawSocket {
-    const raw = new RawSocket(handler, tcp, undefined, handle);
-    if (tcp) raw.socket.setNoDelay(true);
-    return raw;
-  }
-
   /** Wraps a paused socket that was made elsewhere. Nothing is read before resume(). */
-  static adopt(socket: net.Socket, tcp: boolean, handler: SocketHandler): RawSocket {
+  static adopt(socket: net.Socket, tcp: boolean, handler: SocketHandler): NodeSocket {
     if (tcp) socket.setNoDelay(true);
-    return new RawSocket(handler, tcp, socket);
+    return new NodeSocket(handler, tcp, socket);
   }
 
-  /**
-   * The next events go to `handler`. What the earlier handler returned from nextMemory must stay untouched
-   * until the next read, which may still go there; it is copied.
-   */
   setHandler(handler: SocketHandler): void {
     const missedClose = this.#closed && this.#handler === unattended;
     this.#handler = handler;
     if (missedClose) process.nextTick(() => handler.onClose(this.#failure));
   }
 
-  /** Gives bytes back that were read too early: the next resume() delivers them first. */
   unread(bytes: Buffer): void {
     // An adopted socket's own queue holds back the end, too, until the bytes have gone.
     if (this.#adopted) this.socket.unshift(bytes);
     else this.#leftover = bytes;
   }
 
-  /** Bytes that were sent but wait for the kernel. */
   get unsent(): number {
     return this.socket.writableLength;
   }
 
-  /** Whether the socket can no longer be used. */
   get destroyed(): boolean {
     return this.socket.destroyed;
   }
 
-  /**
-   * Sends bytes.
-   * @returns true when the kernel has taken all of them, so that their memory may be used again at once;
-   * false when the memory belongs to the socket until onSent reports an `unsent` that no longer covers it
-   */
+  get remote(): SocketPeer | undefined {
+    return peer(this.socket.remoteAddress, this.socket.remotePort);
+  }
+
+  get local(): SocketPeer | undefined {
+    return peer(this.socket.localAddress, this.socket.localPort);
+  }
+
   send(bytes: Uint8Array): boolean {
     this.socket.write(bytes, this.#onSent);
     if (this.socket.writableLength === 0) return true;
@@ -179,7 +136,6 @@ export class RawSocket {
     return false;
   }
 
-  /** Sends FIN after what was sent; reading goes on. Nothing may be sent afterwards. */
   end(): void {
     this.#whenSent('end');
   }
@@ -195,7 +151,6 @@ export class RawSocket {
     if (!rest || this.#deliver(rest)) this.socket.resume();
   }
 
-  /** Ends both directions at once, so that a TCP peer sees RST. A unix socket knows no RST and is closed. */
   reset(): void {
     if (this.socket.destroyed) return;
     // While a FIN is under way the OS is not asked for RST: libuv would refuse, and the socket stay open.
@@ -204,9 +159,12 @@ export class RawSocket {
     else this.socket.destroy();
   }
 
-  /** Ends the socket when everything sent has gone to the kernel, whether or not the peer has ended. */
   closeWhenSent(): void {
     this.#whenSent('close');
+  }
+
+  destroy(error?: NodeJS.ErrnoException): void {
+    this.socket.destroy(error);
   }
 
   /** node:net's own waiting is not used: with bytes and FIN queued there, reset() could not send RST. */
@@ -220,7 +178,7 @@ export class RawSocket {
     else this.socket.destroySoon();
   }
 
-  #makeSocket(handle: unknown): net.Socket {
+  #makeSocket(): net.Socket {
     const onread: net.OnReadOpts = {
       buffer: () => {
         this.#lender = this.#handler;
@@ -231,15 +189,9 @@ export class RawSocket {
           ? this.#handler.onRead(memory as Buffer, length)
           : this.#deliver((memory as Buffer).subarray(0, length)),
     };
-    // `handle` and `manualStart` are what node:net's own server passes; its types leave them out.
-    const options = {
-      onread,
-      allowHalfOpen: true,
-      writableHighWaterMark: NO_HIGH_WATER_MARK,
-      manualStart: true,
-    };
     const Socket = this.#tcp ? EndCheckingSocket : net.Socket;
-    return new Socket(handle === undefined ? options : ({ ...options, handle } as net.SocketConstructorOpts));
+    const options = { onread, allowHalfOpen: true, writableHighWaterMark: NO_HIGH_WATER_MARK };
+    return new Socket(options);
   }
 
   /** @returns false when the handler wants no more for now; the rest is kept */
@@ -257,4 +209,8 @@ export class RawSocket {
     }
     return true;
   }
+}
+
+function peer(ip: string | undefined, port: number | undefined): SocketPeer | undefined {
+  return ip === undefined || port === undefined ? undefined : { ip, port };
 }

@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { Child, type ChildProgram } from '../../../host/up/child.js';
+import { Child, type ChildProgram } from '../../host/child.js';
 
-const GUEST = fileURLToPath(new URL('../../fixtures/fake-guest.mjs', import.meta.url));
+const GUEST = fileURLToPath(new URL('../fixtures/fake-guest.mjs', import.meta.url));
 const guest = (mode: string): ChildProgram => ({
   name: 'the guest',
   command: [process.execPath, GUEST, mode],

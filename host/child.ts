@@ -1,4 +1,4 @@
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 
@@ -15,15 +15,21 @@ const OPTION_PREFIX = 'PORTFERRY_';
 export class Child {
   /** Resolves when it has ended, for whatever cause, with that cause. */
   readonly ended: Promise<string>;
-  readonly #process: ChildProcessByStdio<null, null, Readable>;
+  /** Undefined when it could not be started; `ended` says why. */
+  readonly pid: number | undefined;
+  readonly #process: ChildProcess;
+  readonly #stderr: Readable;
 
   /** @param log gets each line that it writes to stderr */
   constructor({ name, command: [file, ...args] }: ChildProgram, log: (line: string) => void) {
     const env = Object.fromEntries(
       Object.entries(process.env).filter(([variable]) => !variable.startsWith(OPTION_PREFIX)),
     );
+    // Descriptor 3 is where docker-proxy reports; others leave it alone.
     // A group of its own: Ctrl-C is for us, and a child that gets it too would take our signal for a second one.
-    this.#process = spawn(file, args, { env, detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#process = spawn(file, args, { env, detached: true, stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
+    this.pid = this.#process.pid;
+    this.#stderr = this.#process.stderr as Readable;
     const killAtExit = (): void => this.#kill('SIGKILL');
     process.once('exit', killAtExit);
     this.ended = this.#watch(name, log).finally(() => process.off('exit', killAtExit));
@@ -39,7 +45,7 @@ export class Child {
 
   #watch(name: string, log: (line: string) => void): Promise<string> {
     let reason = '';
-    createInterface({ input: this.#process.stderr }).on('line', (line) => {
+    createInterface({ input: this.#stderr }).on('line', (line) => {
       // Log lines are JSON; the line that says why a program ends is not.
       if (!line.startsWith('{')) reason = `: ${line}`;
       log(line);

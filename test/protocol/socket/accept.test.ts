@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
-import type { RawSocket } from '../../protocol/socket.js';
-import { startRawServer, temporaryFolder } from './transport/fixtures/pairs.js';
-import { Recorder } from './transport/fixtures/recorder.js';
+import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
+import { startRawServer, temporaryFolder } from '../transport/fixtures/pairs.js';
+import { Recorder } from '../transport/fixtures/recorder.js';
 
 for (const internals of [true, false]) {
   for (const kind of ['tcp', 'unix'] as const) {

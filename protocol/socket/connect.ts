@@ -1,0 +1,20 @@
+import { HandleSocket } from './handle-socket.js';
+import { type Handles, handles } from './handles.js';
+import { NodeSocket } from './node-socket.js';
+import type { RawSocket, SocketAddress, SocketHandler } from './raw-socket.js';
+
+/**
+ * Starts to connect. The outcome is told by `onConnect` or by the handler's onClose. Bytes may be sent at
+ * once: they go out when the connection stands. Reading begins by itself then, unless pause() is called.
+ * @param internals null to use Node's public interface only
+ */
+export function connectSocket(
+  address: SocketAddress,
+  handler: SocketHandler,
+  onConnect: () => void,
+  internals: Handles | null = handles,
+): RawSocket {
+  return internals
+    ? HandleSocket.connect(internals, address, handler, onConnect)
+    : NodeSocket.connect(address, handler, onConnect);
+}

@@ -1,0 +1,342 @@
+import { isIPv6 } from 'node:net';
+import { getSystemErrorName } from 'node:util';
+import {
+  type AddressInto,
+  type Handles,
+  OWNER,
+  type PipeHandle,
+  type StreamHandle,
+  type TcpHandle,
+  type WriteRequest,
+} from './handles.js';
+import {
+  type RawSocket,
+  type SocketAddress,
+  type SocketHandler,
+  type SocketPeer,
+  unattended,
+} from './raw-socket.js';
+
+/**
+ * A RawSocket right on libuv's handle, without node:net and node:stream. A forwarded connection costs two of
+ * them, and node:net's own objects and events were most of what it cost to set one up; see
+ * docs/performance.md.
+ */
+export class HandleSocket implements RawSocket {
+  readonly #handles: Handles;
+  readonly #handle: StreamHandle;
+  readonly #tcp: boolean;
+  #handler: SocketHandler;
+  /** Where the next read goes; libuv knows only its address, so it is kept alive here. */
+  #memory: Buffer | undefined;
+  /** Whose memory that is: not the present handler's when that was set only now. */
+  #lender: SocketHandler | undefined;
+  /** Bytes that were read but that no handler has taken yet. */
+  #leftover: Buffer | undefined;
+  #connecting = false;
+  #wantsRead = false;
+  #reading = false;
+  #unsent = 0;
+  /** What is to be done when everything has been sent. */
+  #afterSent: 'end' | 'close' | undefined;
+  #fin: 'none' | 'under-way' | 'sent' = 'none';
+  #endSuspected = false;
+  #endReceived = false;
+  #destroyed = false;
+  #closed = false;
+  #failure: NodeJS.ErrnoException | undefined;
+  /** Where it is known without asking. */
+  readonly #local: SocketPeer | undefined;
+
+  /**
+   * @param handle connected, such as a listening server has just accepted; nothing is read before resume()
+   * @param local its address, where the caller knows
+   */
+  constructor(
+    handles: Handles,
+    handle: StreamHandle,
+    tcp: boolean,
+    handler: SocketHandler = unattended,
+    local?: SocketPeer,
+  ) {
+    this.#local = local;
+    this.#handles = handles;
+    this.#handle = handle;
+    this.#tcp = tcp;
+    this.#handler = handler;
+    handle[OWNER] = this;
+  }
+
+  /** Starts to connect; reading begins by itself, unless pause() is called. */
+  static connect(
+    handles: Handles,
+    address: SocketAddress,
+    handler: SocketHandler,
+    onConnect: () => void,
+  ): HandleSocket {
+    const tcp = !('path' in address);
+    const handle = tcp ? handles.makeTcp() : handles.makePipe();
+    const socket = new HandleSocket(handles, handle, tcp, handler);
+    socket.#connecting = true;
+    socket.#wantsRead = true;
+    const target = tcp ? `${address.host}:${address.port}` : address.path;
+    const request = tcp ? new handles.TcpConnectRequest() : new handles.PipeConnectRequest();
+    request.oncomplete = (status) => socket.#connected(status, target, onConnect);
+    const status = startConnecting(handle, request, address);
+    if (status) process.nextTick(() => socket.destroy(systemError(status, 'connect', target)));
+    return socket;
+  }
+
+  setHandler(handler: SocketHandler): void {
+    const missedClose = this.#closed && this.#handler === unattended;
+    this.#handler = handler;
+    if (missedClose) process.nextTick(() => handler.onClose(this.#failure));
+  }
+
+  unread(bytes: Buffer): void {
+    this.#leftover = bytes;
+  }
+
+  get unsent(): number {
+    return this.#unsent;
+  }
+
+  get destroyed(): boolean {
+    return this.#destroyed;
+  }
+
+  get remote(): SocketPeer | undefined {
+    return this.#askAddress('getpeername');
+  }
+
+  get local(): SocketPeer | undefined {
+    return this.#local ?? this.#askAddress('getsockname');
+  }
+
+  send(bytes: Uint8Array): boolean {
+    if (this.#destroyed) return true;
+    const { streamState, writeWasAsync } = this.#handles;
+    // The request is used only if the kernel does not take everything at once: mostly it serves again.
+    const request = spareRequest ?? new this.#handles.WriteRequest();
+    spareRequest = undefined;
+    const status = this.#handle.writeBuffer(request, bytes);
+    if (status !== 0 && this.#connecting) {
+      // The connection has failed already, and its own error is about to be told.
+      this.#unsent += bytes.length;
+      return false;
+    }
+    if (status !== 0) {
+      process.nextTick(() => this.destroy(systemError(status, 'write')));
+      return true;
+    }
+    if (streamState[writeWasAsync] === 0) {
+      spareRequest = request;
+      return true;
+    }
+    request.owner = this;
+    request.bytes = bytes;
+    request.oncomplete = onWritten;
+    this.#unsent += bytes.length;
+    return false;
+  }
+
+  end(): void {
+    this.#whenSent('end');
+  }
+
+  closeWhenSent(): void {
+    this.#whenSent('close');
+  }
+
+  pause(): void {
+    this.#wantsRead = false;
+    if (!this.#reading) return;
+    this.#reading = false;
+    this.#handle.readStop();
+  }
+
+  resume(): void {
+    if (this.#destroyed) return;
+    this.#wantsRead = true;
+    const rest = this.#leftover;
+    this.#leftover = undefined;
+    if (!rest || this.#deliver(rest)) this.#startReading();
+  }
+
+  reset(): void {
+    if (this.#destroyed) return;
+    // While a FIN is under way libuv refuses to send RST.
+    const resettable = this.#tcp && !this.#connecting && this.#fin !== 'under-way';
+    if (resettable && this.#handle.reset?.(() => this.#onClosed()) === 0) this.#destroyed = true;
+    else this.destroy();
+  }
+
+  destroy(error?: NodeJS.ErrnoException): void {
+    if (this.#destroyed) return;
+    this.#destroyed = true;
+    this.#failure = error;
+    this.#handle.close(() => this.#onClosed());
+  }
+
+  // ---- reading ---------------------------------------------------------------------------------------
+
+  #startReading(): void {
+    if (this.#reading || this.#connecting || !this.#wantsRead || this.#endReceived) return;
+    if (!this.#memory) {
+      this.#lender = this.#handler;
+      this.#memory = this.#handler.nextMemory();
+      this.#handle.onread = onRead;
+      this.#handle.useUserBuffer(this.#memory);
+    }
+    this.#reading = true;
+    const status = this.#handle.readStart();
+    if (status !== 0) process.nextTick(() => this.destroy(systemError(status, 'read')));
+  }
+
+  /** @returns the memory for the next read, where it is another than for the last one */
+  handleRead(): Buffer | undefined {
+    const { streamState, readOutcome, endOfFile } = this.#handles;
+    const outcome = streamState[readOutcome] ?? 0;
+    const memory = this.#memory;
+    if (this.#destroyed || !memory) return undefined;
+    if (outcome < 0) {
+      this.#reading = false;
+      if (outcome === endOfFile) this.#handleEnd();
+      else this.destroy(systemError(outcome, 'read'));
+      return undefined;
+    }
+    const handler = this.#handler;
+    const more =
+      this.#lender === handler ? handler.onRead(memory, outcome) : this.#deliver(memory.subarray(0, outcome));
+    if (!more) this.pause();
+    if (this.#destroyed) return undefined;
+    this.#lender = this.#handler;
+    this.#memory = this.#handler.nextMemory();
+    return this.#memory === memory ? undefined : this.#memory;
+  }
+
+  /**
+   * When a peer's last bytes and its RST arrive together, libuv on Linux reads the bytes, sees the hang-up, and
+   * reports an end without asking for the error: what was cut short would look complete. Only a closed
+   * connection is suspect, and reading once more tells which it is.
+   */
+  #handleEnd(): void {
+    if (this.#tcp && !this.#endSuspected && this.#handle.getpeername?.({}) !== 0) {
+      this.#endSuspected = true;
+      this.#startReading();
+      return;
+    }
+    this.#endReceived = true;
+    this.#handler.onEnd();
+    if (this.#fin === 'sent') this.destroy();
+  }
+
+  /** @returns false when the handler wants no more for now; the rest is kept */
+  #deliver(chunk: Buffer): boolean {
+    let at = 0;
+    while (at < chunk.length && !this.#destroyed) {
+      const memory = this.#handler.nextMemory();
+      const length = chunk.copy(memory, 0, at);
+      at += length;
+      if (!this.#handler.onRead(memory, length)) {
+        if (at < chunk.length) this.#leftover = Buffer.from(chunk.subarray(at));
+        return false;
+      }
+    }
+    return true;
+  }
+
+  // ---- writing ---------------------------------------------------------------------------------------
+
+  handleWritten(bytes: number, status: number): void {
+    if (this.#destroyed) return;
+    this.#unsent -= bytes;
+    if (status !== 0) {
+      this.destroy(systemError(status, 'write'));
+      return;
+    }
+    this.#handler.onSent();
+    if (this.#unsent === 0 && this.#afterSent && !this.#destroyed) this.#finish();
+  }
+
+  /** FIN waits for the last byte here and not in libuv: with both queued there, reset() could not send RST. */
+  #whenSent(action: 'end' | 'close'): void {
+    if (this.#destroyed) return;
+    this.#afterSent = action;
+    if (this.#unsent === 0 && !this.#connecting) this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#fin === 'none') {
+      this.#fin = 'under-way';
+      const request = new this.#handles.ShutdownRequest();
+      request.oncomplete = () => this.#finSent();
+      // Anything but 0 is either done at once, or a connection that the peer has ended already.
+      if (this.#handle.shutdown(request) !== 0) process.nextTick(() => this.#finSent());
+    } else if (this.#fin === 'sent') this.#finSent();
+  }
+
+  #finSent(): void {
+    this.#fin = 'sent';
+    if (this.#endReceived || this.#afterSent === 'close') this.destroy();
+  }
+
+  // ---- connecting and closing ------------------------------------------------------------------------
+
+  #connected(status: number, target: string, onConnect: () => void): void {
+    if (this.#destroyed) return;
+    if (status !== 0) {
+      this.destroy(systemError(status, 'connect', target));
+      return;
+    }
+    this.#connecting = false;
+    if (this.#tcp) this.#handle.setNoDelay?.(true);
+    onConnect();
+    if (this.#destroyed) return;
+    this.#startReading();
+    if (this.#unsent === 0 && this.#afterSent) this.#finish();
+  }
+
+  #onClosed(): void {
+    this.#closed = true;
+    this.#handler.onClose(this.#failure);
+  }
+
+  #askAddress(method: 'getpeername' | 'getsockname'): SocketPeer | undefined {
+    const into: AddressInto = {};
+    if (!this.#tcp || this.#destroyed || this.#handle[method]?.(into) !== 0) return undefined;
+    return into.address === undefined || into.port === undefined
+      ? undefined
+      : { ip: into.address, port: into.port };
+  }
+}
+
+/** A write request that no write is using. */
+let spareRequest: WriteRequest | undefined;
+
+function onRead(this: StreamHandle): Buffer | undefined {
+  return (this[OWNER] as HandleSocket).handleRead();
+}
+
+function onWritten(this: WriteRequest, status: number): void {
+  (this.owner as HandleSocket).handleWritten(this.bytes?.length ?? 0, status);
+}
+
+function startConnecting(
+  handle: StreamHandle,
+  request: { oncomplete(status: number): void },
+  address: SocketAddress,
+): number | undefined {
+  if ('path' in address) return (handle as PipeHandle).connect(request, address.path);
+  const { host, port } = address;
+  return isIPv6(host)
+    ? (handle as TcpHandle).connect6(request, host, port)
+    : (handle as TcpHandle).connect(request, host, port);
+}
+
+/** An error like node:net's own. */
+function systemError(status: number, syscall: string, target?: string): NodeJS.ErrnoException {
+  const code = getSystemErrorName(status);
+  const error = new Error(target === undefined ? `${syscall} ${code}` : `${syscall} ${code} ${target}`);
+  return Object.assign(error, { code, errno: status, syscall });
+}

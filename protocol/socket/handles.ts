@@ -1,0 +1,107 @@
+/**
+ * The internal Node interface under node:net, as far as HandleSocket uses it: what libuv's TCP and pipe
+ * handles look like from JavaScript. Nothing else in portferry touches it. It has looked the same in every
+ * Node since 12; where it should be missing, or be refused by a permission, NodeSocket does without.
+ */
+
+/** Property of a handle under which its socket is found again in the handle's callbacks. */
+export const OWNER = Symbol('portferry.owner');
+
+/** A TCP or pipe handle. Methods return 0 or a negative errno. */
+export interface StreamHandle {
+  [OWNER]?: unknown;
+  /** Called after each read, with the outcome in streamState; returns memory for the next read, if it changes. */
+  onread: (this: StreamHandle) => Buffer | undefined;
+  readStart(): number;
+  readStop(): number;
+  /** Reads go into this memory, which must be kept alive. To be called once; later onread gives other memory. */
+  useUserBuffer(memory: Buffer): void;
+  writeBuffer(request: WriteRequest, bytes: Uint8Array): number;
+  /** @returns 1 when it was done at once */
+  shutdown(request: ShutdownRequest): number;
+  close(done: () => void): void;
+  getpeername?(into: AddressInto): number;
+  getsockname?(into: AddressInto): number;
+  setNoDelay?(on: boolean): number;
+  /** Closes with RST. */
+  reset?(done: () => void): number;
+}
+
+export interface AddressInto {
+  address?: string;
+  port?: number;
+}
+
+interface Request {
+  oncomplete(status: number): void;
+}
+
+/** One write that the kernel has not taken entirely yet. */
+export interface WriteRequest extends Request {
+  owner?: unknown;
+  /** Keeps the memory alive. */
+  bytes?: Uint8Array;
+}
+
+export type ShutdownRequest = Request;
+export type ConnectRequest = Request;
+
+export interface TcpHandle extends StreamHandle {
+  connect(request: ConnectRequest, host: string, port: number): number;
+  connect6(request: ConnectRequest, host: string, port: number): number;
+}
+
+export interface PipeHandle extends StreamHandle {
+  /** Older Nodes return nothing. */
+  connect(request: ConnectRequest, path: string): number | undefined;
+}
+
+/** What is needed to read, write and connect by handles. */
+export interface Handles {
+  /** Outcome of the last call, by the indexes below. */
+  streamState: Int32Array;
+  /** Bytes read, or a negative errno. */
+  readOutcome: number;
+  /** Not 0 when the kernel did not take all of the last write. */
+  writeWasAsync: number;
+  endOfFile: number;
+  makeTcp(): TcpHandle;
+  makePipe(): PipeHandle;
+  WriteRequest: new () => WriteRequest;
+  ShutdownRequest: new () => ShutdownRequest;
+  TcpConnectRequest: new () => ConnectRequest;
+  PipeConnectRequest: new () => ConnectRequest;
+}
+
+/** The interface, or null where this Node does not offer it. */
+export const handles: Handles | null = findHandles();
+
+function findHandles(): Handles | null {
+  try {
+    const binding = (process as unknown as { binding(name: string): Record<string, unknown> }).binding;
+    const stream = binding('stream_wrap');
+    const tcp = binding('tcp_wrap');
+    const pipe = binding('pipe_wrap');
+    const Tcp = tcp['TCP'] as new (type: number) => TcpHandle;
+    const Pipe = pipe['Pipe'] as new (type: number) => PipeHandle;
+    const tcpType = (tcp['constants'] as Record<string, number>)['SOCKET'] as number;
+    const pipeType = (pipe['constants'] as Record<string, number>)['SOCKET'] as number;
+    const found = {
+      streamState: stream['streamBaseState'],
+      readOutcome: stream['kReadBytesOrError'],
+      writeWasAsync: stream['kLastWriteWasAsync'],
+      endOfFile: binding('uv')['UV_EOF'],
+      makeTcp: () => new Tcp(tcpType),
+      makePipe: () => new Pipe(pipeType),
+      WriteRequest: stream['WriteWrap'],
+      ShutdownRequest: stream['ShutdownWrap'],
+      TcpConnectRequest: tcp['TCPConnectWrap'],
+      PipeConnectRequest: pipe['PipeConnectWrap'],
+    };
+    const complete = Object.values(found).every((part) => part !== undefined);
+    return complete && typeof Tcp.prototype.useUserBuffer === 'function' ? (found as Handles) : null;
+  } catch {
+    // No such interface, or no permission to use it: there is another way.
+    return null;
+  }
+}

@@ -1,0 +1,19 @@
+import { isIPv4 } from 'node:net';
+import ipaddr from 'ipaddr.js';
+
+/** The bytes of a literal address in network order: 4 for IPv4, 16 for IPv6. */
+export function addressToBytes(ip: string): number[] {
+  // Each connection names three addresses: those of the common form are not worth a whole parser.
+  return isIPv4(ip) ? ip.split('.').map(Number) : ipaddr.parse(ip).toByteArray();
+}
+
+/**
+ * The literal address in the 4 or 16 bytes from `start` up to `end`. Go's net.IP may write an IPv4 address in
+ * 16 bytes (::ffff:a.b.c.d): it is an IPv4 address all the same.
+ */
+export function addressFromBytes(bytes: Buffer, start: number, end: number): string {
+  const parts = bytes.subarray(start, end);
+  return parts.length === 4
+    ? parts.join('.')
+    : ipaddr.process(ipaddr.fromByteArray([...parts]).toString()).toString();
+}
