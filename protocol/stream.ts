@@ -59,13 +59,15 @@ export interface StreamCarrier {
   release(stream: Stream): void;
 }
 
-/** Stands in until the owner has accepted a stream that the peer has opened. */
+const ignore = (): void => {};
+
+/** Stands in until the owner has accepted a stream that the peer has opened; early data does not get here. */
 export const unattended: StreamHandler = {
-  onData() {},
-  onShutdown() {},
-  onWritable() {},
-  onOpenResult() {},
-  onClosed() {},
+  onData: ignore,
+  onShutdown: ignore,
+  onWritable: ignore,
+  onOpenResult: ignore,
+  onClosed: ignore,
 };
 
 /** One forwarded connection inside the channel. */
