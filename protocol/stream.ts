@@ -1,6 +1,6 @@
 import { ProtocolError } from './errors.js';
 import { DATA_HEADER_BYTES } from './limits.js';
-import type { Slab, SlabPool } from './slab.js';
+import { Slab, type SlabPool } from './slab.js';
 import { ReceiveWindow, SendWindow, type WindowBudget } from './window.js';
 import type { Destination } from './wire/destination.js';
 import type { OpenResult, OpenStep, Reason } from './wire/extension.js';
@@ -59,13 +59,15 @@ export interface StreamCarrier {
   release(stream: Stream): void;
 }
 
-/** Stands in until the owner has accepted a stream that the peer has opened. */
+const ignore = (): void => {};
+
+/** Stands in until the owner has accepted a stream that the peer has opened; early data does not get here. */
 export const unattended: StreamHandler = {
-  onData() {},
-  onShutdown() {},
-  onWritable() {},
-  onOpenResult() {},
-  onClosed() {},
+  onData: ignore,
+  onShutdown: ignore,
+  onWritable: ignore,
+  onOpenResult: ignore,
+  onClosed: ignore,
 };
 
 /** One forwarded connection inside the channel. */
@@ -83,8 +85,9 @@ export class Stream {
   #pendingStart = 0;
   #pendingEnd = 0;
   #shutdownWanted = false;
-  /** Payload that came before the stream was accepted: the early data at most. */
-  #early: Slab[] | undefined;
+  /** Payload that came before the stream was accepted: with room for all the early data there can be. */
+  #early: Slab | undefined;
+  #earlyEnd = DATA_HEADER_BYTES;
   #shutdownSent = false;
   #shutdownReceived = false;
   #closeSent = false;
@@ -153,7 +156,7 @@ export class Stream {
 
   /**
    * Takes a stream the peer has opened: from now on `handler` hears of it, and the peer may send. What has
-   * happened before, such as a half-close, it hears of soon after this call.
+   * happened before, such as early data or a half-close, it hears of soon after this call.
    */
   accept(handler: StreamHandler): void {
     if (this.#end || this.#shutdownReceived || this.#early) {
@@ -161,7 +164,7 @@ export class Stream {
       return;
     }
     this.#handler = handler;
-    this.#offerWindow();
+    if (this.#carrier.earlyData === 0) this.#carrier.scheduleWindow(this);
   }
 
   /** Tells the opener that the destination was reached; `micros` is how long that took. */
@@ -173,6 +176,7 @@ export class Stream {
   refuse(step: OpenStep, reason: Reason, micros = 0): void {
     if (this.over) return;
     this.#carrier.sendOpenResult(this.id, { step, micros, reason });
+    this.#early = undefined;
     this.#finish(undefined);
   }
 
@@ -211,7 +215,9 @@ export class Stream {
 
   /** Gives the stream up, both directions: what waits is dropped, and the peer is told why if it can be. */
   reset(reason: Reason): void {
-    if (!this.over) this.#finish(reason);
+    if (this.over) return;
+    this.#early = undefined;
+    this.#finish(reason);
   }
 
   /** Accounts for received bytes that have been taken, so that the peer may send more. */
@@ -271,7 +277,7 @@ export class Stream {
 
   handlePayload(slab: Slab, start: number, end: number): void {
     if (this.over) return;
-    if (this.#handler === unattended) (this.#early ??= []).push(this.pool.copyOf(slab, start, end));
+    if (this.#handler === unattended) this.#keepEarly(slab, start, end);
     else this.#handler.onData(slab, start, end);
   }
 
@@ -312,18 +318,20 @@ export class Stream {
 
   #acceptLate(handler: StreamHandler): void {
     this.#handler = handler;
+    const early = this.#early;
+    this.#early = undefined;
+    if (early) handler.onData(early, DATA_HEADER_BYTES, this.#earlyEnd);
     const endedByHandler = this.#over && !this.#end;
     if (endedByHandler) return;
-    for (const slab of this.#early ?? []) handler.onData(slab, DATA_HEADER_BYTES, slab.bytes.length);
-    this.#early = undefined;
-    this.#offerWindow();
     if (this.#shutdownReceived) handler.onShutdown();
     if (this.#end) handler.onClosed(this.#end);
   }
 
-  /** Lets the peer begin to send, where it may not have begun without being told. */
-  #offerWindow(): void {
-    if (this.#carrier.earlyData === 0) this.#carrier.scheduleWindow(this);
+  /** All in one piece: kept as it comes, a payload of many small frames would cost many times its bytes. */
+  #keepEarly(slab: Slab, start: number, end: number): void {
+    this.#early ??= new Slab(this.#carrier.earlyData, false);
+    slab.bytes.copy(this.#early.bytes, this.#earlyEnd, start, end);
+    this.#earlyEnd += end - start;
   }
 
   #keep(slab: Slab, start: number, end: number): void {

@@ -79,7 +79,8 @@ export class ReceiveWindow {
   #allowed: number;
   #received = 0;
   #consumed = 0;
-  #grantedAt = 0;
+  /** When (ms) the last grant was; the first one is never a fast one, however young the clock is. */
+  #grantedAt = Number.NEGATIVE_INFINITY;
 
   /** @param early what the peer may send without being told; the window starts with that size then */
   constructor(budget: WindowBudget, early: number) {
@@ -131,7 +132,7 @@ export class ReceiveWindow {
    * @returns the absolute allowance to tell the peer
    */
   grant(now: number): number {
-    const fast = this.#allowed > 0 && now - this.#grantedAt < WINDOW_GROWTH_MS;
+    const fast = now - this.#grantedAt < WINDOW_GROWTH_MS;
     if (fast) this.#size += this.#budget.take(Math.min(this.#size, MAX_WINDOW_BYTES - this.#size));
     this.#grantedAt = now;
     this.#allowed = Math.max(this.#allowed, this.#consumed + this.#size);

@@ -4,12 +4,12 @@ import type { Duplex, Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import t, { type Test } from 'tap';
 import { StreamDuplex } from '../../protocol/duplex.js';
-import { WINDOW_BUDGET_BYTES } from '../../protocol/limits.js';
+import { EARLY_DATA_BYTES, WINDOW_BUDGET_BYTES } from '../../protocol/limits.js';
 import type { Stream } from '../../protocol/stream.js';
 import { encodeOpen } from '../../protocol/wire/frame.js';
-import { closeFrame, shutdownFrame, windowFrame } from './fixtures/frames.js';
+import { closeFrame, dataFrame, shutdownFrame, windowFrame } from './fixtures/frames.js';
 import { randomFrom, run } from './fixtures/memory-link.js';
-import { connect, everything, type Pair, Solo } from './fixtures/recording.js';
+import { connect, everything, type Pair, Solo, withoutEarlyData } from './fixtures/recording.js';
 
 const SERVICE = { proto: 'unix', path: 'portferry:control' } as const;
 const TOP = 0xffff_ffff;
@@ -163,24 +163,49 @@ t.test('destroy without an error: the write under way has failed all the same', 
   t.match(await written, { message: /given up before this was sent/ });
 });
 
-t.test(
-  'a peer that closes in order while a write waits: the writer goes on, what came can be read',
-  async (t) => {
-    const solo = new Solo(everything);
+for (const [name, features, answer] of [
+  ['with early data', everything, 'x'.repeat(EARLY_DATA_BYTES + 1)],
+  ['without', withoutEarlyData, 'answer'],
+] as const)
+  t.test(`a peer that closes in order while a write waits: the writer goes on, ${name}`, async (t) => {
+    const solo = new Solo(features);
     const duplexes: StreamDuplex[] = [];
     solo.owner.accept = (stream) => duplexes.push(new StreamDuplex(accepting(stream)));
-    solo.receive(encodeOpen(4, SERVICE), windowFrame(4, 1));
+    solo.receive(encodeOpen(4, SERVICE));
+    if (features === withoutEarlyData) solo.receive(windowFrame(4, 1));
     const duplex = duplexes[0];
     if (!duplex) throw new Error('not accepted');
-    const written = new Promise((resolve) => duplex.write('answer', resolve));
+    let waits = true;
+    const written = new Promise<void>((resolve) =>
+      duplex.write(answer, () => {
+        waits = false;
+        resolve();
+      }),
+    );
+    await new Promise(setImmediate);
+    t.equal(waits, true);
     solo.receive(shutdownFrame(4), closeFrame(4));
     await written;
     duplex.end('more');
-    t.equal(await textOf(duplex), '');
+    t.equal(await textOf(duplex), '', 'what came can be read');
     await finished(duplex);
     t.equal(solo.multiplexer.streams.size, 0);
-  },
-);
+  });
+
+t.test('a request that came before the service took the stream is read from its beginning', async (t) => {
+  const solo = new Solo(everything);
+  solo.owner.accept = () => {};
+  solo.receive(encodeOpen(4, SERVICE), dataFrame(4, Buffer.from('early ')));
+  const [stream] = solo.owner.streams;
+  if (!stream) throw new Error('not opened');
+  const duplex = new StreamDuplex(accepting(stream));
+  const heard = textOf(duplex);
+  solo.receive(dataFrame(4, Buffer.from('and late')), shutdownFrame(4));
+  t.equal(await heard, 'early and late');
+  duplex.end();
+  await once(duplex, 'finish');
+  t.same(solo.sent, ['shutdown 4', 'close 4']);
+});
 
 t.test('onOpenResult means nothing to a service', async (t) => {
   const { a, b, dial } = setup(t, () => {});

@@ -1,6 +1,7 @@
 import { setImmediate as immediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import {
+  EARLY_DATA_BYTES,
   INITIAL_WINDOW_BYTES,
   MAX_QUEUED_CONTROL_BYTES,
   MAX_WINDOW_BYTES,
@@ -41,6 +42,7 @@ import {
   RecordingOwner,
   Solo,
   WEB,
+  withoutEarlyData,
   write,
 } from './fixtures/recording.js';
 
@@ -164,6 +166,8 @@ t.test('open: Open, then the window; the stream is made only of what can be sent
   const talkative = new Solo(everything);
   t.throws(() => talkative.open(WEB, { client: { ip: 'me', port: 1 }, listener: undefined }));
   isClean(t, talkative);
+  talkative.open();
+  t.same(talkative.sent, [`open ${TOP - 1} tcp 127.0.0.1:80`], 'with early data there is no first window');
   t.end();
 });
 
@@ -420,14 +424,19 @@ t.test('a peer that does not read: memory is bounded, and the channel given up',
 });
 
 t.test('close: what was sent goes out, though the link may be blocked, and then the link ends', (t) => {
-  for (const taking of ['always', 'never', 'sometimes'] as const) {
-    const { a, b, run } = connect(randomFrom(9));
+  const cases = (['always', 'never', 'sometimes'] as const).flatMap((taking) => [
+    { taking, features: everything, length: EARLY_DATA_BYTES - 1 },
+    // Too long to be copied: it goes out from where it lies.
+    { taking, features: withoutEarlyData, length: 50_000 },
+  ]);
+  for (const { taking, features, length } of cases) {
+    const { a, b, run } = connect(randomFrom(9), { features });
     a.link.taking = taking;
     const handler = a.open();
     run();
     const stream = handler.stream;
     if (!stream) throw new Error('not opened');
-    write(stream, Buffer.alloc(50_000, 'x'));
+    write(stream, Buffer.alloc(length, 'x'));
     write(stream, Buffer.from('y'));
     stream.shutdown();
     b.owner.handlers[0]?.stream?.shutdown();
@@ -438,7 +447,7 @@ t.test('close: what was sent goes out, though the link may be blocked, and then 
     t.same(a.owner.ends, [STOPPING]);
     t.match(handler.end, { how: 'lost', reason: STOPPING });
     run();
-    t.equal(b.owner.handlers[0]?.data.toString(), `${'x'.repeat(50_000)}y`);
+    t.equal(b.owner.handlers[0]?.data.toString(), `${'x'.repeat(length)}y`);
     t.ok(b.owner.handlers[0]?.events.includes('shutdown'));
     t.equal(b.owner.ends.length, 1);
     isClean(t, a);
@@ -467,7 +476,7 @@ t.test('close: memory that the link still sends from is not lent again', (t) => 
 });
 
 t.test('fail: the link ends at once, and so does everything else', (t) => {
-  const { a, b, run } = connect(randomFrom(11));
+  const { a, b, run } = connect(randomFrom(11), { features: withoutEarlyData });
   a.link.taking = 'never';
   const handler = a.open();
   run();
@@ -598,69 +607,82 @@ for (const taking of ['never', 'always'] as const)
     },
   );
 
-t.test('control frames go before payload that waits', (t) => {
-  const solo = new Solo(everything);
-  const [bulk, idle] = [solo.open(), solo.open()];
-  for (const { stream } of [bulk, idle]) solo.receive(windowFrame(stream?.id ?? 0, 2 ** 40));
-  const before = solo.sent.length;
-  solo.link.taking = 'never';
-  solo.link.stalled = true;
-  pump(bulk, Buffer.alloc(3 * 100_000), 100_000);
-  solo.receive(encodePing(1));
-  idle.stream?.shutdown();
-  solo.open();
-  solo.link.stalled = false;
-  t.same(
-    solo.sent.slice(before).map((line) => line.split(' ').slice(0, 2).join(' ')),
-    [
-      `data ${TOP}`,
-      'extension 19',
-      `shutdown ${TOP - 1}`,
-      `open ${TOP - 2}`,
-      `window ${TOP - 2}`,
-      `data ${TOP}`,
-      `data ${TOP}`,
-    ],
-  );
-  t.end();
-});
+for (const [name, features, window] of [
+  ['with early data', everything, []],
+  ['without', withoutEarlyData, [`window ${TOP - 2}`]],
+] as const)
+  t.test(`control frames go before payload that waits, ${name}`, (t) => {
+    const solo = new Solo(features);
+    const [bulk, idle] = [solo.open(), solo.open()];
+    for (const { stream } of [bulk, idle]) solo.receive(windowFrame(stream?.id ?? 0, 2 ** 40));
+    const before = solo.sent.length;
+    solo.link.taking = 'never';
+    solo.link.stalled = true;
+    pump(bulk, Buffer.alloc(3 * 100_000), 100_000);
+    solo.receive(encodePing(1));
+    idle.stream?.shutdown();
+    solo.open();
+    solo.link.stalled = false;
+    t.same(
+      solo.sent.slice(before).map((line) => line.split(' ').slice(0, 2).join(' ')),
+      [
+        `data ${TOP}`,
+        'extension 19',
+        `shutdown ${TOP - 1}`,
+        `open ${TOP - 2}`,
+        ...window,
+        `data ${TOP}`,
+        `data ${TOP}`,
+      ],
+    );
+    t.end();
+  });
 
-t.test('by itself it flushes at the end of the turn of the event loop', async (t) => {
-  const [link] = MemoryLink.pair(randomFrom(1));
-  link.taking = 'always';
-  const owner = new RecordingOwner();
-  const multiplexer = new Multiplexer({ link, owner, pool: link.pool, dialled: true, version: '1' });
-  link.attach(multiplexer);
-  link.receive(encodeHandshake('2', FEATURES));
-  const queued = link.queued;
-  multiplexer.open(WEB, new RecordingHandler());
-  t.equal(link.queued, queued);
-  await immediate();
-  t.equal(link.queued, queued + 8 + 9 + 15);
-});
+for (const [name, features, windowBytes] of [
+  ['with early data', FEATURES, 0],
+  ['without', withoutEarlyData, 15],
+] as const)
+  t.test(`by itself it flushes at the end of the turn of the event loop, ${name}`, async (t) => {
+    const [link] = MemoryLink.pair(randomFrom(1));
+    link.taking = 'always';
+    const owner = new RecordingOwner();
+    const multiplexer = new Multiplexer({ link, owner, pool: link.pool, dialled: true, version: '1' });
+    link.attach(multiplexer);
+    link.receive(encodeHandshake('2', features));
+    const queued = link.queued;
+    multiplexer.open(WEB, new RecordingHandler());
+    t.equal(link.queued, queued);
+    await immediate();
+    t.equal(link.queued, queued + 8 + 9 + windowBytes);
+  });
 
-t.test('describe: a line for each stream', (t) => {
-  const { a, b, run } = connect(randomFrom(13));
-  const handler = a.open();
-  a.open();
-  run();
-  const atB = b.owner.handlers[0];
-  if (!handler.stream || !atB?.stream) throw new Error('not opened');
-  atB.reads = false;
-  write(handler.stream, Buffer.alloc(INITIAL_WINDOW_BYTES + 5));
-  handler.stream.shutdown();
-  run();
-  t.match(a.multiplexer.describe(), /^2 streams, 0 waiting for the link\nskipped frames: \{"data":0,/);
-  t.match(a.multiplexer.describe(), `stream ${TOP} sent=65536/65536 received=0/65536 unread=0 pending=5\n`);
-  t.match(b.multiplexer.describe(), `stream ${TOP} sent=0/65536 received=65536/65536 unread=65536 \n`);
-  atB.read();
-  run();
-  t.match(a.multiplexer.describe(), 'shutdown-sent');
-  t.match(b.multiplexer.describe(), 'shutdown-received');
-  handler.stream.reset(GAVE_UP);
-  t.match(a.multiplexer.describe(), 'close-sent');
-  t.end();
-});
+for (const [name, features, first] of [
+  ['with early data', everything, EARLY_DATA_BYTES],
+  ['without', withoutEarlyData, INITIAL_WINDOW_BYTES],
+] as const)
+  t.test(`describe: a line for each stream, ${name}`, (t) => {
+    const { a, b, run } = connect(randomFrom(13), { features });
+    const handler = a.open();
+    a.open();
+    run();
+    const atB = b.owner.handlers[0];
+    if (!handler.stream || !atB?.stream) throw new Error('not opened');
+    atB.reads = false;
+    write(handler.stream, Buffer.alloc(first + 5));
+    handler.stream.shutdown();
+    run();
+    const describe = ({ multiplexer }: End): string => multiplexer.describe();
+    t.match(describe(a), /^2 streams, 0 waiting for the link\nskipped frames: \{"data":0,/);
+    t.match(describe(a), `stream ${TOP} sent=${first}/${first} received=0/${first} unread=0 pending=5\n`);
+    t.match(describe(b), `stream ${TOP} sent=0/${first} received=${first}/${first} unread=${first} \n`);
+    atB.read();
+    run();
+    t.match(describe(a), 'shutdown-sent');
+    t.match(describe(b), 'shutdown-received');
+    handler.stream.reset(GAVE_UP);
+    t.match(describe(a), 'close-sent');
+    t.end();
+  });
 
 t.test('a reader that keeps slabs keeps them from being read into', (t) => {
   const { a, b, run } = connect(randomFrom(14));

@@ -4,11 +4,17 @@ import { ProtocolError } from '../../protocol/errors.js';
 import { Multiplexer } from '../../protocol/multiplexer.js';
 import { Slab, SlabPool } from '../../protocol/slab.js';
 import type { Stream, StreamHandler } from '../../protocol/stream.js';
-import { decodeIdentity, HandshakeDecoder } from '../../protocol/wire/handshake.js';
+import {
+  decodeIdentity,
+  encodeHandshakePayload,
+  FEATURES,
+  type Feature,
+  HandshakeDecoder,
+} from '../../protocol/wire/handshake.js';
 import { describeFrame, encodeAgain, sourceOf, textOf } from './fixtures/frame-text.js';
 
-/** A row of a table of SPEC.md that has a column `hex`: by column. */
-type Vector = Record<'hex' | 'meaning', string> & Partial<Record<'from', string>>;
+/** A row of a table of SPEC.md that has a column `hex`: by column, and the heading it is under. */
+type Vector = Record<'hex' | 'meaning' | 'heading', string> & Partial<Record<'from', string>>;
 
 const VECTORS = readVectors(readFileSync(new URL('../../protocol/SPEC.md', import.meta.url), 'utf8'));
 
@@ -35,40 +41,46 @@ t.test('every code of a violation is in the table of reactions, and only there a
   t.same(reactions.map(([, code]) => code).sort(), codes.sort());
 });
 
-t.test('two ends hold the conversation as it is written, byte for byte', async (t) => {
-  const lines = VECTORS.filter((vector) => vector.from !== undefined);
-  const sent = (from: string): string =>
-    lines
-      .filter((line) => line.from === from)
-      .map((line) => line.hex)
-      .join('');
-  const host = new End(false);
-  const guest = new End(true);
-  const exchange = (): void => {
-    for (let turn = 0; turn < 4; turn++) {
-      guest.receive(host.takeSent());
-      host.receive(guest.takeSent());
-      host.turn();
-      guest.turn();
-    }
-  };
-  exchange();
-  host.multiplexer.open({ proto: 'tcp', ip: '127.0.0.1', port: 80 }, host.handler, sourceOf(lines));
-  exchange();
-  const [accepted] = guest.accepted;
-  accepted?.reportConnected(412);
-  exchange();
-  write(host.multiplexer.streams.get(0), textOf(lines, 'host'));
-  host.multiplexer.streams.get(0)?.shutdown();
-  exchange();
-  write(accepted, textOf(lines, 'guest'));
-  accepted?.shutdown();
-  exchange();
-  t.equal(host.sent, sent('host'));
-  t.equal(guest.sent, sent('guest'));
-  t.equal(host.multiplexer.streams.size, 0);
-  t.equal(guest.multiplexer.streams.size, 0);
-});
+for (const [name, heading, guestFeatures] of [
+  ['two ends', '### 14.1', FEATURES],
+  ['a host and a plain guest', '### 14.2', []],
+] as const)
+  t.test(`${name} hold the conversation as it is written, byte for byte`, async (t) => {
+    const lines = VECTORS.filter((vector) => vector.heading.startsWith(heading));
+    t.ok(lines.length > 10);
+    const sent = (from: string): string =>
+      lines
+        .filter((line) => line.from === from)
+        .map((line) => line.hex)
+        .join('');
+    const host = new End(false, FEATURES);
+    const guest = new End(true, guestFeatures);
+    const exchange = (): void => {
+      for (let turn = 0; turn < 4; turn++) {
+        guest.receive(host.takeSent());
+        host.receive(guest.takeSent());
+        host.turn();
+        guest.turn();
+      }
+    };
+    exchange();
+    // A plain guest is not told of it.
+    const source = sourceOf(VECTORS);
+    const stream = host.multiplexer.open({ proto: 'tcp', ip: '127.0.0.1', port: 80 }, host.handler, source);
+    write(stream, textOf(lines, 'host'));
+    stream.shutdown();
+    exchange();
+    const [accepted] = guest.accepted;
+    accepted?.reportConnected(412);
+    exchange();
+    write(accepted, textOf(lines, 'guest'));
+    accepted?.shutdown();
+    exchange();
+    t.equal(host.sent, sent('host'));
+    t.equal(guest.sent, sent('guest'));
+    t.equal(host.multiplexer.streams.size, 0);
+    t.equal(guest.multiplexer.streams.size, 0);
+  });
 
 /** One end of the conversation, whose turns come when they are told to. */
 class End {
@@ -85,9 +97,11 @@ class End {
     onClosed() {},
   };
 
-  constructor(dialled: boolean) {
+  /** @param features what it announces; with none it says nothing, as a plain end does */
+  constructor(dialled: boolean, features: readonly Feature[]) {
     this.multiplexer = new Multiplexer({
       dialled,
+      features,
       version: '0.1.0',
       pool: new SlabPool(),
       link: { send: (bytes) => this.#send(bytes), close() {}, destroy() {} },
@@ -104,6 +118,10 @@ class End {
         onEnd() {},
       },
     });
+    if (features.length > 0) return;
+    this.takeSent();
+    this.sent = '';
+    this.#send(encodeHandshakePayload(Buffer.alloc(0)));
   }
 
   receive(bytes: Buffer): void {
@@ -185,6 +203,7 @@ function describeDatagram(bytes: Buffer): string {
 function readVectors(markdown: string): Vector[] {
   const vectors: Vector[] = [];
   let columns: string[] = [];
+  let heading = '';
   for (const line of markdown.split('\n')) {
     const cells = line.startsWith('|')
       ? line
@@ -192,6 +211,7 @@ function readVectors(markdown: string): Vector[] {
           .split('|')
           .map((cell) => cell.trim())
       : [];
+    if (line.startsWith('#')) heading = line;
     if (cells.length === 0) columns = [];
     else if (columns.length === 0) columns = cells;
     else if (columns.includes('hex') && !cells[0]?.startsWith('---')) {
@@ -199,7 +219,7 @@ function readVectors(markdown: string): Vector[] {
       const hex = (row['hex'] ?? '').replace(/[` ]/g, '');
       const from = row['from'];
       const meaning = (row['meaning'] ?? '').replace(/`/g, '');
-      vectors.push(from === undefined ? { hex, meaning } : { hex, meaning, from });
+      vectors.push(from === undefined ? { hex, meaning, heading } : { hex, meaning, heading, from });
     }
   }
   return vectors;

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { INITIAL_WINDOW_BYTES, WINDOW_BUDGET_BYTES } from '../../protocol/limits.js';
+import { EARLY_DATA_BYTES, INITIAL_WINDOW_BYTES, WINDOW_BUDGET_BYTES } from '../../protocol/limits.js';
 import { Slab } from '../../protocol/slab.js';
 import type { Stream } from '../../protocol/stream.js';
 import { encodeOpenResult, encodeReset } from '../../protocol/wire/extension.js';
@@ -16,6 +16,7 @@ import {
   type RecordingHandler,
   Solo,
   WEB,
+  withoutEarlyData,
   write,
 } from './fixtures/recording.js';
 
@@ -56,7 +57,9 @@ function solo(features: ConstructorParameters<typeof Solo>[0]) {
   const end = new Solo(features);
   const handler = end.open();
   if (!hasStream(handler)) throw new Error('not opened');
-  t.same(end.sent, [`open ${TOP} tcp 127.0.0.1:80`, `window ${TOP} ${INITIAL_WINDOW_BYTES}`]);
+  const open = `open ${TOP} tcp 127.0.0.1:80`;
+  const early = features.includes('early-data');
+  t.same(end.sent, early ? [open] : [open, `window ${TOP} ${INITIAL_WINDOW_BYTES}`]);
   return { end, handler, stream: handler.stream };
 }
 
@@ -171,34 +174,39 @@ t.test('write: no bytes are no frame, and never wait', (t) => {
   t.end();
 });
 
-t.test('a window grows with fast use, and every byte of credit comes from consumption', (t) => {
-  const { a, b, atA, atB, run } = join(2);
-  atB.reads = false;
-  pump(atA, Buffer.alloc(1_000_000, 'x'), 64 * 1024);
-  run();
-  t.equal(atB.unread, INITIAL_WINDOW_BYTES, 'no more than its window before it reads');
-  t.equal(a.link.queued, 0);
-  b.now += 10;
-  atB.read();
-  run();
-  t.equal(atB.data.length, 1_000_000);
-  t.ok(b.multiplexer.budget.free < WINDOW_BUDGET_BYTES - 2 * INITIAL_WINDOW_BYTES, 'it has grown');
-  t.end();
-});
+for (const [name, features, first] of [
+  ['with early data', everything, EARLY_DATA_BYTES],
+  ['without', withoutEarlyData, INITIAL_WINDOW_BYTES],
+] as const) {
+  t.test(`a window grows with fast use, every byte of credit comes from consumption, ${name}`, (t) => {
+    const { a, b, atA, atB, run } = join(2, { features });
+    atB.reads = false;
+    pump(atA, Buffer.alloc(1_000_000, 'x'), 64 * 1024);
+    run();
+    t.equal(atB.unread, first, 'no more than its window before it reads');
+    t.equal(a.link.queued, 0);
+    b.now += 10;
+    atB.read();
+    run();
+    t.equal(atB.data.length, 1_000_000);
+    t.ok(b.multiplexer.budget.free < WINDOW_BUDGET_BYTES - 2 * INITIAL_WINDOW_BYTES, 'it has grown');
+    t.end();
+  });
 
-t.test('a reader that stops stops its own stream only', (t) => {
-  const { a, b, atA, atB, run } = join(3);
-  atB.reads = false;
-  pump(atA, Buffer.alloc(10_000_000), 64 * 1024);
-  run();
-  const other = a.open();
-  run();
-  pump(other, pattern(300_000, 3), 64 * 1024);
-  run();
-  t.ok(b.owner.handlers[1]?.data.equals(pattern(300_000, 3)));
-  t.equal(atB.unread, INITIAL_WINDOW_BYTES);
-  t.end();
-});
+  t.test(`a reader that stops stops its own stream only, ${name}`, (t) => {
+    const { a, b, atA, atB, run } = join(3, { features });
+    atB.reads = false;
+    pump(atA, Buffer.alloc(10_000_000), 64 * 1024);
+    run();
+    const other = a.open();
+    run();
+    pump(other, pattern(300_000, 3), 64 * 1024);
+    run();
+    t.ok(b.owner.handlers[1]?.data.equals(pattern(300_000, 3)));
+    t.equal(atB.unread, first);
+    t.end();
+  });
+}
 
 t.test('refuse: the opener hears the step, the reason and how long it took', (t) => {
   const pair = connect(randomFrom(4));
@@ -378,71 +386,89 @@ t.test('violations reset the stream where the peer knows resets, and end the cha
   t.end();
 });
 
-t.test('nothing may come before accept', (t) => {
+t.test('nothing may come before accept from a peer without early data', (t) => {
   const end = new Solo('plain');
   end.owner.accept = () => {};
   end.receive(encodeOpen(4, WEB), windowFrame(4, 100), dataFrame(4, Buffer.alloc(0)));
   t.equal(end.ended, undefined);
   end.receive(dataFrame(4, Buffer.from('x')));
   t.equal(end.ended, 'WINDOW_EXCEEDED');
+
+  const other = new Solo(withoutEarlyData);
+  other.owner.accept = () => {};
+  other.receive(encodeOpen(4, WEB), dataFrame(4, Buffer.from('x')));
+  t.equal(other.ended, undefined);
+  t.match(other.sent, [/^extension 17 4 /], 'the stream is reset');
   t.end();
 });
 
-t.test('accept later: what has happened meanwhile is told after it', async (t) => {
-  const end = new Solo(everything);
-  end.owner.accept = () => {};
-  const [shut, closed, reset, gaveUp, lost] = [4, 6, 8, 10, 12].map((id) => {
-    end.receive(encodeOpen(id, WEB), windowFrame(id, 1000));
-    return end.owner.streams.at(-1);
+for (const [name, features, allowed] of [
+  ['with early data', everything, EARLY_DATA_BYTES],
+  ['without', withoutEarlyData, 1000],
+] as const) {
+  const openFrames = (id: number): Buffer[] => [encodeOpen(id, WEB), windowFrame(id, allowed)];
+
+  t.test(`accept later: what has happened meanwhile is told after it, ${name}`, async (t) => {
+    const end = new Solo(features);
+    end.owner.accept = () => {};
+    const [shut, closed, reset, gaveUp, lost] = [4, 6, 8, 10, 12].map((id) => {
+      end.receive(...openFrames(id));
+      return end.owner.streams.at(-1);
+    });
+    end.receive(shutdownFrame(4));
+    end.receive(shutdownFrame(6), closeFrame(6));
+    end.receive(encodeReset(8, GAVE_UP));
+    end.receive(shutdownFrame(10));
+    const handlers = [shut, closed, reset, gaveUp].map((stream) => {
+      if (!stream) throw new Error('not opened');
+      const handler = accept(stream);
+      t.same(handler.events, [], 'not before accept has returned');
+      return handler;
+    });
+    gaveUp?.reset(GAVE_UP);
+    await Promise.resolve();
+    t.same(
+      handlers.map((handler) => handler.events),
+      [['shutdown'], ['shutdown', 'closed'], ['closed'], []],
+    );
+    t.same(handlers[1]?.end, { how: 'closed' });
+    t.same(handlers[2]?.end, { how: 'reset', reason: GAVE_UP });
+    t.equal(write(handlers[0]?.stream as Stream, Buffer.from('answer')), true);
+    shut?.shutdown();
+    t.same(end.sent.slice(-2), ['shutdown 4', 'close 4']);
+    t.same(
+      end.sent.filter((line) => line.startsWith('window')),
+      [],
+      'nothing more comes, so nothing more is allowed',
+    );
+
+    end.multiplexer.fail(GAVE_UP);
+    if (!lost) throw new Error('not opened');
+    const handler = accept(lost);
+    await Promise.resolve();
+    t.same(handler.end, { how: 'lost', reason: GAVE_UP });
   });
-  end.receive(shutdownFrame(4));
-  end.receive(shutdownFrame(6), closeFrame(6));
-  end.receive(encodeReset(8, GAVE_UP));
-  end.receive(shutdownFrame(10));
-  const handlers = [shut, closed, reset, gaveUp].map((stream) => {
+
+  t.test(`a stream that nobody accepts hears of nothing, ${name}`, (t) => {
+    const end = new Solo(features);
+    end.owner.accept = () => {};
+    end.receive(...openFrames(4));
+    const stream = end.owner.streams[0];
     if (!stream) throw new Error('not opened');
-    const handler = accept(stream);
-    t.same(handler.events, [], 'not before accept has returned');
-    return handler;
+    end.link.taking = 'never';
+    end.link.stalled = true;
+    const slab = new Slab(100_000, false);
+    stream.write(slab, 11, 500, false);
+    stream.write(slab, 11, 50_000, false);
+    end.link.stalled = false;
+    end.receive(windowFrame(4, 100_000));
+    t.ok(end.sent.includes('data 4 489'));
+    t.equal(stream.bytesSent, 489 + 49_989);
+    end.receive(dataFrame(4, Buffer.alloc(0)), shutdownFrame(4), closeFrame(4));
+    t.equal(end.multiplexer.streams.size, 0);
+    t.end();
   });
-  gaveUp?.reset(GAVE_UP);
-  await Promise.resolve();
-  t.same(
-    handlers.map((handler) => handler.events),
-    [['shutdown'], ['shutdown', 'closed'], ['closed'], []],
-  );
-  t.same(handlers[1]?.end, { how: 'closed' });
-  t.same(handlers[2]?.end, { how: 'reset', reason: GAVE_UP });
-  t.equal(write(handlers[0]?.stream as Stream, Buffer.from('answer')), true);
-  shut?.shutdown();
-  t.same(end.sent.slice(-2), ['shutdown 4', 'close 4']);
-
-  end.multiplexer.fail(GAVE_UP);
-  if (!lost) throw new Error('not opened');
-  const handler = accept(lost);
-  await Promise.resolve();
-  t.same(handler.end, { how: 'lost', reason: GAVE_UP });
-});
-
-t.test('a stream that nobody accepts hears of nothing', (t) => {
-  const end = new Solo(everything);
-  end.owner.accept = () => {};
-  end.receive(encodeOpen(4, WEB), windowFrame(4, 1000));
-  const stream = end.owner.streams[0];
-  if (!stream) throw new Error('not opened');
-  end.link.taking = 'never';
-  end.link.stalled = true;
-  const slab = new Slab(100_000, false);
-  stream.write(slab, 11, 500, false);
-  stream.write(slab, 11, 50_000, false);
-  end.link.stalled = false;
-  end.receive(windowFrame(4, 100_000));
-  t.ok(end.sent.includes('data 4 489'));
-  t.equal(stream.bytesSent, 489 + 49_989);
-  end.receive(dataFrame(4, Buffer.alloc(0)), shutdownFrame(4), closeFrame(4));
-  t.equal(end.multiplexer.streams.size, 0);
-  t.end();
-});
+}
 
 t.test('consumed: after the end it asks for nothing', (t) => {
   const { end, handler, stream } = solo('plain');
