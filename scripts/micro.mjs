@@ -112,7 +112,10 @@ function multiplexer() {
   const [near, far] = ends;
   far.onStream = (stream) => stream.accept(sink(() => stream));
   const streams = Array.from({ length: 64 }, () => {
-    const stream = near.multiplexer.open(destination, sink(() => stream));
+    const stream = near.multiplexer.open(
+      destination,
+      sink(() => stream),
+    );
     return stream;
   });
   turn();
@@ -137,7 +140,12 @@ function multiplexer() {
     stream.shutdown();
   };
   measure('multiplexer: a stream, from Open to both Closes', 1, () => {
-    near.multiplexer.open(destination, sink(() => undefined)).shutdown();
+    near.multiplexer
+      .open(
+        destination,
+        sink(() => undefined),
+      )
+      .shutdown();
     turn();
   });
 }
