@@ -1,16 +1,16 @@
 import { DATA_HEADER_BYTES } from './limits.js';
 
 /**
- * Payload bytes that a slab holds: the kernel's default buffer of a unix socket (208 KiB) fits into one
- * read, and the slab into a core's second-level cache.
+ * Payload bytes that a slab holds: more than a unix socket's default buffer (208 KiB), so that one read can
+ * empty it, and one write fill it again while the other end is still busy with the first half.
  */
-const SLAB_PAYLOAD_BYTES = 256 * 1024;
+const SLAB_PAYLOAD_BYTES = 512 * 1024;
 
 /** Free slabs that are kept for the next use; further ones are left to the garbage collector. */
-const MAX_FREE_SLABS = 16;
+const MAX_FREE_SLABS = 8;
 
 /** Slabs in use at once before readers fall back to small reads and to copying (16 MiB). */
-const MAX_SLABS_OUT = 64;
+const MAX_SLABS_OUT = 32;
 
 /**
  * A piece of memory that is read into, written from and used again, so that bulk data costs no allocation.

@@ -44,9 +44,9 @@ t.test('a copy is as large as what it holds, and no slab of the pool', (t) => {
   t.end();
 });
 
-t.test('the pool is tight at 64, and keeps no more than 16 that are free', (t) => {
+t.test('the pool is tight at 32, and keeps no more than 8 that are free', (t) => {
   const pool = new SlabPool();
-  const slabs = Array.from({ length: 63 }, () => pool.acquire());
+  const slabs = Array.from({ length: 31 }, () => pool.acquire());
   t.equal(pool.tight, false);
   slabs.push(pool.acquire());
   t.equal(pool.tight, true);
@@ -54,8 +54,8 @@ t.test('the pool is tight at 64, and keeps no more than 16 that are free', (t) =
   t.equal(pool.tight, false);
   t.equal(pool.out, 0);
   const before = new Set(slabs);
-  const after = Array.from({ length: 64 }, () => pool.acquire());
-  t.equal(after.filter((slab) => before.has(slab)).length, 16);
-  t.equal(new Set(after).size, 64);
+  const after = Array.from({ length: 32 }, () => pool.acquire());
+  t.equal(after.filter((slab) => before.has(slab)).length, 8);
+  t.equal(new Set(after).size, 32);
   t.end();
 });
