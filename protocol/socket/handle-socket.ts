@@ -196,9 +196,9 @@ export class HandleSocket implements RawSocket {
   /** @returns the memory for the next read, where it is another than for the last one */
   handleRead(): Buffer | undefined {
     const { streamState, readOutcome, endOfFile } = this.#handles;
-    const outcome = streamState[readOutcome] ?? 0;
-    const memory = this.#memory;
-    if (this.#destroyed || !memory) return undefined;
+    const outcome = streamState[readOutcome] as number;
+    const memory = this.#memory as Buffer;
+    if (this.#destroyed) return undefined;
     if (outcome < 0) {
       this.#reading = false;
       if (outcome === endOfFile) this.#handleEnd();
@@ -221,7 +221,7 @@ export class HandleSocket implements RawSocket {
    * connection is suspect, and reading once more tells which it is.
    */
   #handleEnd(): void {
-    if (this.#tcp && !this.#endSuspected && this.#handle.getpeername?.({}) !== 0) {
+    if (this.#tcp && !this.#endSuspected && this.#handle.getpeername?.({ address: '', port: 0 }) !== 0) {
       this.#endSuspected = true;
       this.#startReading();
       return;
@@ -303,11 +303,9 @@ export class HandleSocket implements RawSocket {
   }
 
   #askAddress(method: 'getpeername' | 'getsockname'): SocketPeer | undefined {
-    const into: AddressInto = {};
+    const into: AddressInto = { address: '', port: 0 };
     if (!this.#tcp || this.#destroyed || this.#handle[method]?.(into) !== 0) return undefined;
-    return into.address === undefined || into.port === undefined
-      ? undefined
-      : { ip: into.address, port: into.port };
+    return { ip: into.address, port: into.port };
   }
 }
 
@@ -319,7 +317,7 @@ function onRead(this: StreamHandle): Buffer | undefined {
 }
 
 function onWritten(this: WriteRequest, status: number): void {
-  (this.owner as HandleSocket).handleWritten(this.bytes?.length ?? 0, status);
+  (this.owner as HandleSocket).handleWritten((this.bytes as Uint8Array).length, status);
 }
 
 function startConnecting(

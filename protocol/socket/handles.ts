@@ -28,8 +28,8 @@ export interface StreamHandle {
 }
 
 export interface AddressInto {
-  address?: string;
-  port?: number;
+  address: string;
+  port: number;
 }
 
 interface Request {
@@ -76,9 +76,11 @@ export interface Handles {
 /** The interface, or null where this Node does not offer it. */
 export const handles: Handles | null = findHandles();
 
-function findHandles(): Handles | null {
+/** @param binding gives a part of the interface by its name, or throws */
+export function findHandles(
+  binding = (process as unknown as { binding(name: string): Record<string, unknown> }).binding,
+): Handles | null {
   try {
-    const binding = (process as unknown as { binding(name: string): Record<string, unknown> }).binding;
     const stream = binding('stream_wrap');
     const tcp = binding('tcp_wrap');
     const pipe = binding('pipe_wrap');

@@ -37,6 +37,15 @@ function testSockets(t: Test, internals: Handles | null): void {
     t.same(recorder.closes, [undefined]);
   });
 
+  t.test('both ends know their addresses, and unix sockets have none', async (t) => {
+    const { client, peer } = await connectedClient(t);
+    t.same(client.remote, { ip: '127.0.0.1', port: peer.localPort });
+    t.same(client.local, { ip: '127.0.0.1', port: peer.remotePort });
+    const { client: unix } = await connectedClient(t, join(temporaryFolder(t), 's'));
+    t.equal(unix.remote, undefined);
+    t.equal(unix.local, undefined);
+  });
+
   t.test('connect: a refused connection is told with its errno', async (t) => {
     const recorder = new Recorder();
     connectSocket(
