@@ -158,12 +158,15 @@ export class ChannelKeeper {
   }
 
   #accept(socket: RawSocket): void {
-    if (!this.#channel) {
-      this.#begin(socket, false);
+    const present = this.#channel?.multiplexer;
+    if (present?.peer) {
+      socket.reset();
+      this.#log.warn('a second peer wanted to be the channel while one is live: turned away');
       return;
     }
-    socket.reset();
-    this.#log.warn('a second peer wanted to be the channel while one is live: turned away');
+    // Who has connected and says nothing must not keep the real peer waiting.
+    present?.fail({ code: 'SUPERSEDED', message: 'another peer came before this one had said what it is' });
+    this.#begin(socket, false);
   }
 
   #begin(socket: RawSocket, dialled: boolean): void {

@@ -98,6 +98,19 @@ t.test('a keeper that listens has a channel when a peer comes, and then the next
   t.match(await log.line(/^the channel is up/, 2), { level: INFO, msg: /with a plain peer/ });
 });
 
+t.test('a peer that says nothing gives way to the next', async (t) => {
+  const { keeper, owner, log, address } = makeKeeper(t, 'listen');
+  await keeper.start();
+  const silent = net.connect(address as { kind: 'unix'; path: string });
+  t.teardown(() => silent.destroy());
+  await once(silent, 'connect');
+  await Peer.connect(t, address);
+  await owner.signal.until(() => owner.ups === 1);
+  t.match(await log.line(/another peer came/), { level: WARN, code: 'SUPERSEDED' });
+  await once(silent.resume(), 'close');
+  t.equal(keeper.state.state, 'connected');
+});
+
 t.test('a peer that is no multiplexer is logged with its first bytes, each time', async (t) => {
   const kept = makeKeeper(t, 'listen');
   await kept.keeper.start();
