@@ -5,7 +5,7 @@ import type net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { messageOf, OperationError } from '../../protocol/errors.js';
-import type { Endpoint } from './near-end.js';
+import type { Endpoint } from './endpoint.js';
 import type { Rival, RunningRival } from './rivals/rival.js';
 import type { Figures, RunContext, Workload } from './workload.js';
 

@@ -5,10 +5,10 @@ import { defineCommand } from '../../protocol/program/run-program.js';
 import { stopOnSignals } from '../../protocol/program/stop-signals.js';
 import { bulkWorkloads } from '../bench/bulk.js';
 import { drawChart } from '../bench/chart.js';
+import type { Endpoint } from '../bench/endpoint.js';
 import { serveFarEnd } from '../bench/far-end.js';
 import { latencyWorkloads } from '../bench/latency.js';
 import { manyWorkloads } from '../bench/many.js';
-import type { Endpoint } from '../bench/near-end.js';
 import { rateWorkloads } from '../bench/rate.js';
 import { formatReport, makeReport } from '../bench/report.js';
 import { externalRival, RIVALS } from '../bench/rivals/rivals.js';
@@ -162,7 +162,7 @@ function parseEndpoint(text: string): Endpoint {
 }
 
 async function serve(endpoint: Endpoint, stop: AbortSignal, stdout: Output): Promise<void> {
-  const server = await serveFarEnd(endpoint.host, endpoint.port).catch((thrown) => {
+  const server = await serveFarEnd(endpoint.host, endpoint.port, () => {}).catch((thrown) => {
     throw new OperationError(`cannot listen on ${endpoint.host}:${endpoint.port}: ${messageOf(thrown)}`);
   });
   const bound = server.address() as { address: string; port: number };

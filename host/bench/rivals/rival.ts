@@ -6,7 +6,7 @@ import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { messageOf, OperationError } from '../../../protocol/errors.js';
 import { Child, type ChildProgram } from '../../child.js';
-import type { Endpoint } from '../near-end.js';
+import type { Endpoint } from '../endpoint.js';
 
 /** A forwarder to be measured. */
 export interface Rival {

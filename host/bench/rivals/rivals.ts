@@ -1,4 +1,4 @@
-import type { Endpoint } from '../near-end.js';
+import type { Endpoint } from '../endpoint.js';
 import { dockerProxy } from './docker-proxy.js';
 import { haproxy } from './haproxy.js';
 import { openssh } from './openssh.js';
