@@ -100,6 +100,7 @@ async function measure(
     runs,
     seconds,
     scale: values.quick ? QUICK_SCALE : 1,
+    deadlineMs: 60_000,
     stop,
     onProgress: (done, total, what) => progress.show(`${Math.round((100 * done) / total)} %  ${what}`),
   });
