@@ -11,7 +11,14 @@ export interface ChildProgram {
 /** Variables of this prefix are options, which the child gets as flags only. */
 const OPTION_PREFIX = 'PORTFERRY_';
 
-/** A program that runs until it is told to stop. */
+/** Children that run: none is to outlive this process. */
+const running = new Set<Child>();
+
+function killAll(): void {
+  for (const child of running) child.kill();
+}
+
+/** A program that runs until it is told to stop. What it has started itself ends with it. */
 export class Child {
   /** Resolves when it has ended, for whatever cause, with that cause. */
   readonly ended: Promise<string>;
@@ -30,17 +37,30 @@ export class Child {
     this.#process = spawn(file, args, { env, detached: true, stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
     this.pid = this.#process.pid;
     this.#stderr = this.#process.stderr as Readable;
-    const killAtExit = (): void => this.#kill('SIGKILL');
-    process.once('exit', killAtExit);
-    this.ended = this.#watch(name, log).finally(() => process.off('exit', killAtExit));
+    if (running.size === 0) process.once('exit', killAll);
+    running.add(this);
+    this.ended = this.#watch(name, log).finally(() => {
+      running.delete(this);
+      if (running.size === 0) process.off('exit', killAll);
+    });
   }
 
   /** Asks it to stop, and makes it if it has not after `deadlineMs`. Resolves when it has ended. */
   async stop(deadlineMs: number): Promise<void> {
-    this.#kill('SIGTERM');
-    const timer = setTimeout(() => this.#kill('SIGKILL'), deadlineMs);
+    this.#process.kill('SIGTERM');
+    const timer = setTimeout(() => this.kill(), deadlineMs);
     await this.ended;
     clearTimeout(timer);
+  }
+
+  /** Ends it, and what it has started in its process group, at once. */
+  kill(): void {
+    if (this.pid === undefined) return;
+    try {
+      process.kill(-this.pid, 'SIGKILL');
+    } catch {
+      // Nobody is left.
+    }
   }
 
   #watch(name: string, log: (line: string) => void): Promise<string> {
@@ -52,13 +72,11 @@ export class Child {
     });
     return new Promise((resolve) => {
       this.#process.on('error', (error) => resolve(`${name} cannot be started: ${error.message}`));
+      // Its own children would hold the other end of its standard error, whose close is waited for.
+      this.#process.on('exit', () => this.kill());
       this.#process.on('close', (code, signal) =>
         resolve(`${name} ended ${signal ? `by ${signal}` : `with exit code ${code}`}${reason}`),
       );
     });
-  }
-
-  #kill(signal: NodeJS.Signals): void {
-    this.#process.kill(signal);
   }
 }

@@ -23,13 +23,16 @@ function bulk(
   direction: 'up' | 'down',
   connections: number,
 ): Pick<Workload, 'metrics' | 'connections' | 'run'> {
-  const transfer = (context: RunContext, bytes: number): Promise<unknown> =>
-    Promise.all(
-      Array.from({ length: connections }, () => {
-        const end = direction === 'up' ? new Upload(context.endpoint) : new Download(context.endpoint);
-        return end.transfer(Math.ceil(bytes / connections));
-      }),
-    );
+  const End = direction === 'up' ? Upload : Download;
+  const transfer = async (context: RunContext, bytes: number): Promise<void> => {
+    const ends = Array.from({ length: connections }, () => new End(context.endpoint));
+    try {
+      await Promise.all(ends.map((end) => end.transfer(Math.ceil(bytes / connections))));
+    } catch (thrown) {
+      for (const end of ends) end.close();
+      throw thrown;
+    }
+  };
   const run = async (context: RunContext): Promise<Figures> => {
     const bytes = await bytesToFill(context, transfer);
     const before = await usageOf(context.pids);
@@ -48,7 +51,7 @@ function bulk(
 /** How much fills the time: known from the last run, or found out by transferring a little. */
 async function bytesToFill(
   context: RunContext,
-  transfer: (context: RunContext, bytes: number) => Promise<unknown>,
+  transfer: (context: RunContext, bytes: number) => Promise<void>,
 ): Promise<number> {
   const known = context.memo.get('bytes');
   if (known !== undefined) return known;

@@ -34,9 +34,11 @@ function drawPanel(
   { describe, metric, unit, better, figures }: MetricReport,
   top: number,
 ): { body: string; height: number } {
-  const largest = Math.max(...figures.map(({ max = 0 }) => max), Number.MIN_VALUE);
-  const scale = (WIDTH - 2 * MARGIN - NAME_WIDTH - VALUE_WIDTH) / largest;
+  const largest = Math.max(...figures.map(({ max = 0 }) => max));
+  // Where nothing is above zero there are no bars. A bar cannot be shorter than nothing either.
+  const scale = largest > 0 ? (WIDTH - 2 * MARGIN - NAME_WIDTH - VALUE_WIDTH) / largest : 0;
   const left = MARGIN + NAME_WIDTH;
+  const width = (value: number): number => Math.max(0, value) * scale;
   const title = `${describe}: ${metric}, ${unit} (${better} is better)`;
   const rows = [
     `<text x="${MARGIN}" y="${top + 18}" font-weight="600" fill="#1a1a1a">${escapeXml(title)}</text>`,
@@ -53,10 +55,10 @@ function drawPanel(
       );
     } else {
       const ratio = advantage === undefined || rival === OURS ? '' : ` (${advantage.toFixed(2)} ×)`;
-      const end = left + Math.max(median, max) * scale;
+      const end = left + width(Math.max(median, max));
       rows.push(
-        `<rect x="${left}" y="${y}" width="${(median * scale).toFixed(1)}" height="${BAR_HEIGHT}" rx="2" fill="${rival === OURS ? '#1f6feb' : '#b7c3d0'}"/>`,
-        `<line x1="${(left + min * scale).toFixed(1)}" x2="${(left + max * scale).toFixed(1)}" y1="${middle}" y2="${middle}" stroke="#333333"/>`,
+        `<rect x="${left}" y="${y}" width="${width(median).toFixed(1)}" height="${BAR_HEIGHT}" rx="2" fill="${rival === OURS ? '#1f6feb' : '#b7c3d0'}"/>`,
+        `<line x1="${(left + width(min)).toFixed(1)}" x2="${(left + width(max)).toFixed(1)}" y1="${middle}" y2="${middle}" stroke="#333333"/>`,
         `<text x="${(end + 8).toFixed(1)}" y="${middle + 4}" fill="#333333">${formatNumber(median)}${ratio}</text>`,
       );
     }

@@ -10,20 +10,17 @@ export type FarEndRequest =
   | { kind: 'sink'; bytes: number }
   /** The far end sends `bytes` of the pattern and ends. */
   | { kind: 'source'; bytes: number }
-  /** The far end answers every EXCHANGE_BYTES with as many. */
+  /** The far end sends back what it gets: the client finds what the way there or back has changed. */
   | { kind: 'exchange' };
 
 /** u8 kind, u64 bytes. */
 export const REQUEST_BYTES = 9;
-/** Size of a request and of its answer: a small HTTP request's. */
-export const EXCHANGE_BYTES = 128;
 
 /** Answers of a sink. */
 export const SINK_OK = 1;
 export const SINK_WRONG = 2;
 
 const KINDS = ['sink', 'source', 'exchange'] as const;
-const ANSWER = Buffer.alloc(EXCHANGE_BYTES, 'a');
 
 export function encodeRequest(request: FarEndRequest): Buffer {
   const bytes = Buffer.alloc(REQUEST_BYTES);
@@ -40,13 +37,18 @@ function decodeRequest(bytes: Buffer): FarEndRequest | undefined {
 
 /**
  * Serves the far end of the benchmark.
+ * @param onError told what goes wrong while it listens, such as too many open files
  * @throws the system's error when it cannot listen
  */
-export async function serveFarEnd(host: string, port: number): Promise<net.Server> {
+export async function serveFarEnd(
+  host: string,
+  port: number,
+  onError: (error: Error) => void,
+): Promise<net.Server> {
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true });
   server.listen({ host, port, backlog: 4096 });
   await once(server, 'listening');
-  server.on('error', (error) => process.stderr.write(`bench serve: ${error.message}\n`));
+  server.on('error', onError);
   acceptSockets(server, true, (socket) => {
     socket.setHandler(new FarEndConnection(socket));
     socket.resume();
@@ -90,7 +92,8 @@ class FarEndConnection implements SocketHandler {
   #take(bytes: Buffer, at: number, length: number): void {
     if (this.#request?.kind === 'sink')
       this.#check(at === 0 ? bytes : bytes.subarray(at), length - at, this.#request.bytes);
-    else if (this.#request?.kind === 'exchange') this.#answer(length - at);
+    // A copy: the memory is read into again before these bytes have surely gone.
+    else if (this.#request?.kind === 'exchange') this.#socket.send(Buffer.from(bytes.subarray(at, length)));
   }
 
   #check(bytes: Buffer, length: number, total: number): void {
@@ -98,14 +101,6 @@ class FarEndConnection implements SocketHandler {
     this.#done += length;
     if (this.#done >= total)
       this.#socket.send(Buffer.of(this.#right && this.#done === total ? SINK_OK : SINK_WRONG));
-  }
-
-  #answer(length: number): void {
-    this.#done += length;
-    while (this.#done >= EXCHANGE_BYTES) {
-      this.#done -= EXCHANGE_BYTES;
-      this.#socket.send(ANSWER);
-    }
   }
 
   #sendMore(total: number): void {

@@ -1,8 +1,7 @@
-import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Histogram } from 'hdr-histogram-js';
 import { OperationError } from '../../protocol/errors.js';
-import { type Endpoint, Exchange } from './near-end.js';
+import { Exchange } from './near-end.js';
 import type { Figures, RunContext, Workload } from './workload.js';
 
 /** Between two requests of the paced client: long enough that it does not load the machine itself. */
@@ -20,7 +19,7 @@ export const latencyWorkloads: readonly Workload[] = [
     describe: 'request and answer, one client',
     metrics: METRICS,
     connections: 1,
-    run: ({ endpoint, seconds }) => measure(endpoint, seconds, 0),
+    run: runAlone,
   },
   {
     name: 'latency-beside-bulk',
@@ -31,25 +30,36 @@ export const latencyWorkloads: readonly Workload[] = [
   },
 ];
 
+async function runAlone({ endpoint, seconds }: RunContext): Promise<Figures> {
+  const exchange = new Exchange(endpoint);
+  try {
+    return await measure(exchange, seconds, 0);
+  } finally {
+    exchange.close();
+  }
+}
+
 /**
  * The load has a thread of its own, so that the client that is measured waits for the forwarder only, and not
  * for the other client's work.
  */
 async function runBeside({ endpoint, seconds }: RunContext): Promise<Figures> {
   const worker = new Worker(new URL('./saturate.js', import.meta.url), { workerData: endpoint });
-  const failed = once(worker, 'error').then(([error]) => {
-    throw new OperationError(`the bulk transfer failed: ${(error as Error).message}`);
+  const saturating = new Promise((resolve) => worker.once('message', resolve));
+  const failed = new Promise<never>((_resolve, reject) => {
+    worker.once('error', ({ message }) => reject(new OperationError(`the upload failed: ${message}`)));
   });
+  const exchange = new Exchange(endpoint);
   try {
-    await Promise.race([once(worker, 'message'), failed]);
-    return await Promise.race([measure(endpoint, seconds, PACE_MS), failed]);
+    await Promise.race([saturating, failed]);
+    return await Promise.race([measure(exchange, seconds, PACE_MS), failed]);
   } finally {
-    failed.catch(() => {});
+    exchange.close();
     await worker.terminate();
   }
 }
 
-async function measure(endpoint: Endpoint, seconds: number, paceMs: number): Promise<Figures> {
+async function measure(exchange: Exchange, seconds: number, paceMs: number): Promise<Figures> {
   // Loaded late: every portferry command loads this file, and only this one needs a histogram.
   const { build } = await import('hdr-histogram-js');
   const histogram = build({
@@ -57,7 +67,6 @@ async function measure(endpoint: Endpoint, seconds: number, paceMs: number): Pro
     highestTrackableValue: 60_000_000,
     numberOfSignificantValueDigits: 3,
   });
-  const exchange = new Exchange(endpoint);
   await exchange.ask();
   const endsAt = performance.now() + seconds * 1000;
   while (performance.now() < endsAt) {
@@ -66,7 +75,6 @@ async function measure(endpoint: Endpoint, seconds: number, paceMs: number): Pro
     histogram.recordValue(Math.max(1, Math.round((performance.now() - startedAt) * 1000)));
     if (paceMs > 0) await new Promise((resolve) => setTimeout(resolve, paceMs));
   }
-  exchange.close();
   return figures(histogram, paceMs);
 }
 

@@ -1,4 +1,5 @@
-import { type Endpoint, Exchange } from './near-end.js';
+import type { Endpoint } from './endpoint.js';
+import { Exchange } from './near-end.js';
 import { usageOf } from './usage.js';
 import type { Figures, RunContext, Workload } from './workload.js';
 
@@ -44,8 +45,9 @@ async function openAtOnce({ endpoint, scale }: RunContext): Promise<Figures> {
 /** @throws OperationError as soon as one of them fails */
 async function open(endpoint: Endpoint, count: number): Promise<Exchange[]> {
   const connections: Exchange[] = [];
+  let failed = false;
   const opener = async (): Promise<void> => {
-    while (connections.length < count) {
+    while (!failed && connections.length < count) {
       const exchange = new Exchange(endpoint);
       connections.push(exchange);
       await exchange.ask();
@@ -54,7 +56,8 @@ async function open(endpoint: Endpoint, count: number): Promise<Exchange[]> {
   try {
     await Promise.all(Array.from({ length: OPENING_AT_ONCE }, opener));
   } catch (thrown) {
-    await closeAll(connections);
+    failed = true;
+    for (const connection of connections) connection.close();
     throw thrown;
   }
   return connections;

@@ -1,14 +1,9 @@
 import { OperationError } from '../../protocol/errors.js';
 import { connectSocket } from '../../protocol/socket/connect.js';
 import type { RawSocket, SocketHandler } from '../../protocol/socket/raw-socket.js';
-import { EXCHANGE_BYTES, encodeRequest, SINK_OK } from './far-end.js';
+import type { Endpoint } from './endpoint.js';
+import { encodeRequest, SINK_OK } from './far-end.js';
 import { BLOCK_BYTES, isPattern, patternAt } from './pattern.js';
-
-/** Where a forwarder, or the far end itself, listens. */
-export interface Endpoint {
-  host: string;
-  port: number;
-}
 
 /** What all connections of the load read into: each read is done with before the next one. */
 const memory = Buffer.allocUnsafeSlow(1024 * 1024);
@@ -19,7 +14,9 @@ const memory = Buffer.allocUnsafeSlow(1024 * 1024);
  */
 abstract class NearEnd implements SocketHandler {
   protected readonly socket: RawSocket;
-  #fail: (error: Error) => void = () => {};
+  #reject: ((error: Error) => void) | undefined;
+  /** The first thing that went wrong, perhaps while nothing was asked of it: what is asked later fails by it. */
+  #failure: Error | undefined;
   #gone = false;
   /** Set by finish(): the end is wanted then. */
   #onGone: (() => void) | undefined;
@@ -31,14 +28,23 @@ abstract class NearEnd implements SocketHandler {
   /** @param start is given what ends the promise in good order */
   protected run<T>(start: (resolve: (value: T) => void) => void): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.#fail = reject;
+      if (this.#failure) {
+        reject(this.#failure);
+        return;
+      }
+      this.#reject = reject;
       start(resolve);
     });
   }
 
   protected fail(message: string): void {
-    this.#fail(new OperationError(message));
+    this.#settle(message);
     this.socket.reset();
+  }
+
+  #settle(message: string): void {
+    this.#failure ??= new OperationError(message);
+    this.#reject?.(this.#failure);
   }
 
   close(): void {
@@ -65,7 +71,7 @@ abstract class NearEnd implements SocketHandler {
   onClose(error: NodeJS.ErrnoException | undefined): void {
     this.#gone = true;
     this.#onGone?.();
-    this.#fail(new OperationError(error ? error.message : 'the connection was closed'));
+    this.#settle(error ? error.message : 'the connection was closed');
   }
 
   onSent(): void {}
@@ -77,7 +83,7 @@ abstract class NearEnd implements SocketHandler {
 export class Upload extends NearEnd {
   #bytes = 0;
   #sent = 0;
-  #verdict: (verdict: number) => void = () => {};
+  #verdict: ((verdict: number) => void) | undefined;
 
   /** @throws OperationError (in the promise) when it fails, or when what arrived was wrong */
   async transfer(bytes: number): Promise<void> {
@@ -88,7 +94,7 @@ export class Upload extends NearEnd {
     });
     this.close();
     if (verdict !== SINK_OK)
-      throw new OperationError(`wrong bytes arrived: the checksum of ${bytes} bytes differs`);
+      throw new OperationError(`what arrived is not what was sent, somewhere in ${bytes} bytes`);
   }
 
   protected override onConnected(): void {
@@ -109,7 +115,7 @@ export class Upload extends NearEnd {
   }
 
   onRead(bytes: Buffer): boolean {
-    this.#verdict(bytes.readUInt8(0));
+    this.#verdict?.(bytes.readUInt8(0));
     return true;
   }
 }
@@ -118,7 +124,7 @@ export class Upload extends NearEnd {
 export class Download extends NearEnd {
   #bytes = 0;
   #received = 0;
-  #done: () => void = () => {};
+  #done: (() => void) | undefined;
 
   /** @throws OperationError (in the promise) when it fails, or when what arrived was wrong */
   async transfer(bytes: number): Promise<void> {
@@ -142,31 +148,42 @@ export class Download extends NearEnd {
   }
 
   override onEnd(): void {
-    if (this.#received === this.#bytes) this.#done();
+    if (this.#received === this.#bytes) this.#done?.();
     else this.fail(`${this.#received} bytes arrived before the end, asked for were ${this.#bytes}`);
   }
 }
 
-const REQUEST = Buffer.alloc(EXCHANGE_BYTES, 'q');
-const FIRST_REQUEST = Buffer.concat([encodeRequest({ kind: 'exchange' }), REQUEST]);
+/** Size of a request and of its answer: a small HTTP request's. */
+const EXCHANGE_BYTES = 128;
 
-/** Requests and answers on one connection. */
+/** From one connection's first byte to the next one's: bytes that reach another connection are wrong there. */
+const STRIDE = 1009 * EXCHANGE_BYTES;
+let nextStart = 0;
+
+/** Requests and answers on one connection: pieces of the pattern, which the far end sends back. */
 export class Exchange extends NearEnd {
   #started = false;
-  #pending = 0;
-  #received = 0;
-  #onAnswer: () => void = () => {};
+  /** Offsets in the pattern. */
+  #asked = nextStart;
+  #answered = nextStart;
+  #onAnswer: (() => void) | undefined;
+
+  constructor(endpoint: Endpoint) {
+    super(endpoint);
+    nextStart += STRIDE;
+  }
 
   /** One request and its answer. */
   ask(): Promise<void> {
     return this.run<void>((resolve) => this.send(resolve));
   }
 
-  /** As ask(), without a promise: `onAnswer` is called for this and every later answer. */
+  /** As ask(), without a promise: `onAnswer` is called with the answer. One request at a time. */
   send(onAnswer: () => void): void {
     this.#onAnswer = onAnswer;
-    this.#pending += EXCHANGE_BYTES;
-    this.socket.send(this.#started ? REQUEST : FIRST_REQUEST);
+    const request = patternAt(this.#asked, EXCHANGE_BYTES);
+    this.#asked += EXCHANGE_BYTES;
+    this.socket.send(this.#started ? request : Buffer.concat([encodeRequest({ kind: 'exchange' }), request]));
     this.#started = true;
   }
 
@@ -175,14 +192,13 @@ export class Exchange extends NearEnd {
     return this.run<never>(() => {});
   }
 
-  onRead(_bytes: Buffer, length: number): boolean {
-    this.#received += length;
-    if (this.#received > this.#pending)
-      this.fail(`${this.#received} bytes of answers to ${this.#pending} of requests`);
-    while (this.#received >= EXCHANGE_BYTES) {
-      this.#received -= EXCHANGE_BYTES;
-      this.#pending -= EXCHANGE_BYTES;
-      this.#onAnswer();
+  onRead(bytes: Buffer, length: number): boolean {
+    if (this.#answered + length > this.#asked)
+      this.fail(`${length} bytes of an answer arrived, expected were ${this.#asked - this.#answered}`);
+    else if (!isPattern(bytes, length, this.#answered)) this.fail('wrong bytes arrived in an answer');
+    else {
+      this.#answered += length;
+      if (this.#answered === this.#asked) this.#onAnswer?.();
     }
     return true;
   }

@@ -1,4 +1,5 @@
-import { type Endpoint, Exchange } from './near-end.js';
+import type { Endpoint } from './endpoint.js';
+import { Exchange } from './near-end.js';
 import type { Figures, Workload } from './workload.js';
 
 const KEPT_CLIENTS = 64;
@@ -23,28 +24,34 @@ export const rateWorkloads: readonly Workload[] = [
 
 async function keptConnections(endpoint: Endpoint, seconds: number): Promise<Figures> {
   const clients = Array.from({ length: KEPT_CLIENTS }, () => new Exchange(endpoint));
-  await Promise.all(clients.map((client) => client.ask()));
-  let answers = 0;
-  const failures = clients.map((client) => client.failure);
-  for (const client of clients) {
-    const again = (): void => {
-      answers++;
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    await Promise.all(clients.map((client) => client.ask()));
+    const failures = clients.map((client) => client.failure);
+    let answers = 0;
+    for (const client of clients) {
+      const again = (): void => {
+        answers++;
+        client.send(again);
+      };
       client.send(again);
-    };
-    client.send(again);
+    }
+    const startedAt = performance.now();
+    const over = new Promise((resolve) => {
+      timer = setTimeout(resolve, seconds * 1000);
+    });
+    await Promise.race([...failures, over]);
+    return { requests: (answers * 1000) / (performance.now() - startedAt) };
+  } finally {
+    clearTimeout(timer);
+    for (const client of clients) client.close();
   }
-  const startedAt = performance.now();
-  await Promise.race([...failures, new Promise((resolve) => setTimeout(resolve, seconds * 1000))]);
-  const requests = (answers * 1000) / (performance.now() - startedAt);
-  for (const failure of failures) failure.catch(() => {});
-  for (const client of clients) client.close();
-  return { requests };
 }
 
 async function newConnections(endpoint: Endpoint, seconds: number): Promise<Figures> {
   let connections = 0;
   const startedAt = performance.now();
-  const endsAt = startedAt + seconds * 1000;
+  let endsAt = startedAt + seconds * 1000;
   const client = async (): Promise<void> => {
     while (performance.now() < endsAt) {
       const exchange = new Exchange(endpoint);
@@ -53,6 +60,11 @@ async function newConnections(endpoint: Endpoint, seconds: number): Promise<Figu
       connections++;
     }
   };
-  await Promise.all(Array.from({ length: NEW_CLIENTS }, client));
+  try {
+    await Promise.all(Array.from({ length: NEW_CLIENTS }, client));
+  } catch (thrown) {
+    endsAt = 0;
+    throw thrown;
+  }
   return { connections: (connections * 1000) / (performance.now() - startedAt) };
 }

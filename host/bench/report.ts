@@ -22,6 +22,8 @@ export interface RivalFigure {
   /** How many times better portferry is; below 1 it is worse. */
   advantage?: number;
   failed?: string;
+  /** Why it was not tried. */
+  skipped?: string;
 }
 
 export interface MetricReport {
@@ -43,8 +45,7 @@ export interface BenchReport {
   metrics: MetricReport[];
 }
 
-export function describeMachine(): Machine {
-  const cores = cpus();
+export function describeMachine(cores = cpus()): Machine {
   return {
     cpu: cores[0]?.model.trim() ?? 'unknown',
     cores: cores.length,
@@ -72,14 +73,16 @@ function reportMetric(
   const figures = outcomes.map((outcome) => summarise(outcome, metric.name));
   const ours = figures.find(({ rival }) => rival === OURS)?.median;
   for (const figure of figures) {
-    if (ours === undefined || figure.median === undefined || ours === 0 || figure.median === 0) continue;
+    // Memory may even have become less: there is no ratio to that.
+    if (ours === undefined || figure.median === undefined || ours <= 0 || figure.median <= 0) continue;
     figure.advantage = metric.better === 'more' ? ours / figure.median : figure.median / ours;
   }
   return { workload, describe, metric: metric.name, unit: metric.unit, better: metric.better, figures };
 }
 
-function summarise({ rival, runs, failed }: Outcome, metric: string): RivalFigure {
+function summarise({ rival, runs, failed, skipped }: Outcome, metric: string): RivalFigure {
   if (failed !== undefined) return { rival, failed };
+  if (skipped !== undefined) return { rival, skipped };
   const values = runs.flatMap((figures) => figures[metric] ?? []).sort((a, b) => a - b);
   const [min] = values;
   const max = values.at(-1);
@@ -95,7 +98,7 @@ export function formatReport(report: BenchReport): string {
   const { machine, rivals, runs, secondsPerRun } = report;
   const lines = [
     `${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB; ${machine.os}; Node ${machine.node}`,
-    `${runs} runs of ${secondsPerRun} s each, alternating between the rivals; median (lowest – highest)`,
+    `${runs} ${runs === 1 ? 'run' : 'runs'} of ${secondsPerRun} s each, alternating between the rivals; median (lowest – highest)`,
     '',
   ];
   for (const { name, version, setup, absent } of rivals)
@@ -112,9 +115,10 @@ const SPREAD_WIDTH = 22;
 
 function formatMetric({ workload, describe, metric, unit, better, figures }: MetricReport): string[] {
   const lines = [`${workload}: ${describe}; ${metric}, ${unit} (${better} is better)`];
-  for (const { rival, median, min, max, advantage, failed } of figures) {
+  for (const { rival, median, min, max, advantage, failed, skipped } of figures) {
     let value = 'not measured';
     if (failed !== undefined) value = `FAILED: ${failed}`;
+    else if (skipped !== undefined) value = `not tried: ${skipped}`;
     else if (median !== undefined && min !== undefined && max !== undefined)
       value = `${formatNumber(median).padStart(VALUE_WIDTH)}  ${`(${formatNumber(min)} – ${formatNumber(max)})`.padEnd(SPREAD_WIDTH)}`;
     const ratio =
@@ -127,6 +131,7 @@ function formatMetric({ workload, describe, metric, unit, better, figures }: Met
 /** Three significant digits, and no more than are known. */
 export function formatNumber(value: number): string {
   if (value === 0) return '0';
-  if (Math.abs(value) >= 1000) return Math.round(value).toLocaleString('en');
+  // From here on three digits would be rounded to 1000, which toPrecision writes as 1.00e+3.
+  if (Math.abs(value) >= 999.5) return Math.round(value).toLocaleString('en');
   return value.toPrecision(3);
 }

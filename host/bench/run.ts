@@ -1,11 +1,9 @@
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import type net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { messageOf, OperationError } from '../../protocol/errors.js';
-import type { Endpoint } from './near-end.js';
+import type { Endpoint } from './endpoint.js';
+import { forkFarEnd } from './fork-far-end.js';
 import type { Rival, RunningRival } from './rivals/rival.js';
 import type { Figures, RunContext, Workload } from './workload.js';
 
@@ -16,15 +14,15 @@ export interface BenchPlan {
   runs: number;
   /** Of one run, where a workload goes by time. */
   seconds: number;
+  /** For workloads that are counted in connections: 1 for a whole run, less for a quick one. */
   scale: number;
+  /** A run that takes longer has failed. Every run ends long before, unless something has been lost. */
+  deadlineMs: number;
   /** Told what is being done, and how much of all has been. */
   onProgress(done: number, total: number, what: string): void;
   /** Aborted: end as soon as the present run is over. */
   stop: AbortSignal;
 }
-
-/** Every run ends long before, unless something has been lost. */
-const RUN_DEADLINE_MS = 60_000;
 
 export interface RivalReport {
   name: string;
@@ -41,6 +39,8 @@ export interface Outcome {
   runs: Figures[];
   /** The first thing that went wrong; the workload was not tried again on this rival. */
   failed?: string;
+  /** Why it was not tried at all. */
+  skipped?: string;
 }
 
 export interface BenchResult {
@@ -57,11 +57,12 @@ interface Contestant {
 /**
  * Runs the plan. Each workload goes through all rivals again and again, one run each, so that whatever
  * changes on the machine meanwhile hits all alike.
- * @throws OperationError when the far end cannot be started; a rival that fails is reported instead
+ * @throws OperationError when the far end cannot be started, or when the benchmark is interrupted; a rival
+ * that fails is reported instead
  */
-export async function runBench(plan: BenchPlan): Promise<BenchResult> {
-  const folder = await mkdtemp(join(tmpdir(), 'pfb-'));
+export async function runBench(plan: BenchPlan, startFarEnd = forkFarEnd): Promise<BenchResult> {
   const farEnd = await startFarEnd();
+  const folder = await mkdtemp(join(tmpdir(), 'pfb-'));
   const reports: RivalReport[] = [];
   const contestants: Contestant[] = [];
   try {
@@ -73,7 +74,7 @@ export async function runBench(plan: BenchPlan): Promise<BenchResult> {
     return { rivals: reports, workloads: await runWorkloads(plan, contestants) };
   } finally {
     await Promise.all(contestants.map(({ running }) => running.stop()));
-    farEnd.process.kill();
+    farEnd.stop();
     await rm(folder, { recursive: true, force: true });
   }
 }
@@ -103,7 +104,7 @@ async function runWorkloads(
   const total = plan.workloads.length * (plan.runs + 1) * contestants.length;
   let done = 0;
   for (const workload of plan.workloads) {
-    const outcomes = contestants.map(({ rival }): Outcome => ({ rival: rival.name, runs: [] }));
+    const outcomes = contestants.map(({ rival }) => newOutcome(rival, workload.connections * plan.scale));
     // The first round warms up: caches, compilers, windows and pools.
     for (let round = 0; round <= plan.runs; round++) {
       for (const [index, contestant] of contestants.entries()) {
@@ -118,19 +119,19 @@ async function runWorkloads(
   return results;
 }
 
+function newOutcome({ name, maxConnections }: Rival, connections: number): Outcome {
+  if (maxConnections === undefined || connections <= maxConnections) return { rival: name, runs: [] };
+  return { rival: name, runs: [], skipped: `at most ${maxConnections} connections are asked of it` };
+}
+
 async function runOnce(
   plan: BenchPlan,
   workload: Workload,
-  { rival, running, memos }: Contestant,
+  { running, memos }: Contestant,
   outcome: Outcome,
   counts: boolean,
 ): Promise<void> {
-  if (outcome.failed !== undefined) return;
-  const limit = rival.maxConnections ?? Number.POSITIVE_INFINITY;
-  if (workload.connections * plan.scale > limit) {
-    outcome.failed = `not tried: at most ${limit} connections are asked of it`;
-    return;
-  }
+  if (outcome.failed !== undefined || outcome.skipped !== undefined) return;
   const memo = memos.get(workload) ?? new Map<string, number>();
   memos.set(workload, memo);
   const { endpoint, pids } = running;
@@ -142,7 +143,7 @@ async function runOnce(
     seconds: counts ? plan.seconds : plan.seconds / 2,
   };
   try {
-    const figures = await within(RUN_DEADLINE_MS, workload.run(context));
+    const figures = await within(plan.deadlineMs, workload.run(context));
     if (counts) outcome.runs.push(figures);
   } catch (thrown) {
     outcome.failed = messageOf(thrown);
@@ -160,17 +161,4 @@ async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** In a process of its own: the load must not wait for it. */
-async function startFarEnd(): Promise<{ process: ChildProcess; endpoint: Endpoint }> {
-  const child = fork(new URL('./far-end-process.js', import.meta.url), {
-    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-  });
-  const ended = once(child, 'exit').then(([code]) => {
-    throw new OperationError(`the far end of the benchmark ended with exit code ${code}`);
-  });
-  ended.catch(() => {});
-  const [address] = (await Promise.race([once(child, 'message'), ended])) as [net.AddressInfo];
-  return { process: child, endpoint: { host: address.address, port: address.port } };
 }

@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { type Endpoint, Upload } from './near-end.js';
+import type { Endpoint } from './endpoint.js';
+import { Upload } from './near-end.js';
 
 /** A worker: uploads without end, and reports when the first transfer has warmed everything up. */
 const WARM_UP_BYTES = 64 * 1024 * 1024;

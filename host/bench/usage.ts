@@ -10,13 +10,14 @@ export interface Usage {
 
 /** Clock ticks per second in /proc/PID/stat: 100 on every Linux that Node runs on (USER_HZ). */
 const TICKS_PER_SECOND = 100;
+const SECONDS_PER_DAY = 86_400;
 
 /**
  * CPU time and memory of the given processes and of all their descendants together.
  * @throws when the OS does not tell
  */
-export async function usageOf(pids: readonly number[]): Promise<Usage> {
-  const table = process.platform === 'linux' ? await readProc() : await readPs();
+export async function usageOf(pids: readonly number[], platform = process.platform): Promise<Usage> {
+  const table = platform === 'linux' ? await readProc() : await readPs();
   const total: Usage = { cpuSeconds: 0, residentBytes: 0 };
   for (const entry of table.values()) {
     if (!descends(entry, pids, table)) continue;
@@ -26,25 +27,29 @@ export async function usageOf(pids: readonly number[]): Promise<Usage> {
   return total;
 }
 
-interface Entry extends Usage {
+export interface Entry extends Usage {
   pid: number;
   parent: number;
 }
 
 function descends(entry: Entry, pids: readonly number[], table: ReadonlyMap<number, Entry>): boolean {
-  for (let at: Entry | undefined = entry; at; at = table.get(at.parent))
+  for (let at: Entry | undefined = entry; at; at = table.get(at.parent)) {
     if (pids.includes(at.pid)) return true;
+    // Where the kernel is in the table, it is its own parent.
+    if (at.parent === at.pid) return false;
+  }
   return false;
 }
 
-async function readProc(): Promise<Map<number, Entry>> {
+/** @param root where proc(5) is mounted */
+export async function readProc(root = '/proc'): Promise<Map<number, Entry>> {
   const table = new Map<number, Entry>();
-  for (const name of await readdir('/proc')) {
+  for (const name of await readdir(root)) {
     if (!/^\d+$/.test(name)) continue;
     try {
       const entry = parseStat(
-        await readFile(`/proc/${name}/stat`, 'latin1'),
-        await readFile(`/proc/${name}/status`, 'latin1'),
+        await readFile(`${root}/${name}/stat`, 'latin1'),
+        await readFile(`${root}/${name}/status`, 'latin1'),
       );
       table.set(entry.pid, entry);
     } catch {
@@ -78,10 +83,12 @@ async function readPs(): Promise<Map<number, Entry>> {
   );
 }
 
-/** `  123   1  2048   1:02.50`, as macOS has it; `00:01:02` as others have it. */
+/** `  123   1  2048   1:02.50`, as macOS has it; `1-00:01:02`, after a day, as others have it. */
 export function parsePsLine(line: string): Entry[] {
   const [pid, parent, resident, time] = line.trim().split(/\s+/);
   if (pid === undefined || time === undefined) return [];
-  const cpuSeconds = time.split(/[:-]/).reduce((seconds, part) => seconds * 60 + Number(part), 0);
+  const [clock = '', days = '0'] = time.split('-').reverse();
+  const seconds = clock.split(':').reduce((sum, part) => sum * 60 + Number(part), 0);
+  const cpuSeconds = Number(days) * SECONDS_PER_DAY + seconds;
   return [{ pid: Number(pid), parent: Number(parent), residentBytes: Number(resident) * 1024, cpuSeconds }];
 }

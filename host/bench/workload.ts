@@ -1,4 +1,4 @@
-import type { Endpoint } from './near-end.js';
+import type { Endpoint } from './endpoint.js';
 
 /** One figure that a workload yields. */
 export interface Metric {

@@ -1,6 +1,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { findByVersion, freePort, LOOPBACK, Programs, programFile, type Rival } from './rival.js';
+import { findByVersion, programFile } from './find.js';
+import { freeEndpoint, startPrograms } from './programs.js';
+import type { Rival } from './rival.js';
 
 /** Splices in the kernel, has no framing and a connection of its own for each client: an upper bound. */
 export const haproxy: Rival = {
@@ -9,17 +11,17 @@ export const haproxy: Rival = {
   maxConnections: 9_000,
   setup: 'two hops over a unix socket, splice',
   find: () => findByVersion('haproxy', '-v'),
-  async start(target, folder) {
-    const file = await programFile('haproxy');
-    const channel = join(folder, 'channel.sock');
-    const endpoint = { host: LOOPBACK, port: await freePort() };
-    const programs = new Programs();
-    const guest = await writeConfig(folder, 'guest', `unix@${channel}`, `${target.host}:${target.port}`);
-    const host = await writeConfig(folder, 'host', `${endpoint.host}:${endpoint.port}`, `unix@${channel}`);
-    await programs.start([file, '-db', '-f', guest], channel);
-    await programs.start([file, '-db', '-f', host], endpoint);
-    return { endpoint, pids: programs.pids, stop: () => programs.stop() };
-  },
+  start: (target, folder) =>
+    startPrograms(async (programs) => {
+      const file = await programFile('haproxy');
+      const channel = join(folder, 'channel.sock');
+      const endpoint = await freeEndpoint();
+      const guest = await writeConfig(folder, 'guest', `unix@${channel}`, `${target.host}:${target.port}`);
+      const host = await writeConfig(folder, 'host', `${endpoint.host}:${endpoint.port}`, `unix@${channel}`);
+      await programs.start([file, '-db', '-f', guest], channel);
+      await programs.start([file, '-db', '-f', host], endpoint);
+      return endpoint;
+    }),
 };
 
 async function writeConfig(folder: string, name: string, bind: string, server: string): Promise<string> {

@@ -1,30 +1,41 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { VERSION } from '../../../protocol/program/version.js';
-import { freePort, LOOPBACK, Programs, type Rival } from './rival.js';
+import { freeEndpoint, startPrograms } from './programs.js';
+import type { Rival } from './rival.js';
 
-const HOST = fileURLToPath(new URL('../../main.js', import.meta.url));
-const GUEST = fileURLToPath(new URL('../../../guest/main.js', import.meta.url));
+/** How to call portferry's two programs, without their options. */
+export interface PortferryPrograms {
+  host: readonly [file: string, ...args: string[]];
+  guest: readonly [file: string, ...args: string[]];
+}
 
-export const portferry: Rival = {
-  name: 'portferry',
-  setup: 'host and guest, joined by a unix socket',
-  find: async () => ({ version: VERSION }),
-  async start(target, folder) {
-    const channel = join(folder, 'channel.sock');
-    const endpoint = { host: LOOPBACK, port: await freePort() };
-    const programs = new Programs();
-    const quiet = ['--log-level', 'fatal'];
-    // The host listens for its forward only after the channel's socket is there.
-    await programs.start(
-      [
-        process.execPath,
-        ...[HOST, 'host', '--listen', `unix:${channel}`, '--control', join(folder, 'control.sock')],
-        ...['--forward', `${endpoint.host}:${endpoint.port}:${target.host}:${target.port}`, ...quiet],
-      ],
-      endpoint,
-    );
-    await programs.start([process.execPath, GUEST, '--connect', `unix:${channel}`, ...quiet], endpoint);
-    return { endpoint, pids: programs.pids, stop: () => programs.stop() };
-  },
+const INSTALLED: PortferryPrograms = {
+  host: [process.execPath, fileURLToPath(new URL('../../main.js', import.meta.url))],
+  guest: [process.execPath, fileURLToPath(new URL('../../../guest/main.js', import.meta.url))],
 };
+
+export function makePortferry({ host, guest }: PortferryPrograms = INSTALLED): Rival {
+  return {
+    name: 'portferry',
+    setup: 'host and guest, joined by a unix socket',
+    find: async () => ({ version: VERSION }),
+    start: (target, folder) =>
+      startPrograms(async (programs) => {
+        const channel = join(folder, 'channel.sock');
+        const endpoint = await freeEndpoint();
+        const quiet = ['--log-level', 'fatal'];
+        // The host listens for its forward only after the channel's socket is there.
+        await programs.start(
+          [
+            ...host,
+            ...['host', '--listen', `unix:${channel}`, '--control', join(folder, 'control.sock')],
+            ...['--forward', `${endpoint.host}:${endpoint.port}:${target.host}:${target.port}`, ...quiet],
+          ],
+          endpoint,
+        );
+        await programs.start([...guest, '--connect', `unix:${channel}`, ...quiet], endpoint);
+        return endpoint;
+      }),
+  };
+}

@@ -1,8 +1,8 @@
-import type { Endpoint } from '../near-end.js';
+import { type Endpoint, formatEndpoint } from '../endpoint.js';
 import { dockerProxy } from './docker-proxy.js';
 import { haproxy } from './haproxy.js';
 import { openssh } from './openssh.js';
-import { portferry } from './portferry.js';
+import { makePortferry } from './portferry.js';
 import type { Rival } from './rival.js';
 import { socat } from './socat.js';
 import { vpnkitForwarder } from './vpnkit-forwarder.js';
@@ -18,7 +18,7 @@ const direct: Rival = {
 /** In the order of the report. */
 export const RIVALS: readonly Rival[] = [
   direct,
-  portferry,
+  makePortferry(),
   vpnkitForwarder,
   haproxy,
   socat,
@@ -30,7 +30,7 @@ export const RIVALS: readonly Rival[] = [
 export function externalRival(name: string, endpoint: Endpoint): Rival {
   return {
     name,
-    setup: `at ${endpoint.host}:${endpoint.port}`,
+    setup: `at ${formatEndpoint(endpoint)}`,
     find: async () => ({ version: '' }),
     start: async () => ({ endpoint, pids: [], stop: async () => {} }),
   };
