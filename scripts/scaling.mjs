@@ -32,7 +32,7 @@ function row(...cells) {
   console.log(cells.map((cell) => String(cell).padStart(16)).join(''));
 }
 
-async function measure(endpoint, pids, work) {
+async function measure(pids, work) {
   const before = await usageOf(pids);
   const startedAt = performance.now();
   const result = await work();
@@ -57,9 +57,7 @@ try {
     await mkdir(target);
     const { endpoint, pids, stop } = await portferry.start({ host, port }, target);
     await Promise.all((await openAll(endpoint, 100)).map((exchange) => exchange.finish()));
-    const { result, seconds, cpu, grown, resident } = await measure(endpoint, pids, () =>
-      openAll(endpoint, count),
-    );
+    const { result, seconds, cpu, grown, resident } = await measure(pids, () => openAll(endpoint, count));
     row(count, seconds, cpu, grown, resident);
     await Promise.all(result.map((exchange) => exchange.finish()));
     await stop();
@@ -68,7 +66,7 @@ try {
   const { endpoint, pids, stop } = await portferry.start({ host, port }, folder);
   await new Upload(endpoint).transfer(1024 ** 3);
   for (const size of GIBIBYTES) {
-    const { seconds, cpu, grown, resident } = await measure(endpoint, pids, () =>
+    const { seconds, cpu, grown, resident } = await measure(pids, () =>
       new Upload(endpoint).transfer(size * 1024 ** 3),
     );
     row(size, seconds, cpu, grown, resident);
