@@ -33,6 +33,18 @@ export const MIN_WINDOW_BYTES = EARLY_DATA_BYTES;
 /** A busy stream's window stops growing here: 40 ms at 100 MB/s, far more than a local channel needs. */
 export const MAX_WINDOW_BYTES = 4 * 1024 * 1024;
 
+/** Payloads up to this size are copied and sent together; they are those of requests, not of bulk data. */
+export const SMALL_PAYLOAD_BYTES = 16 * 1024;
+
+/**
+ * While small payloads come between those of bulk streams, no window is opened further than this: what a bulk
+ * transfer has under way is what everybody else's bytes must wait for.
+ */
+export const SHARED_WINDOW_BYTES = 64 * 1024;
+
+/** How long (ms) a channel counts as shared after such a small payload. */
+export const SHARING_MS = 100;
+
 /** What all receive windows of one channel may add up to beyond their minimum. */
 export const WINDOW_BUDGET_BYTES = 64 * 1024 * 1024;
 

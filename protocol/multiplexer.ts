@@ -5,6 +5,9 @@ import {
   MAX_STREAM_ID,
   MAX_STREAMS,
   MAX_WINDOW_BYTES,
+  SHARED_WINDOW_BYTES,
+  SHARING_MS,
+  SMALL_PAYLOAD_BYTES,
 } from './limits.js';
 import { type Link, Outbox } from './outbox.js';
 import { Slab, type SlabPool } from './slab.js';
@@ -116,6 +119,9 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   readonly #windowsDue = new Set<Stream>();
   /** Where the payload that comes next belongs; undefined when it is skipped. */
   #receiver: Stream | undefined;
+  /** Whose payload came last, and when (ms) a small one last came between those of another. */
+  #lastReceiver: Stream | undefined;
+  #switchedAt = Number.NEGATIVE_INFINITY;
   /** The slab that is being received from. */
   #slab = new Slab(0, false);
   /** What a Source frame said of the stream that the next frame opens. */
@@ -311,6 +317,7 @@ export class Multiplexer implements FrameSink, StreamCarrier {
     this.#streams.delete(stream.id);
     this.#waiting.delete(stream);
     this.#windowsDue.delete(stream);
+    if (this.#lastReceiver === stream) this.#lastReceiver = undefined;
     if (this.#streams.size === 0) this.#owner.onIdle();
   }
 
@@ -352,7 +359,10 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   handleData(id: number, length: number): void {
     const stream = this.#streams.get(id);
     this.#receiver = stream?.expectData(length) ? stream : undefined;
-    if (this.#receiver) return;
+    if (this.#receiver) {
+      if (this.#receiver !== this.#lastReceiver) this.#noteSwitch(this.#receiver, length);
+      return;
+    }
     // What no stream expects is skipped; so much of it that no window ever allowed it is no late frame.
     if (length > MAX_WINDOW_BYTES)
       throw new ProtocolError(
@@ -460,8 +470,15 @@ export class Multiplexer implements FrameSink, StreamCarrier {
     }
   }
 
+  /** A small payload between those of another stream: somebody waits for an answer while bulk data flows. */
+  #noteSwitch(receiver: Stream, length: number): void {
+    if (this.#lastReceiver && length <= SMALL_PAYLOAD_BYTES) this.#switchedAt = this.#now();
+    this.#lastReceiver = receiver;
+  }
+
   #addWindows(): void {
     const now = this.#now();
+    this.budget.cap = now - this.#switchedAt < SHARING_MS ? SHARED_WINDOW_BYTES : MAX_WINDOW_BYTES;
     for (const stream of this.#windowsDue) {
       const allowed = stream.nextWindow(now);
       if (allowed !== undefined)

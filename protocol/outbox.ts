@@ -1,4 +1,4 @@
-import { DATA_HEADER_BYTES, MAX_QUEUED_CONTROL_BYTES } from './limits.js';
+import { DATA_HEADER_BYTES, MAX_QUEUED_CONTROL_BYTES, SMALL_PAYLOAD_BYTES } from './limits.js';
 import type { Slab, SlabPool } from './slab.js';
 import { putDataHeader } from './wire/frame.js';
 
@@ -18,9 +18,6 @@ export interface Link {
 
 /** Small frames that are collected for one write. */
 const BATCH_BYTES = 64 * 1024;
-
-/** Payloads up to this size are copied into the batch; larger ones go out from where they lie. */
-const SMALL_PAYLOAD_BYTES = 16 * 1024;
 
 /**
  * What goes out over the link, in which order and in how many writes.

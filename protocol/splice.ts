@@ -122,7 +122,9 @@ export class Splice implements SocketHandler, StreamHandler {
   // ---- socket → stream -------------------------------------------------------------------------------
 
   nextMemory(): Buffer {
-    return (this.#slab ?? scratch).room;
+    const slab = this.#slab;
+    if (!slab) return scratch.room;
+    return this.#stream.pool.busy ? slab.part : slab.room;
   }
 
   onRead(_memory: Buffer, length: number): boolean {

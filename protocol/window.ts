@@ -9,6 +9,8 @@ import {
 /** What all receive windows of a channel may hold together, so that many slow streams cannot add up. */
 export class WindowBudget {
   #free: number;
+  /** What a window is opened to at most for the time being, whatever its size. */
+  cap = MAX_WINDOW_BYTES;
 
   constructor(bytes: number = WINDOW_BUDGET_BYTES) {
     this.#free = bytes;
@@ -123,7 +125,7 @@ export class ReceiveWindow {
 
   /** Whether less than half of the window is left, so that a grant is worth a frame. */
   get due(): boolean {
-    return this.#allowed - this.#consumed < this.#size / 2;
+    return this.#allowed - this.#consumed < Math.min(this.#size, this.#budget.cap) / 2;
   }
 
   /**
@@ -132,10 +134,11 @@ export class ReceiveWindow {
    * @returns the absolute allowance to tell the peer
    */
   grant(now: number): number {
-    const fast = now - this.#grantedAt < WINDOW_GROWTH_MS;
+    const { cap } = this.#budget;
+    const fast = now - this.#grantedAt < WINDOW_GROWTH_MS && this.#size < cap;
     if (fast) this.#size += this.#budget.take(Math.min(this.#size, MAX_WINDOW_BYTES - this.#size));
     this.#grantedAt = now;
-    this.#allowed = Math.max(this.#allowed, this.#consumed + this.#size);
+    this.#allowed = Math.max(this.#allowed, this.#consumed + Math.min(this.#size, cap));
     return this.#allowed;
   }
 

@@ -5,6 +5,7 @@ import {
   INITIAL_WINDOW_BYTES,
   MAX_WINDOW_BYTES,
   MIN_WINDOW_BYTES,
+  SHARED_WINDOW_BYTES,
   WINDOW_BUDGET_BYTES,
   WINDOW_GROWTH_MS,
 } from '../../protocol/limits.js';
@@ -271,3 +272,31 @@ t.test('many windows of one budget: random use keeps every promise', (t) => {
   );
   t.end();
 });
+
+t.test(
+  'ReceiveWindow: while the channel is shared, it opens no further than the cap, and shrinks nothing',
+  (t) => {
+    const budget = new WindowBudget();
+    const window = new ReceiveWindow(budget, 0);
+    window.grant(1000);
+    for (let now = 1001; window.size < MAX_WINDOW_BYTES; now++) {
+      window.receive(window.allowed - window.received);
+      window.consume(window.waiting);
+      window.grant(now);
+    }
+    const { allowed } = window;
+    budget.cap = SHARED_WINDOW_BYTES;
+    t.equal(window.grant(2000), allowed, 'what was allowed stays allowed');
+    window.receive(allowed - window.received);
+    window.consume(window.waiting - SHARED_WINDOW_BYTES / 2);
+    t.equal(window.due, false, 'half a cap is left');
+    window.consume(1);
+    t.equal(window.due, true);
+    const { size } = window;
+    t.equal(window.grant(2001), window.received - window.waiting + SHARED_WINDOW_BYTES);
+    t.equal(window.size, size, 'it does not grow meanwhile');
+    budget.cap = MAX_WINDOW_BYTES;
+    t.equal(window.grant(3000), window.received - window.waiting + size, 'and opens again afterwards');
+    t.end();
+  },
+);
