@@ -130,7 +130,7 @@ function multiplexer() {
     streams[0].write(bulk, DATA_HEADER_BYTES, DATA_HEADER_BYTES + length, false);
     turn();
   }
-  measure('multiplexer: one Data of 256 KiB (with two copies)', 1, () => {
+  measure('multiplexer: one Data of 512 KiB (with two copies)', 1, () => {
     streams[0].write(bulk, DATA_HEADER_BYTES, DATA_HEADER_BYTES + length, false);
     turn();
   });

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { serveFarEnd } from '../dist/host/bench/far-end.js';
 import { Exchange, Upload } from '../dist/host/bench/near-end.js';
-import { portferry } from '../dist/host/bench/rivals/portferry.js';
+import { makePortferry } from '../dist/host/bench/rivals/portferry.js';
 import { usageOf } from '../dist/host/bench/usage.js';
 
 const CONNECTIONS = [1_000, 2_000, 4_000, 8_000];
@@ -48,14 +48,14 @@ async function measure(pids, work) {
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'pfs-'));
-const server = await serveFarEnd('127.0.0.1', 0);
+const server = await serveFarEnd('127.0.0.1', 0, (error) => console.error(error.message));
 const { address: host, port } = server.address();
 try {
   row('connections', 's to open', 'CPU s', 'MiB more', 'MiB in all');
   for (const count of CONNECTIONS) {
     const target = join(folder, String(count));
     await mkdir(target);
-    const { endpoint, pids, stop } = await portferry.start({ host, port }, target);
+    const { endpoint, pids, stop } = await makePortferry().start({ host, port }, target);
     await Promise.all((await openAll(endpoint, 100)).map((exchange) => exchange.finish()));
     const { result, seconds, cpu, grown, resident } = await measure(pids, () => openAll(endpoint, count));
     row(count, seconds, cpu, grown, resident);
@@ -63,7 +63,7 @@ try {
     await stop();
   }
   row('GiB up', 's', 'CPU s', 'MiB more', 'MiB in all');
-  const { endpoint, pids, stop } = await portferry.start({ host, port }, folder);
+  const { endpoint, pids, stop } = await makePortferry().start({ host, port }, folder);
   await new Upload(endpoint).transfer(1024 ** 3);
   for (const size of GIBIBYTES) {
     const { seconds, cpu, grown, resident } = await measure(pids, () =>
