@@ -8,7 +8,7 @@ export class OperationError extends Error {
   override name = 'OperationError';
 }
 
-/** Stable codes of violations by the peer; they go into the log and, as GoAway reason, to the peer. */
+/** Stable codes of violations by the peer; they go into the log, and with a Reset to the peer. */
 export type ViolationCode =
   | 'NOT_A_MULTIPLEXER'
   | 'HANDSHAKE_TIMEOUT'
