@@ -339,21 +339,15 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   }
 
   handleClose(id: number): void {
-    const stream = this.#streams.get(id);
-    if (stream) stream.handleClose();
-    else this.skipped.control++;
+    this.#streamOf(id)?.handleClose();
   }
 
   handleShutdown(id: number): void {
-    const stream = this.#streams.get(id);
-    if (stream) stream.handleShutdown();
-    else this.skipped.control++;
+    this.#streamOf(id)?.handleShutdown();
   }
 
   handleWindow(id: number, allowed: number): void {
-    const stream = this.#streams.get(id);
-    if (stream) stream.handleWindow(allowed);
-    else this.skipped.control++;
+    this.#streamOf(id)?.handleWindow(allowed);
   }
 
   handleData(id: number, length: number): void {
@@ -402,15 +396,18 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   }
 
   #handleOpenResult(id: number, result: OpenResult): void {
-    const stream = this.#streams.get(id);
-    if (stream) stream.handleOpenResult(result);
-    else this.skipped.control++;
+    this.#streamOf(id)?.handleOpenResult(result);
   }
 
   #handleReset(id: number, reason: Reason): void {
+    this.#streamOf(id)?.handleReset(reason);
+  }
+
+  /** The stream that a control frame is for; a late frame, for one that is gone, is counted. */
+  #streamOf(id: number): Stream | undefined {
     const stream = this.#streams.get(id);
-    if (stream) stream.handleReset(reason);
-    else this.skipped.control++;
+    if (!stream) this.skipped.control++;
+    return stream;
   }
 
   #handleGoAway(reason: Reason): void {
