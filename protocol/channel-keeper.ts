@@ -1,6 +1,6 @@
 import { Channel } from './channel.js';
 import { messageOf } from './errors.js';
-import { CONNECT_TIMEOUT_MS, MAX_BACKOFF_MS, MIN_BACKOFF_MS } from './limits.js';
+import { MAX_BACKOFF_MS, MIN_BACKOFF_MS } from './limits.js';
 import type { Multiplexer } from './multiplexer.js';
 import type { Logger } from './program/logger.js';
 import type { SlabPool } from './slab.js';
@@ -149,7 +149,6 @@ export class ChannelKeeper {
     try {
       const socket = await connectChannel(address, {
         signal: this.#stopping.signal,
-        timeoutMs: CONNECT_TIMEOUT_MS,
       });
       this.#begin(socket, true);
     } catch (thrown) {

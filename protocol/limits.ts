@@ -69,7 +69,10 @@ export const PING_TIMEOUT_MS = 6_000;
 /** Bytes of an unexpected peer's greeting that are put into the log. */
 export const FIRST_BYTES_LOGGED = 64;
 
-/** How long (ms) a connect to a channel address may take, its preamble included. */
+/**
+ * How long (ms) a connect to a channel address may take, its preamble included. What is local answers in
+ * milliseconds or not at all.
+ */
 export const CONNECT_TIMEOUT_MS = 10_000;
 
 /** The pauses (ms) between attempts to connect a channel: the first, and the longest. */

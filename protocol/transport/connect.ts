@@ -1,14 +1,11 @@
 import { OperationError } from '../errors.js';
-import { FIRST_BYTES_LOGGED } from '../limits.js';
+import { CONNECT_TIMEOUT_MS, FIRST_BYTES_LOGGED } from '../limits.js';
 import { connectSocket } from '../socket/connect.js';
 import { type RawSocket, type SocketAddress, type SocketHandler, unattended } from '../socket/raw-socket.js';
 import { type ChannelAddress, formatAddress } from './address.js';
 import { systemFailure } from './advice.js';
 import { connectablePath } from './unix-path.js';
 import { hyperkitDial } from './vsock-path.js';
-
-/** How long (ms) connecting and its preamble may take; what is local answers in milliseconds or not at all. */
-const CONNECT_TIMEOUT_MS = 10_000;
 
 /** `OK `, a u32 in decimal and the line feed are 14 bytes; a longer line is no answer to CONNECT. */
 const MAX_ANSWER_BYTES = 32;
@@ -17,7 +14,7 @@ const MAX_ANSWER_BYTES = 32;
 export interface ConnectOptions {
   /** Gives up when aborted. */
   signal?: AbortSignal;
-  /** Time (ms) for connecting and for what the VM's device must answer. Default: 10 s. */
+  /** Time (ms) for connecting and for what the VM's device must answer. Default: CONNECT_TIMEOUT_MS. */
   timeoutMs?: number;
 }
 
