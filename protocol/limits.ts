@@ -45,6 +45,9 @@ export const SHARED_WINDOW_BYTES = 64 * 1024;
 /** How long (ms) a channel counts as shared after such a small payload. */
 export const SHARING_MS = 100;
 
+/** What a channel's unix socket may hold in the kernel: one more read of a bulk transfer while one is taken out. */
+export const CHANNEL_BUFFER_BYTES = 512 * 1024;
+
 /** What all receive windows of one channel may add up to beyond their minimum. */
 export const WINDOW_BUDGET_BYTES = 64 * 1024 * 1024;
 

@@ -113,6 +113,10 @@ export class HandleSocket implements RawSocket {
     return this.#local ?? this.#askAddress('getsockname');
   }
 
+  get fd(): number {
+    return this.#handle.fd;
+  }
+
   send(bytes: Uint8Array): boolean {
     if (this.#destroyed) return true;
     const { streamState, writeWasAsync } = this.#handles;

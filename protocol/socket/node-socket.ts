@@ -129,6 +129,10 @@ export class NodeSocket implements RawSocket {
     return peer(this.socket.localAddress, this.socket.localPort);
   }
 
+  get fd(): number {
+    return (this.socket as { _handle?: { fd?: number } | null })._handle?.fd ?? -1;
+  }
+
   send(bytes: Uint8Array): boolean {
     this.socket.write(bytes, this.#onSent);
     if (this.socket.writableLength === 0) return true;

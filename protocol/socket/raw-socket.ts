@@ -40,6 +40,8 @@ export interface RawSocket {
   readonly remote: SocketPeer | undefined;
   /** This end's address; a unix socket has none. */
   readonly local: SocketPeer | undefined;
+  /** The descriptor; -1 when there is none. */
+  readonly fd: number;
 
   /**
    * The next events go to `handler`. What the earlier handler returned from nextMemory must stay untouched

@@ -1,5 +1,6 @@
 import net from 'node:net';
 import { acceptSockets } from '../socket/accept.js';
+import { enlargeBuffers } from '../socket/buffers.js';
 import type { RawSocket } from '../socket/raw-socket.js';
 import { type ChannelAddress, formatAddress } from './address.js';
 import { systemFailure } from './advice.js';
@@ -27,7 +28,11 @@ export async function listenForChannel(
 ): Promise<ChannelListener> {
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true });
   const listening = await listen(server, address);
-  acceptSockets(server, address.kind === 'tcp', onSocket);
+  const tcp = address.kind === 'tcp';
+  acceptSockets(server, tcp, (socket) => {
+    if (!tcp) enlargeBuffers(socket.fd);
+    onSocket(socket);
+  });
   server.on('error', (error) => onError(systemFailure(`accepting on ${formatAddress(listening)}`, error)));
   return {
     address: listening,

@@ -1,0 +1,26 @@
+import { createRequire } from 'node:module';
+import type koffiModule from 'koffi';
+
+/** The calls of the C library that portferry needs and Node does not offer. They set errno when they return -1. */
+export interface Libc {
+  setsockopt(fd: number, level: number, name: number, value: number[], bytes: number): number;
+}
+
+/** The C library of this process, or null where koffi has no build for the machine. */
+export const libc: Libc | null = loadLibc();
+
+/** @param load brings koffi, or throws */
+export function loadLibc(load: () => unknown = () => createRequire(import.meta.url)('koffi')): Libc | null {
+  try {
+    const koffi = load() as typeof koffiModule;
+    const symbols = koffi.load(null);
+    return {
+      setsockopt: symbols.func(
+        'int setsockopt(int fd, int level, int name, const int *value, uint32_t bytes)',
+      ),
+    };
+  } catch {
+    // What it is used for makes things faster: without it they go on.
+    return null;
+  }
+}
