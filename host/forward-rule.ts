@@ -1,13 +1,33 @@
 import { type Destination, formatHostPort } from '../protocol/wire/destination.js';
 
-/**
- * A forward as it is asked for. `hostIps` are literal addresses in their canonical form: `['127.0.0.1', '::1']`
- * is localhost, `['0.0.0.0', '::']` every address, a lone `'::'` one socket for both families.
- * A `hostPort` of 0 stands for a free one.
- */
-export type ForwardRule =
-  | { proto: 'tcp'; hostIps: string[]; hostPort: number; destination: Destination; annotation?: string }
-  | { proto: 'unix'; hostPath: string; destination: Destination; annotation?: string };
+/** A forward as it is asked for. */
+export type ForwardRule = PortRule | PathRule;
+
+/** From a port of the host. */
+export interface PortRule {
+  proto: 'tcp' | 'udp';
+  /**
+   * Literal addresses in their canonical form: `['127.0.0.1', '::1']` is localhost, `['0.0.0.0', '::']` every
+   * address. Each stands for its own family only, `'::'` too.
+   */
+  hostIps: string[];
+  /** 0 stands for a free one. */
+  hostPort: number;
+  destination: Destination;
+  annotation?: string;
+  /** Tells a TCP destination who the client is, in a header of this version before its first byte. */
+  proxyProtocol?: 1 | 2;
+  /** How long (s) a UDP flow may be idle; see DEFAULT_IDLE_SECONDS. */
+  idleSeconds?: number;
+}
+
+/** From a unix socket of the host. */
+export interface PathRule {
+  proto: 'unix';
+  hostPath: string;
+  destination: Destination;
+  annotation?: string;
+}
 
 export const LOCALHOST: readonly string[] = ['127.0.0.1', '::1'];
 export const EVERY_ADDRESS: readonly string[] = ['0.0.0.0', '::'];
@@ -29,7 +49,10 @@ export function formatGuestEnd({ destination }: ForwardRule): string {
 /** The SPEC of a rule, in full: parseSpec reads it back. The annotation has no place in it. */
 export function formatRule(rule: ForwardRule): string {
   if (rule.proto === 'unix') return `unix:${formatHostEnd(rule)}:${formatGuestEnd(rule)}`;
-  return `${formatHostEnd(rule)}:${formatGuestEnd(rule)}/tcp`;
+  const { proto, proxyProtocol, idleSeconds } = rule;
+  const proxy = proxyProtocol === undefined ? '' : `/proxy=v${proxyProtocol}`;
+  const idle = idleSeconds === undefined ? '' : `/idle=${idleSeconds}`;
+  return `${formatHostEnd(rule)}:${formatGuestEnd(rule)}/${proto}${proxy}${idle}`;
 }
 
 /** Whether both mean the same forward; what they are annotated with makes no difference. */
@@ -37,11 +60,11 @@ export function isSameRule(a: ForwardRule, b: ForwardRule): boolean {
   return formatRule(a) === formatRule(b);
 }
 
-/** Whether a socket on one address takes connections meant for the other. */
+/** Whether a socket on one address is in the way of one on the other. */
 export function addressesOverlap(a: string, b: string): boolean {
-  if (a === b || a === '::' || b === '::') return true;
+  if (a === b) return true;
   const sameFamily = a.includes(':') === b.includes(':');
-  return sameFamily && (a === '0.0.0.0' || b === '0.0.0.0');
+  return sameFamily && [a, b].some((ip) => ip === '0.0.0.0' || ip === '::');
 }
 
 function sameAddresses(a: readonly string[], b: readonly string[]): boolean {

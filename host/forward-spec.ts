@@ -2,28 +2,42 @@ import { isIPv4, isIPv6 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { UsageError } from '../protocol/errors.js';
 import { MAX_PATH_BYTES } from '../protocol/limits.js';
-import { EVERY_ADDRESS, type ForwardRule, formatGuestEnd, formatHostEnd, LOCALHOST } from './forward-rule.js';
+import {
+  EVERY_ADDRESS,
+  type ForwardRule,
+  formatGuestEnd,
+  formatHostEnd,
+  LOCALHOST,
+  type PortRule,
+} from './forward-rule.js';
 
 export { type ForwardRule, formatRule } from './forward-rule.js';
 
-export const SPEC_FORM = '[HOST_IP:]HOST_PORT[-END][:[GUEST_IP:]GUEST_PORT[-END]][/tcp]';
+export const SPEC_FORM = '[HOST_IP:]HOST_PORT[-END][:[GUEST_IP:]GUEST_PORT[-END]][/tcp|/udp]';
 export const UNIX_SPEC_FORM = 'unix:HOST_PATH:GUEST_PATH';
 
 const MAX_PORT = 65_535;
 const GUEST_LOCALHOST = '127.0.0.1';
+
+/** A day: what is to stay longer than that is no UDP flow. */
+export const MAX_IDLE_SECONDS = 86_400;
 
 interface PortRange {
   first: number;
   last: number;
 }
 
+/** What a SPEC says after its ports. */
+type PortParts = Pick<PortRule, 'proto' | 'proxyProtocol' | 'idleSeconds'>;
+
 /** A SPEC's parts as they stand in it. */
 type Parts =
-  | { proto: 'tcp'; hostIps: string[]; host: PortRange; guestIp?: string; guest?: PortRange }
+  | (PortParts & { hostIps: string[]; host: PortRange; guestIp?: string; guest?: PortRange })
   | { proto: 'unix'; hostPath: string; guestPath?: string };
 
 /**
- * Reads a SPEC such as `8080`, `127.0.0.1:8080:80`, `8000-8002:9000-9002` or `unix:/a.sock:/b.sock`.
+ * Reads a SPEC such as `8080`, `127.0.0.1:8080:80`, `8000-8002:9000-9002`, `53/udp` or `unix:/a.sock:/b.sock`.
+ * After the protocol more may be asked for: `/proxy=v1` or `/proxy=v2` of tcp, `/idle=SECONDS` of udp.
  * @returns one rule, or for a range one per port, which are to be exposed all or none
  * @throws UsageError with one line that quotes the SPEC, says what is wrong and what is right
  */
@@ -34,7 +48,7 @@ export function parseSpec(text: string): ForwardRule[] {
     if (guestPath === undefined) throw bad(text, 'the path in the guest is missing', UNIX_SPEC_FORM);
     return [{ proto: 'unix', hostPath, destination: { proto: 'unix', path: guestPath } }];
   }
-  const { hostIps, host, guestIp = GUEST_LOCALHOST, guest = host } = parts;
+  const { hostIps, host, guestIp = GUEST_LOCALHOST, guest = host, ...rest } = parts;
   if (guest.first === 0)
     throw bad(text, 'port 0 is a free port of the host, and needs the port in the guest', '0:GUEST_PORT');
   if (guest.last - guest.first !== host.last - host.first)
@@ -44,10 +58,10 @@ export function parseSpec(text: string): ForwardRule[] {
       'ranges of the same length',
     );
   return portsOf(host).map((hostPort) => ({
-    proto: 'tcp',
+    ...rest,
     hostIps: [...hostIps],
     hostPort,
-    destination: { proto: 'tcp', ip: guestIp, port: guest.first + hostPort - host.first },
+    destination: { proto: rest.proto, ip: guestIp, port: guest.first + hostPort - host.first },
   }));
 }
 
@@ -61,10 +75,7 @@ export function parseSpecMatcher(text: string): (rule: ForwardRule) => boolean {
   if (withGuest) {
     const named = parseSpec(text);
     return (rule) =>
-      named.some(
-        (one) =>
-          takesHostEnd(one, rule) && one.proto === rule.proto && formatGuestEnd(one) === formatGuestEnd(rule),
-      );
+      named.some((one) => takesHostEnd(one, rule) && formatGuestEnd(one) === formatGuestEnd(rule));
   }
   const named = hostEndsOf(parts);
   return (rule) => named.some((one) => takesHostEnd(one, rule));
@@ -72,36 +83,69 @@ export function parseSpecMatcher(text: string): (rule: ForwardRule) => boolean {
 
 /** Whether `named` is how somebody may call the host's end of `rule`: localhost by its first address too. */
 export function takesHostEnd(named: ForwardRule, rule: ForwardRule): boolean {
+  if (named.proto !== rule.proto) return false;
   if (named.proto === 'unix' || rule.proto === 'unix' || named.hostIps.length > 1)
-    return named.proto === rule.proto && formatHostEnd(named) === formatHostEnd(rule);
+    return formatHostEnd(named) === formatHostEnd(rule);
   return named.hostPort === rule.hostPort && named.hostIps[0] === rule.hostIps[0];
 }
 
 function hostEndsOf(parts: Parts): ForwardRule[] {
   if (parts.proto === 'unix') return [{ ...parts, destination: { proto: 'unix', path: parts.hostPath } }];
+  const { proto, hostIps } = parts;
   return portsOf(parts.host).map((hostPort) => ({
-    proto: 'tcp',
-    hostIps: parts.hostIps,
+    proto,
+    hostIps,
     hostPort,
-    destination: { proto: 'tcp', ip: GUEST_LOCALHOST, port: hostPort },
+    destination: { proto, ip: GUEST_LOCALHOST, port: hostPort },
   }));
 }
 
 function parseParts(text: string): Parts {
   if (text.startsWith('unix:')) return parseUnixParts(text);
-  const [ends = '', protocol = 'tcp', ...more] = text.split('/');
-  if (more.length > 0) throw bad(text, 'there is more than one "/"');
-  if (protocol === 'udp')
-    throw new UsageError(`"${text}": this version forwards tcp and unix sockets, not udp`);
-  if (protocol !== 'tcp') throw bad(text, `"${protocol}" is no protocol that can be forwarded`);
+  const [ends = '', ...suffixes] = text.split('/');
+  const rest = parseSuffixes(text, suffixes);
   const words = splitWords(text, ends);
   const hostIps = isPorts(words[0]) ? [...LOCALHOST] : parseHostIp(text, words.shift());
   const host = parsePorts(text, 'the host port', words.shift(), 0);
-  if (words.length === 0) return { proto: 'tcp', hostIps, host };
+  if (words.length === 0) return { ...rest, hostIps, host };
   const guestIp = isPorts(words[0]) ? GUEST_LOCALHOST : parseGuestIp(text, words.shift());
   const guest = parsePorts(text, 'the guest port', words.shift(), 1);
   if (words.length > 0) throw bad(text, `":${words.join(':')}" is too much`);
-  return { proto: 'tcp', hostIps, host, guestIp, guest };
+  return { ...rest, hostIps, host, guestIp, guest };
+}
+
+/** The protocol, and after it what is asked for beside: `/tcp/proxy=v2`. */
+function parseSuffixes(text: string, [protocol = 'tcp', ...more]: string[]): PortParts {
+  // The protocol may be left out.
+  if (protocol.includes('=')) return parseSuffixes(text, ['tcp', protocol, ...more]);
+  if (protocol !== 'tcp' && protocol !== 'udp')
+    throw bad(text, `"${protocol}" is no protocol that can be forwarded`);
+  const parts: PortParts = { proto: protocol };
+  for (const suffix of more) {
+    const [, key, value = ''] = /^(proxy|idle)=(.*)$/.exec(suffix) ?? [];
+    if (key === 'proxy') parts.proxyProtocol = parseProxyProtocol(text, protocol, value);
+    else if (key === 'idle') parts.idleSeconds = parseIdleSeconds(text, protocol, value);
+    else throw bad(text, `"/${suffix}" is neither /proxy=v1, /proxy=v2 nor /idle=SECONDS`);
+  }
+  return parts;
+}
+
+function parseProxyProtocol(text: string, protocol: PortRule['proto'], value: string): 1 | 2 {
+  if (protocol !== 'tcp') throw bad(text, '/proxy is for tcp only');
+  if (value !== 'v1' && value !== 'v2') throw bad(text, `/proxy is v1 or v2, not "${value}"`);
+  return value === 'v1' ? 1 : 2;
+}
+
+function parseIdleSeconds(text: string, protocol: PortRule['proto'], value: string): number {
+  if (protocol !== 'udp') throw bad(text, '/idle is for udp only');
+  if (!isIdleSeconds(Number(value)))
+    throw bad(text, `/idle is a number of seconds from 1 to ${MAX_IDLE_SECONDS}, not "${value}"`);
+  return Number(value);
+}
+
+/** Whether a UDP flow may be told to end after so many idle seconds. */
+export function isIdleSeconds(seconds: number): boolean {
+  return seconds >= 1 && seconds <= MAX_IDLE_SECONDS;
 }
 
 /** Splits at colons outside brackets. */

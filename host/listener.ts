@@ -8,7 +8,7 @@ import type { RawSocket } from '../protocol/socket/raw-socket.js';
 import { listenOnUnixPath } from '../protocol/transport/unix-path.js';
 import { formatHostPort } from '../protocol/wire/destination.js';
 import { isNoSuchAddress } from './bind-failure.js';
-import { type ForwardRule, formatRule } from './forward-rule.js';
+import { type ForwardRule, formatRule, type PortRule } from './forward-rule.js';
 
 /** Connections that the OS holds until they are accepted: as many as Linux takes by default (somaxconn). */
 const BACKLOG = 4096;
@@ -114,15 +114,12 @@ export class Listener {
     this.#accept(server, false);
   }
 
-  async #bindPort(
-    rule: Extract<ForwardRule, { proto: 'tcp' }>,
-    onMissing: (ip: string) => void,
-  ): Promise<void> {
+  async #bindPort(rule: PortRule, onMissing: (ip: string) => void): Promise<void> {
     let port = rule.hostPort;
     for (const ip of rule.hostIps) {
       const server = makeServer();
       try {
-        port = await bind(server, ip, port, rule.hostIps.length > 1, () => this.#accept(server, true));
+        port = await bind(server, ip, port, () => this.#accept(server, true));
       } catch (thrown) {
         const optional = ip.includes(':') && this.#servers.length > 0;
         if (!optional || !isNoSuchAddress(thrown)) throw new BindError(ip, port, thrown);
@@ -150,20 +147,11 @@ export class Listener {
   }
 }
 
-/**
- * @param ipv6Only leave IPv4 clients of `::` to the socket of their own family
- * @returns the port
- */
-function bind(
-  server: net.Server,
-  host: string,
-  port: number,
-  ipv6Only: boolean,
-  onListening: () => void,
-): Promise<number> {
+/** @returns the port */
+function bind(server: net.Server, host: string, port: number, onListening: () => void): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ host, port, ipv6Only, backlog: BACKLOG }, () => {
+    server.listen({ host, port, ipv6Only: true, backlog: BACKLOG }, () => {
       server.off('error', reject);
       onListening();
       resolve((server.address() as net.AddressInfo).port);

@@ -46,13 +46,18 @@ export async function findPortOwner(
   const { platform, proc, lsof } = { ...thisMachine, ...sources };
   try {
     const sockets = platform === 'linux' ? await readProc(proc) : await runLsof(lsof, port);
-    const holder = sockets.find((socket) => socket.port === port && addressesOverlap(ip, socket.ip));
+    const holder = sockets.find((socket) => socket.port === port && isInTheWay(socket.ip, ip));
     if (!holder) return undefined;
     return describeOwner(platform === 'linux' ? await withProcess(holder, proc) : holder);
   } catch {
     // No lsof, no proc, or not for us to read: the failure is reported without the owner's name.
     return undefined;
   }
+}
+
+/** Another process's `::` may stand for both families. */
+function isInTheWay(held: string, wanted: string): boolean {
+  return held === '::' || addressesOverlap(held, wanted);
 }
 
 async function runLsof(lsof: string, port: number): Promise<ListeningSocket[]> {

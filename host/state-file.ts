@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { open, readFile, rename, rm } from 'node:fs/promises';
 import { errnoOf, messageOf, OperationError } from '../protocol/errors.js';
 import type { Logger } from '../protocol/program/logger.js';
-
+import type { VpnkitPort } from '../protocol/services/control.js';
 import { type ForwardRule, formatRule, isSameRule, LOCALHOST } from './forward-rule.js';
-import { ruleFromVpnkit, ruleToVpnkit, type VpnkitPort } from './vpnkit-port.js';
+import { ruleFromVpnkit, ruleToVpnkit } from './vpnkit-port.js';
 
 /** A forward in the file: vpnkit's form, and its host addresses, of which that form has only one. */
 interface StoredForward extends VpnkitPort {
@@ -123,7 +123,7 @@ async function replaceFile(path: string, text: string): Promise<void> {
 
 function toStored(rule: ForwardRule): StoredForward {
   const port = ruleToVpnkit(rule);
-  return rule.proto === 'tcp' ? { ...port, host_ips: rule.hostIps } : port;
+  return rule.proto === 'unix' ? port : { ...port, host_ips: rule.hostIps };
 }
 
 function parseState(text: string): ForwardRule[] {
@@ -136,5 +136,5 @@ function parseState(text: string): ForwardRule[] {
 function fromStored(stored: StoredForward): ForwardRule {
   const rule = ruleFromVpnkit(stored);
   const localhost = stored.host_ips?.join() === LOCALHOST.join();
-  return rule.proto === 'tcp' && localhost ? { ...rule, hostIps: [...LOCALHOST] } : rule;
+  return rule.proto !== 'unix' && localhost ? { ...rule, hostIps: [...LOCALHOST] } : rule;
 }

@@ -1,19 +1,8 @@
 import { UsageError } from '../protocol/errors.js';
+import type { VpnkitPort } from '../protocol/services/control.js';
 import type { Destination } from '../protocol/wire/destination.js';
-import { EVERY_ADDRESS, type ForwardRule, formatGuestEnd } from './forward-rule.js';
-import { canonicalIp, problemOfPath, takesHostEnd } from './forward-spec.js';
-
-/** A forward as vpnkit's control API writes it; what is empty is left out. */
-export interface VpnkitPort {
-  proto: 'tcp' | 'unix';
-  out_ip?: string;
-  out_port?: number;
-  out_path?: string;
-  in_ip?: string;
-  in_port?: number;
-  in_path?: string;
-  annotation?: string;
-}
+import { EVERY_ADDRESS, type ForwardRule, formatGuestEnd, type PortRule } from './forward-rule.js';
+import { canonicalIp, isIdleSeconds, MAX_IDLE_SECONDS, problemOfPath, takesHostEnd } from './forward-spec.js';
 
 const MAX_PORT = 65_535;
 const DEFAULT_GUEST_IP = '127.0.0.1';
@@ -55,6 +44,8 @@ export function ruleToVpnkit(rule: ForwardRule): VpnkitPort {
   if (destination.proto === 'unix') port.in_path = destination.path;
   else Object.assign(port, { in_ip: destination.ip, in_port: destination.port });
   if (rule.annotation) port.annotation = rule.annotation;
+  if (rule.proto === 'tcp' && rule.proxyProtocol) port.proxy_protocol = rule.proxyProtocol;
+  if (rule.proto === 'udp' && rule.idleSeconds) port.idle_seconds = rule.idleSeconds;
   return port;
 }
 
@@ -69,32 +60,57 @@ function readObject(body: unknown): Fields {
 
 function readRule(port: Fields, complete: boolean): ForwardRule {
   switch (port['proto']) {
-    case 'tcp': {
-      const outIp = readIp(port, 'out_ip');
-      return {
-        proto: 'tcp',
-        hostIps: outIp === undefined ? [...EVERY_ADDRESS] : [outIp],
-        hostPort: readPort(port, 'out_port'),
-        destination: readTcpDestination(port, complete),
-      };
-    }
+    case 'tcp':
+    case 'udp':
+      return readPortRule(port['proto'], port, complete);
     case 'unix':
       return {
         proto: 'unix',
         hostPath: readPath(port, 'out_path', true),
         destination: { proto: 'unix', path: readPath(port, 'in_path', complete) },
       };
-    case 'udp':
-      throw new UsageError('"proto" is "udp": this version forwards tcp and unix sockets, not udp');
     default:
-      throw new UsageError(`"proto" must be "tcp" or "unix", not ${JSON.stringify(port['proto'])}`);
+      throw new UsageError(`"proto" must be "tcp", "udp" or "unix", not ${JSON.stringify(port['proto'])}`);
   }
 }
 
-function readTcpDestination(port: Fields, complete: boolean): Destination {
+function readPortRule(proto: PortRule['proto'], port: Fields, complete: boolean): PortRule {
+  const outIp = readIp(port, 'out_ip');
+  const rule: PortRule = {
+    proto,
+    hostIps: outIp === undefined ? [...EVERY_ADDRESS] : [outIp],
+    hostPort: readPort(port, 'out_port'),
+    destination: readPortDestination(proto, port, complete),
+  };
+  const proxyProtocol = readProxyProtocol(proto, port);
+  if (proxyProtocol !== undefined) rule.proxyProtocol = proxyProtocol;
+  const idleSeconds = readIdleSeconds(proto, port);
+  if (idleSeconds !== undefined) rule.idleSeconds = idleSeconds;
+  return rule;
+}
+
+function readProxyProtocol(proto: PortRule['proto'], port: Fields): 1 | 2 | undefined {
+  const value = port['proxy_protocol'] ?? 0;
+  if (value === 0) return undefined;
+  if (proto !== 'tcp') throw new UsageError('"proxy_protocol" is for "proto" "tcp" only');
+  if (value === 1 || value === 2) return value;
+  throw new UsageError(`"proxy_protocol" must be 1 or 2, not ${JSON.stringify(value)}`);
+}
+
+function readIdleSeconds(proto: PortRule['proto'], port: Fields): number | undefined {
+  const value = port['idle_seconds'] ?? 0;
+  if (value === 0) return undefined;
+  if (proto !== 'udp') throw new UsageError('"idle_seconds" is for "proto" "udp" only');
+  if (typeof value === 'number' && isIdleSeconds(value)) return value;
+  throw new UsageError(
+    `"idle_seconds" must be a number from 1 to ${MAX_IDLE_SECONDS}, not ${JSON.stringify(value)}`,
+  );
+}
+
+function readPortDestination(proto: PortRule['proto'], port: Fields, complete: boolean): Destination {
   const inPort = readPort(port, 'in_port');
   if (complete && inPort === 0) throw new UsageError('"in_port", the port in the guest, is missing or 0');
-  return { proto: 'tcp', ip: readIp(port, 'in_ip') ?? DEFAULT_GUEST_IP, port: inPort };
+  return { proto, ip: readIp(port, 'in_ip') ?? DEFAULT_GUEST_IP, port: inPort };
 }
 
 function readIp(port: Fields, field: string): string | undefined {

@@ -1,6 +1,7 @@
+import type { VpnkitPort } from '../../protocol/services/control.js';
 import { formatDestination } from '../../protocol/wire/destination.js';
 import type { Forward, ForwardCounters } from '../forwards.js';
-import { ruleToVpnkit, type VpnkitPort } from '../vpnkit-port.js';
+import { ruleToVpnkit } from '../vpnkit-port.js';
 
 /** `GET /v1/status`. */
 export interface StatusReport {
