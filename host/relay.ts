@@ -10,6 +10,7 @@ import type { OpenResult, Reason } from '../protocol/wire/extension.js';
 import { ClientConnection, type ConnectionState } from './client-connection.js';
 import type { ConnectionReport } from './control/reports.js';
 import type { Forward } from './forwards.js';
+import { encodeProxyHeader } from './proxy-protocol.js';
 
 /** Connections that have ended and are still reported, so that one can be looked at after a short request. */
 const RECENT_CONNECTIONS = 64;
@@ -94,6 +95,8 @@ export class Relay {
         (handler) => attend(socket, handler),
       );
       connection.opened(splice);
+      const header = proxyHeader(connection);
+      if (!header || splice.sendFirst(header)) socket.resume();
     } catch (thrown) {
       this.#log.warn({ forward: forward.id }, `client reset: ${messageOf(thrown)}`);
       this.#drop(connection);
@@ -176,8 +179,14 @@ export class Relay {
 
 function attend(socket: RawSocket, handler: SocketHandler): RawSocket {
   socket.setHandler(handler);
-  socket.resume();
   return socket;
+}
+
+/** What tells the destination who the client is, where the forward asks for that. */
+function proxyHeader({ forward: { rule }, source }: ClientConnection): Buffer | undefined {
+  return rule.proto === 'tcp' && rule.proxyProtocol
+    ? encodeProxyHeader(rule.proxyProtocol, source)
+    : undefined;
 }
 
 function describeRefusal(result: OpenResult | undefined, destination: string): string {

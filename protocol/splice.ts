@@ -106,6 +106,17 @@ export class Splice implements SocketHandler, StreamHandler {
     return this.#socket;
   }
 
+  /**
+   * Sends bytes that go before everything the socket brings.
+   * @returns whether the socket may be read from at once: when the stream has to keep them, what came next
+   * would take their place, and onWritable resumes the socket
+   */
+  sendFirst(bytes: Uint8Array): boolean {
+    const slab = new Slab(bytes.length, false);
+    slab.room.set(bytes);
+    return this.#stream.write(slab, DATA_HEADER_BYTES, DATA_HEADER_BYTES + bytes.length, false);
+  }
+
   /** Gives up a dial that takes too long. */
   dialTimedOut(): void {
     this.#socket.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }));

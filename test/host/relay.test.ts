@@ -1,8 +1,9 @@
 import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import type { ForwardRule } from '../../host/forward-rule.js';
+import type { ForwardRule, PortRule } from '../../host/forward-rule.js';
 import { type Forward, ForwardTable } from '../../host/forwards.js';
+import { encodeProxyHeader } from '../../host/proxy-protocol.js';
 import { Relay } from '../../host/relay.js';
 import { ChannelKeeper } from '../../protocol/channel-keeper.js';
 import { SlabPool } from '../../protocol/slab.js';
@@ -59,8 +60,8 @@ class Bench {
     return bench;
   }
 
-  async expose(destination: Destination = WEB): Promise<Forward> {
-    const rule: ForwardRule = { proto: 'tcp', hostIps: ['127.0.0.1'], hostPort: 0, destination };
+  async expose(destination: Destination = WEB, more: Partial<PortRule> = {}): Promise<Forward> {
+    const rule: ForwardRule = { proto: 'tcp', hostIps: ['127.0.0.1'], hostPort: 0, destination, ...more };
     const [forward] = await this.table.expose([rule]);
     if (forward) return forward;
     throw new Error('nothing was exposed');
@@ -148,6 +149,50 @@ t.test('a plain guest cannot say why, and the client is reset all the same', asy
   stream.refuse('dial', { code: 'ECONNREFUSED', message: 'nobody there' });
   t.equal(await client.outcome(), 'ECONNRESET');
   t.match(await bench.log.line(/a plain peer cannot say why/), { level: WARN, errno: undefined });
+});
+
+for (const peer of ['portferry', 'plain'] as const)
+  t.test(
+    `a destination that wants to know learns first who the client is, through a ${peer} guest`,
+    async (t) => {
+      const bench = await Bench.start(t);
+      const guest = await bench.guest(peer === 'plain' ? NO_FEATURES : undefined);
+      for (const proxyProtocol of [1, 2] as const) {
+        const forward = await bench.expose(WEB, { proxyProtocol });
+        const client = bench.connect(forward);
+        const question = 'q'.repeat(100_000);
+        client.socket.write(question);
+        const opened = await guest.nextStream();
+        const sent = (): number => bench.relay.connections()[0]?.bytesToGuest ?? 0;
+        t.equal(sent() > 0, peer === 'portferry', 'a plain guest has not allowed anything yet');
+        guest.opened.push(opened);
+        const served = await guest.accept();
+        served.stream.reportConnected(10);
+        const header = encodeProxyHeader(proxyProtocol, {
+          client: { ip: '127.0.0.1', port: client.socket.localPort ?? 0 },
+          listener: { ip: '127.0.0.1', port: client.socket.remotePort ?? 0 },
+        }).toString();
+        await guest.until(() => served.received.length >= header.length + question.length);
+        t.ok(served.received === header + question);
+        served.send('an answer');
+        served.stream.shutdown();
+        client.socket.end();
+        t.equal(await client.outcome(), 'end');
+        t.equal(client.bytes, 9);
+        await bench.log.line(/^connection closed/, proxyProtocol);
+      }
+    },
+  );
+
+t.test('a client that leaves while its header waits is gone', async (t) => {
+  const bench = await Bench.start(t);
+  const guest = await bench.guest(NO_FEATURES);
+  const client = bench.connect(await bench.expose(WEB, { proxyProtocol: 1 }));
+  const { stream } = await guest.nextStream();
+  client.socket.end();
+  stream.refuse('dial', { code: 'ECONNREFUSED', message: 'nobody there' });
+  t.equal(await client.outcome(), 'ECONNRESET');
+  t.same(bench.states, ['refused']);
 });
 
 t.test('resets pass in both directions', async (t) => {

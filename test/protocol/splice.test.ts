@@ -181,12 +181,48 @@ t.test('a bulk sender reads into slabs of its own, unless they are scarce', asyn
   await finish(t, end);
 });
 
+t.test('bytes that go first go before everything the socket brings, however little is allowed', async (t) => {
+  const { end, socket, client, splice, peer, arrived } = await spliced({ resume: false });
+  const [first, then] = [pattern(1000), pattern(30_000)];
+  client.write(then);
+  t.notOk(splice.sendFirst(first), 'nothing is allowed yet');
+  for (const allowed of [1, 999, 1000]) {
+    peer.send(windowOf(allowed));
+    await turnsUntil(() => splice.stream.bytesSent === allowed);
+  }
+  peer.send(windowOf(1_000_000));
+  await turnsUntil(() => payloadOf(arrived()).length === sum([first, then]));
+  t.ok(payloadOf(arrived()).equals(Buffer.concat([first, then])));
+  t.notOk(socket.destroyed);
+  splice.abort(GAVE_UP);
+  peer.send(bare(Command.close));
+  await end.until(() => end.idle);
+  await finish(t, end);
+});
+
+t.test('where they are allowed, bytes that go first are gone at once', async (t) => {
+  const { end, splice, peer } = await spliced({ resume: false });
+  peer.send(windowOf(1000));
+  await turnsUntil(() => splice.stream.describe().includes('sent=0/1000'));
+  t.ok(splice.sendFirst(pattern(1000)));
+  t.equal(splice.stream.bytesSent, 1000);
+  splice.abort(GAVE_UP);
+  peer.send(bare(Command.close));
+  await end.until(() => end.idle);
+  await finish(t, end);
+});
+
 /** A splice in memory: `client` is the far end of its socket, `peer` that of its channel. */
-async function spliced() {
+async function spliced({ resume = true } = {}) {
   const signal = new Signal();
   const [channelSocket, peer] = memoryPair();
   const end = new TunnelEnd(channelSocket, signal, { dialled: false });
-  peer.setHandler({ ...unattended, onRead: () => true });
+  const chunks: Buffer[] = [];
+  const onRead = (memory: Buffer, length: number): boolean => {
+    chunks.push(Buffer.from(memory.subarray(0, length)));
+    return true;
+  };
+  peer.setHandler({ ...unattended, onRead });
   peer.resume();
   peer.send(encodeHandshake('test', ['reset']));
   await end.until(() => end.peer !== undefined);
@@ -203,11 +239,11 @@ async function spliced() {
         },
       ),
   );
-  socket.resume();
+  if (resume) socket.resume();
   // Its Window is out when a turn has passed.
   await new Promise(setImmediate);
   await new Promise(setImmediate);
-  return { end, splice, socket, client, peer };
+  return { end, splice, socket, client, peer, arrived: () => Buffer.concat(chunks) };
 }
 
 /** A splice whose socket has gone after both ends' last bytes. */
@@ -246,6 +282,20 @@ function takeAll(end: TunnelEnd): Slab[] {
   const slabs: Slab[] = [];
   while (!end.pool.tight) slabs.push(end.pool.acquire());
   return slabs;
+}
+
+/** The payload of the Data frames in what an end has sent, its handshake first. */
+function payloadOf(sent: Buffer): Buffer {
+  const payloads: Buffer[] = [];
+  const handshake = 52 + 2 + sent.readUInt16LE(52);
+  for (let at = handshake; at + 7 <= sent.length; ) {
+    const isData = sent.readUInt8(at + 2) === Command.data;
+    const total = sent.readUInt16LE(at);
+    const length = isData ? sent.readUInt32LE(at + 7) : 0;
+    payloads.push(sent.subarray(at + total, at + total + length));
+    at += total + length;
+  }
+  return Buffer.concat(payloads);
 }
 
 function bare(command: number): Buffer {
