@@ -177,16 +177,16 @@ export class Relay {
   }
 }
 
-function attend(socket: RawSocket, handler: SocketHandler): RawSocket {
-  socket.setHandler(handler);
-  return socket;
-}
-
 /** What tells the destination who the client is, where the forward asks for that. */
 function proxyHeader({ forward: { rule }, source }: ClientConnection): Buffer | undefined {
   return rule.proto === 'tcp' && rule.proxyProtocol
     ? encodeProxyHeader(rule.proxyProtocol, source)
     : undefined;
+}
+
+function attend(socket: RawSocket, handler: SocketHandler): RawSocket {
+  socket.setHandler(handler);
+  return socket;
 }
 
 function describeRefusal(result: OpenResult | undefined, destination: string): string {

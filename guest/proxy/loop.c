@@ -21,20 +21,20 @@ void loop_open(void) {
   if (epoll < 0) fail(1, "cannot wait for events: %s", strerror(errno));
 }
 
-static struct epoll_event event_of(struct watch *watch, uint32_t events) {
+static bool control(int operation, struct watch *watch, uint32_t events) {
   /* Level-triggered, an end of which nothing is wanted would be told without end. */
-  return (struct epoll_event){.events = events ? events : EPOLLET, .data.ptr = watch};
+  struct epoll_event event = {.events = events ? events : EPOLLET, .data.ptr = watch};
+  watch->events = events;
+  return epoll_ctl(epoll, operation, watch->fd, &event) == 0;
 }
 
 bool loop_add(struct watch *watch, uint32_t events) {
-  struct epoll_event event = event_of(watch, events);
-  return epoll_ctl(epoll, EPOLL_CTL_ADD, watch->fd, &event) == 0;
+  return control(EPOLL_CTL_ADD, watch, events);
 }
 
 void loop_change(struct watch *watch, uint32_t events) {
-  struct epoll_event event = event_of(watch, events);
   /* It was added before: only a mistake in this program can make it fail. */
-  if (epoll_ctl(epoll, EPOLL_CTL_MOD, watch->fd, &event) != 0)
+  if (events != watch->events && !control(EPOLL_CTL_MOD, watch, events))
     fail(1, "cannot wait for descriptor %d: %s", watch->fd, strerror(errno));
 }
 

@@ -16,6 +16,8 @@ struct watch {
   void (*on_ready)(struct watch *self, uint32_t events);
   /* Whose it is: the memory that the watch is part of. */
   void *owner;
+  /* What is waited for. */
+  uint32_t events;
   struct watch *next_freed;
 };
 
