@@ -9,6 +9,7 @@ import { ForwardTable } from './forwards.js';
 import type { HostContext, HostOptions } from './options.js';
 import { Relay } from './relay.js';
 import { StateFile } from './state-file.js';
+import { UdpRelay } from './udp-relay.js';
 
 /**
  * Runs the host until it is told to stop: listens for its forwards, keeps the channel, answers the control
@@ -31,6 +32,7 @@ class Host implements ControlTarget {
   readonly #context: HostContext;
   readonly #keeper: ChannelKeeper;
   readonly #relay: Relay;
+  readonly #udpRelay: UdpRelay;
   readonly #stateFile: StateFile | undefined;
   readonly #version = readVersion();
   readonly #startedAt = performance.now();
@@ -47,7 +49,10 @@ class Host implements ControlTarget {
       pool: new SlabPool(),
       logger,
       owner: {
-        onUp: (multiplexer) => this.#relay.onChannelUp(multiplexer),
+        onUp: (multiplexer) => {
+          this.#relay.onChannelUp(multiplexer);
+          this.#udpRelay.onChannelUp();
+        },
         // Nothing on the host can be dialled from the guest; services will be the only exception.
         onStream: (stream) =>
           stream.refuse('service', {
@@ -63,11 +68,13 @@ class Host implements ControlTarget {
       maxClients: maxClients(),
       logger,
     });
+    this.#udpRelay = new UdpRelay({ keeper: this.#keeper, logger });
     context.abandon?.addEventListener('abort', () =>
       this.#relay.abort({ code: 'STOPPED', message: 'the host was told to end at once' }),
     );
     this.forwards = new ForwardTable({
       onClient: (socket, forward) => this.#relay.onClient(socket, forward),
+      onUdpForward: (listener, forward) => this.#udpRelay.serve(listener, forward),
       onChange: (rules) => this.#stateFile?.save(rules),
       logger,
     });
@@ -104,7 +111,7 @@ class Host implements ControlTarget {
   }
 
   connections(): ReturnType<Relay['connections']> {
-    return this.#relay.connections();
+    return [...this.#relay.connections(), ...this.#udpRelay.connections()];
   }
 
   dump(): string {

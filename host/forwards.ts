@@ -3,8 +3,10 @@ import type { Logger } from '../protocol/program/logger.js';
 import type { RawSocket } from '../protocol/socket/raw-socket.js';
 import { formatDestination } from '../protocol/wire/destination.js';
 import { describeBindFailure } from './bind-failure.js';
+import { BindError } from './bind-port.js';
 import { addressesOverlap, type ForwardRule, formatHostEnd, isSameRule } from './forward-rule.js';
-import { BindError, Listener } from './listener.js';
+import { Listener } from './listener.js';
+import { UdpListener } from './udp-listener.js';
 
 /** What happened on a forward since it was exposed; whoever serves its clients keeps it up to date. */
 export interface ForwardCounters {
@@ -16,6 +18,8 @@ export interface ForwardCounters {
   refused: number;
   /** Clients reset for any other reason. */
   failed: number;
+  /** Datagrams that were not carried to their end; UDP only. */
+  dropped: number;
   bytesToGuest: number;
   bytesToHost: number;
 }
@@ -39,6 +43,8 @@ export type ForwardOrigin = 'static' | 'runtime';
 export interface ForwardTableOptions {
   /** Gets each client: paused, so set its handler and call resume(). */
   onClient(socket: RawSocket, forward: Forward): void;
+  /** Gets each UDP forward that is listened on: call start() of its listener, or its datagrams are dropped. */
+  onUdpForward?(listener: UdpListener, forward: Forward): void;
   /** Told after each change, with the forwards that are not static. What it returns is waited for. */
   onChange?(runtimeRules: ForwardRule[]): void | Promise<void>;
   logger: Logger;
@@ -46,7 +52,7 @@ export interface ForwardTableOptions {
 
 interface Entry {
   readonly forward: Forward;
-  readonly listener: Listener;
+  readonly listener: Listener | UdpListener;
 }
 
 /** The forwards of a host, and their listeners. Changes happen one after the other. */
@@ -134,24 +140,33 @@ export class ForwardTable {
 
   async #listen(rule: ForwardRule, origin: ForwardOrigin, added: readonly Entry[]): Promise<Entry> {
     try {
-      const listener = await Listener.open(rule, this.#options.logger, (ip) => this.#logMissing(ip));
+      const onMissing = (ip: string): void => this.#logMissing(ip);
+      const { logger } = this.#options;
+      const listener =
+        rule.proto === 'udp'
+          ? await UdpListener.open(rule, logger, onMissing)
+          : await Listener.open(rule, logger, onMissing);
       return { forward: makeForward(listener, origin), listener };
     } catch (thrown) {
       if (!(thrown instanceof BindError)) throw thrown;
       const { ip, port, cause } = thrown;
-      const own = [...this.#entries.values(), ...added].find(({ forward }) => holds(forward.rule, ip, port));
-      throw await describeBindFailure(ip, port, cause, own && describeForward(own.forward));
+      const own = [...this.#entries.values(), ...added].find(({ forward }) =>
+        holds(forward.rule, rule.proto, ip, port),
+      );
+      const proto = rule.proto === 'udp' ? 'udp' : 'tcp';
+      throw await describeBindFailure(ip, port, cause, own && describeForward(own.forward), proto);
     }
   }
 
   #start({ forward, listener }: Entry): void {
-    const { onClient, logger } = this.#options;
+    const { onClient, onUdpForward, logger } = this.#options;
     this.#entries.set(forward.id, { forward, listener });
     logger.info(
       { forward: forward.id, destination: formatDestination(forward.rule.destination) },
       `listening on ${forward.addresses.join(' and ')}`,
     );
-    listener.start((socket) => onClient(socket, forward));
+    if (listener instanceof UdpListener) onUdpForward?.(listener, forward);
+    else listener.start((socket) => onClient(socket, forward));
   }
 
   async #report(): Promise<void> {
@@ -171,9 +186,12 @@ export class ForwardTable {
   }
 }
 
-function makeForward(listener: Listener, origin: ForwardOrigin): Forward {
+function makeForward(listener: Listener | UdpListener, origin: ForwardOrigin): Forward {
   const { rule, addresses } = listener;
-  const counters = { connections: 0, active: 0, refused: 0, failed: 0, bytesToGuest: 0, bytesToHost: 0 };
+  const counters = {
+    ...{ connections: 0, active: 0, refused: 0, failed: 0, dropped: 0 },
+    ...{ bytesToGuest: 0, bytesToHost: 0 },
+  };
   return {
     id: `${rule.proto} ${formatHostEnd(rule)}`,
     rule,
@@ -184,10 +202,9 @@ function makeForward(listener: Listener, origin: ForwardOrigin): Forward {
   };
 }
 
-function holds(rule: ForwardRule, ip: string, port: number): boolean {
-  return (
-    rule.proto === 'tcp' && rule.hostPort === port && rule.hostIps.some((own) => addressesOverlap(own, ip))
-  );
+function holds(rule: ForwardRule, proto: ForwardRule['proto'], ip: string, port: number): boolean {
+  if (rule.proto === 'unix' || rule.proto !== proto) return false;
+  return rule.hostPort === port && rule.hostIps.some((own) => addressesOverlap(own, ip));
 }
 
 function describeForward({ rule }: Forward): string {

@@ -59,6 +59,9 @@ export const dumpCommand = defineCommand({
 /** A table of forwards for people. */
 export function formatForwards(forwards: readonly ForwardReport[]): string {
   const header = ['FORWARD', 'DESTINATION', 'ACTIVE', 'TOTAL', 'REFUSED', 'FAILED', 'TO GUEST', 'TO HOST'];
+  // Of UDP, and rare: a column that is all zero would only take room.
+  const drops = forwards.some(({ counters }) => counters.dropped > 0);
+  if (drops) header.push('DROPPED');
   const rows = forwards.map(({ id, destination, counters }) => [
     id,
     destination,
@@ -68,6 +71,7 @@ export function formatForwards(forwards: readonly ForwardReport[]): string {
     String(counters.failed),
     formatBytes(counters.bytesToGuest),
     formatBytes(counters.bytesToHost),
+    ...(drops ? [String(counters.dropped)] : []),
   ]);
   return formatTable([header, ...rows]);
 }

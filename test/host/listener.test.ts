@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import t from 'tap';
+import { BindError } from '../../host/bind-port.js';
 import type { ForwardRule } from '../../host/forward-rule.js';
-import { BindError, Listener } from '../../host/listener.js';
+import { Listener } from '../../host/listener.js';
 import { createLogger } from '../../protocol/program/logger.js';
 import type { RawSocket } from '../../protocol/socket/raw-socket.js';
 import { WITHOUT_IPV6 } from '../fixtures/ipv6.js';
