@@ -13,7 +13,7 @@ import { connectablePath } from '../protocol/transport/unix-path.js';
 import { formatDestination, formatHostPort } from '../protocol/wire/destination.js';
 import type { Reason, Source } from '../protocol/wire/extension.js';
 import type { DialRule } from './allow-dial.js';
-import { UdpFlow } from './udp-flow.js';
+import { type UdpDestination, UdpFlow } from './udp-flow.js';
 
 export interface AgentOptions {
   channel: { mode: ChannelMode; address: ChannelAddress };
@@ -121,9 +121,9 @@ export class Agent {
     }
   }
 
-  #serveUdp(stream: Stream, to: { ip: string; port: number }, source: Source | undefined): void {
+  #serveUdp(stream: Stream, to: UdpDestination, source: Source | undefined): void {
     const context = contextOf(stream, source);
-    const flow = UdpFlow.dial(
+    const flow = new UdpFlow(
       {
         onRefused: ({ code, message }) => {
           this.#udpFlows.delete(flow);
@@ -142,6 +142,7 @@ export class Agent {
       to,
     );
     this.#udpFlows.add(flow);
+    flow.dial();
   }
 
   #udpFinished(flow: UdpFlow, context: StreamContext, end: StreamEnd): void {

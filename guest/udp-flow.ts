@@ -14,11 +14,17 @@ export interface UdpFlowOwner {
   onFinished(end: StreamEnd): void;
 }
 
+export interface UdpDestination {
+  ip: string;
+  port: number;
+}
+
 /** Joins a stream that the peer has opened to a UDP destination, and a connected socket of its own. */
 export class UdpFlow {
   readonly stream: Stream;
   readonly #owner: UdpFlowOwner;
   readonly #budget: DatagramBudget;
+  readonly #to: UdpDestination;
   readonly #socket: dgram.Socket;
   readonly #startedAt = performance.now();
   readonly #troubles = new Set<string>();
@@ -27,40 +33,23 @@ export class UdpFlow {
   /** Datagrams that were not carried on, of either direction. */
   dropped = 0;
 
-  private constructor(owner: UdpFlowOwner, budget: DatagramBudget, stream: Stream, ip: string) {
+  /** @param stream opened by the peer, and not accepted yet; its destination is UDP */
+  constructor(owner: UdpFlowOwner, budget: DatagramBudget, stream: Stream, to: UdpDestination) {
     this.#owner = owner;
     this.#budget = budget;
     this.stream = stream;
-    this.#socket = createUdpSocket(ip);
+    this.#to = to;
+    this.#socket = createUdpSocket(to.ip);
   }
 
-  /** Takes a stream and connects a socket to `ip` and `port`; the peer is told the outcome. */
-  static dial(
-    owner: UdpFlowOwner,
-    budget: DatagramBudget,
-    stream: Stream,
-    { ip, port }: { ip: string; port: number },
-  ): UdpFlow {
-    const flow = new UdpFlow(owner, budget, stream, ip);
-    flow.#connect(ip, port);
-    return flow;
-  }
-
-  /** Ends both, stream and socket; the owner hears of it. */
-  end(reason: Reason): void {
-    if (this.#over) return;
-    if (this.#datagrams) this.#datagrams.end(reason);
-    else this.stream.reset(reason);
-    this.#finish({ how: 'reset', reason });
-  }
-
-  #connect(ip: string, port: number): void {
+  /** Connects the socket; the peer is told the outcome, and the owner of a failure, maybe before this returns. */
+  dial(): void {
+    const { ip, port } = this.#to;
     const socket = this.#socket;
     socket.on('error', (error) => this.#failed(error));
-    socket.on('message', (payload) => this.#datagrams?.send(payload));
-    // 0 is no port that could be dialled: node:dgram throws, as the kernel would refuse it.
+    // 0 is no port that could be dialled: node:dgram throws where the kernel would refuse it.
     if (port === 0)
-      queueMicrotask(() => this.#failed(Object.assign(new Error('port 0'), { code: 'EADDRNOTAVAIL' })));
+      this.#failed(Object.assign(new Error('port 0 cannot be dialled'), { code: 'EADDRNOTAVAIL' }));
     else
       socket.connect(port, ip, (error?: Error) => {
         if (error) this.#failed(error);
@@ -68,16 +57,22 @@ export class UdpFlow {
       });
   }
 
+  /** Ends both, stream and socket; the owner hears of it. */
+  end(reason: Reason): void {
+    if (this.#datagrams) this.#datagrams.end(reason);
+    else this.stream.reset(reason);
+    this.#finish({ how: 'reset', reason });
+  }
+
   #connected(): void {
     if (this.#over) return;
-    this.#datagrams = new DatagramStream(
+    const datagrams = new DatagramStream(
       {
         onDatagram: (payload) => this.#deliver(payload),
         onDropped: (count) => {
           this.dropped += count;
           this.#trouble('ENOBUFS', 'datagrams are dropped: they come faster than the channel takes them');
         },
-        onOpenResult: ignore,
         onClosed: (end) => this.#finish(end),
       },
       this.#budget,
@@ -86,6 +81,8 @@ export class UdpFlow {
         return this.stream;
       },
     );
+    this.#datagrams = datagrams;
+    this.#socket.on('message', (payload) => datagrams.send(payload));
     this.stream.reportConnected((performance.now() - this.#startedAt) * 1000);
   }
 
@@ -143,6 +140,3 @@ export class UdpFlow {
     this.#socket.close();
   }
 }
-
-/** For an event that comes to the end only that has opened the stream. */
-function ignore(): void {}

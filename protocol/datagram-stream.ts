@@ -18,7 +18,7 @@ export interface DatagramOwner {
   /** Datagrams given to send() will not reach the other end. */
   onDropped(count: number): void;
   /** The guest has answered the Open; only where this end opened the stream and the peer can answer. */
-  onOpenResult(result: OpenResult): void;
+  onOpenResult?(result: OpenResult): void;
   /** The stream is over, not by end() of this side. Called at most once, and last. */
   onClosed(end: StreamEnd): void;
 }
@@ -117,7 +117,7 @@ export class DatagramStream implements StreamHandler {
   }
 
   onOpenResult(result: OpenResult): void {
-    this.#owner.onOpenResult(result);
+    this.#owner.onOpenResult?.(result);
   }
 
   onClosed(end: StreamEnd): void {

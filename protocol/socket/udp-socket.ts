@@ -11,17 +11,16 @@ const RECEIVE_BUFFER_BYTES = 1024 * 1024;
 /** What may wait in this process for a kernel that takes no more; it rarely does. */
 const MAX_UNSENT_BYTES = 1024 * 1024;
 
-/**
- * A UDP socket, not bound yet, for the family of a literal address. One for IPv6 takes no IPv4.
- */
+/** A UDP socket, not bound yet, for the family of a literal address. One for IPv6 takes no IPv4. */
 export function createUdpSocket(ip: string): dgram.Socket {
+  const family = isIPv6(ip) ? 6 : 4;
   return dgram.createSocket({
-    type: isIPv6(ip) ? 'udp6' : 'udp4',
-    ipv6Only: true,
+    type: `udp${family}`,
+    ipv6Only: family === 6,
     sendBufferSize: SEND_BUFFER_BYTES,
     recvBufferSize: RECEIVE_BUFFER_BYTES,
     // All addresses are literal: each datagram would wait for a look-up that has nothing to find.
-    lookup: (address, _options, done) => done(null, address, isIPv6(address) ? 6 : 4),
+    lookup: (address, _options, done) => done(null, address, family),
   });
 }
 
