@@ -40,15 +40,15 @@ export async function bindPort(
   onMissing: (ip: string) => void,
 ): Promise<PortRule> {
   const attempts = rule.hostPort === 0 ? PORT_ATTEMPTS : 1;
-  for (let attempt = 1; ; attempt++) {
+  for (let attempt = 1; attempt < attempts; attempt++) {
     try {
       return await bindAll(rule, binder, onMissing);
     } catch (thrown) {
-      await binder.close();
       const lostRace = thrown instanceof BindError && errnoOf(thrown.cause) === 'EADDRINUSE';
-      if (!lostRace || attempt === attempts) throw thrown;
+      if (!lostRace) throw thrown;
     }
   }
+  return bindAll(rule, binder, onMissing);
 }
 
 async function bindAll(
@@ -64,8 +64,11 @@ async function bindAll(
       bound = true;
     } catch (thrown) {
       const optional = ip.includes(':') && bound;
-      if (!optional || !isNoSuchAddress(thrown)) throw new BindError(ip, port, thrown);
-      onMissing(ip);
+      if (optional && isNoSuchAddress(thrown)) onMissing(ip);
+      else {
+        await binder.close();
+        throw new BindError(ip, port, thrown);
+      }
     }
   }
   return { ...rule, hostPort: port };

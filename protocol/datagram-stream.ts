@@ -90,7 +90,6 @@ export class DatagramStream implements StreamHandler {
   // ---- StreamHandler ---------------------------------------------------------------------------------
 
   onData(slab: Slab, start: number, end: number): void {
-    if (this.#over) return;
     try {
       this.#decoder.push(slab.bytes, start, end);
     } catch (thrown) {
