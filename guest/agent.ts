@@ -1,4 +1,5 @@
 import { ChannelKeeper, type ChannelMode, type KeeperState } from '../protocol/channel-keeper.js';
+import { DatagramBudget } from '../protocol/datagram-stream.js';
 import { DeadlineQueue } from '../protocol/deadline-queue.js';
 import type { EndpointRule } from '../protocol/endpoint-rule.js';
 import { messageOf } from '../protocol/errors.js';
@@ -7,12 +8,13 @@ import type { Logger } from '../protocol/program/logger.js';
 import { SlabPool } from '../protocol/slab.js';
 import type { SocketAddress } from '../protocol/socket/raw-socket.js';
 import { Splice, type SpliceEnd } from '../protocol/splice.js';
-import type { Stream } from '../protocol/stream.js';
+import type { Stream, StreamEnd } from '../protocol/stream.js';
 import type { ChannelAddress } from '../protocol/transport/address.js';
 import { connectablePath } from '../protocol/transport/unix-path.js';
 import { formatDestination, formatHostPort } from '../protocol/wire/destination.js';
 import type { Reason, Source } from '../protocol/wire/extension.js';
 import { HostControl } from './host-control.js';
+import { type UdpDestination, UdpFlow } from './udp-flow.js';
 
 export interface AgentOptions {
   channel: { mode: ChannelMode; address: ChannelAddress };
@@ -33,6 +35,8 @@ export class Agent {
   readonly #keeper: ChannelKeeper;
   readonly #splices = new Set<Splice>();
   readonly #dialling: DeadlineQueue<Splice>;
+  readonly #udpFlows = new Set<UdpFlow>();
+  readonly #datagramBudget = new DatagramBudget();
 
   constructor({ channel, version, allowDial, dialTimeoutMs = DIAL_TIMEOUT_MS, logger }: AgentOptions) {
     this.#dialling = new DeadlineQueue(dialTimeoutMs, (splice) => splice.dialTimedOut());
@@ -61,6 +65,8 @@ export class Agent {
   async stop(): Promise<void> {
     const reason = { code: 'STOPPED', message: 'the guest was told to stop' };
     this.hostControl.close();
+    // A flow has no end to wait for.
+    for (const flow of this.#udpFlows) flow.end(reason);
     await this.#keeper.stop(reason, STOP_GRACE_MS);
     for (const splice of this.#splices) splice.abort(reason);
   }
@@ -79,6 +85,10 @@ export class Agent {
     const allowed = this.#allowDial.length === 0 || this.#allowDial.some((rule) => rule.allows(destination));
     if (!allowed) {
       this.#refuse(stream, 'policy', { code: 'EACCES', message: 'no rule of --allow-dial allows it' });
+      return;
+    }
+    if (destination.proto === 'udp') {
+      this.#serveUdp(stream, destination, source);
       return;
     }
     const target = this.#target(stream);
@@ -100,10 +110,7 @@ export class Agent {
   #target(stream: Stream): SocketAddress | undefined {
     const { destination } = stream;
     if (destination.proto === 'unix') return this.#pathTarget(stream, destination.path);
-    if (destination.proto === 'tcp') return { host: destination.ip, port: destination.port };
-    const message = 'this version carries tcp and unix streams only';
-    this.#refuse(stream, 'dial', { code: 'EPROTONOSUPPORT', message });
-    return undefined;
+    return { host: destination.ip, port: destination.port };
   }
 
   #pathTarget(stream: Stream, path: string): SocketAddress | undefined {
@@ -119,6 +126,38 @@ export class Agent {
     }
   }
 
+  #serveUdp(stream: Stream, to: UdpDestination, source: Source | undefined): void {
+    const context = contextOf(stream, source);
+    const flow = new UdpFlow(
+      {
+        onRefused: ({ code, message }) => {
+          this.#udpFlows.delete(flow);
+          this.#log.warn({ ...context, errno: code }, `dial failed: ${message}`);
+        },
+        onTrouble: ({ code, message }) =>
+          // That nobody listens may be over soon, and is the rule where servers come and go.
+          this.#log[code === 'ECONNREFUSED' ? 'debug' : 'info'](
+            { ...context, code },
+            `${message}; the flow goes on, and this is said once of it`,
+          ),
+        onFinished: (end) => this.#udpFinished(flow, context, end),
+      },
+      this.#datagramBudget,
+      stream,
+      to,
+    );
+    this.#udpFlows.add(flow);
+    flow.dial();
+  }
+
+  #udpFinished(flow: UdpFlow, context: StreamContext, end: StreamEnd): void {
+    this.#udpFlows.delete(flow);
+    const { dropped } = flow;
+    if (end.how === 'reset' && end.reason.code === 'BAD_DATAGRAM')
+      this.#log.warn({ ...context, code: end.reason.code, dropped }, `flow reset: ${end.reason.message}`);
+    else this.#log.debug({ ...context, dropped }, 'flow ended');
+  }
+
   #refuse(stream: Stream, step: 'policy' | 'dial' | 'service', reason: Reason): void {
     this.#log.warn(
       { streamId: stream.id, destination: formatDestination(stream.destination), errno: reason.code },
@@ -130,12 +169,7 @@ export class Agent {
   #finished(splice: Splice, source: Source | undefined, end: SpliceEnd): void {
     this.#splices.delete(splice);
     this.#dialling.delete(splice);
-    const { id, destination } = splice.stream;
-    const context = {
-      streamId: id,
-      destination: formatDestination(destination),
-      ...(source?.client && { client: formatHostPort(source.client.ip, source.client.port) }),
-    };
+    const context = contextOf(splice.stream, source);
     if (end.how === 'dial-failed')
       this.#log.warn({ ...context, errno: end.reason.code }, `dial failed: ${end.reason.message}`);
     else if (end.how === 'socket-failed')
@@ -147,6 +181,21 @@ export class Agent {
         `connection to server reset: ${end.reason.message}`,
       );
   }
+}
+
+interface StreamContext {
+  streamId: number;
+  destination: string;
+  client?: string;
+}
+
+/** What log lines say of a stream. */
+function contextOf({ id, destination }: Stream, source: Source | undefined): StreamContext {
+  return {
+    streamId: id,
+    destination: formatDestination(destination),
+    ...(source?.client && { client: formatHostPort(source.client.ip, source.client.port) }),
+  };
 }
 
 /** For events that mean nothing to a guest. */

@@ -14,18 +14,20 @@ export function isNoSuchAddress(thrown: unknown): boolean {
 /**
  * The error for a person: the address, the reason, who is in the way, and what to try.
  * @param holder what has the address, when that is known already
+ * @param proto whose port it is
  */
 export async function describeBindFailure(
   ip: string,
   port: number,
   thrown: unknown,
   holder?: string,
+  proto: 'tcp' | 'udp' = 'tcp',
 ): Promise<OperationError> {
-  const where = `cannot listen on ${formatHostPort(ip, port)}`;
+  const where = `cannot listen on ${proto === 'udp' ? 'udp ' : ''}${formatHostPort(ip, port)}`;
   const reason = inWords(thrown);
   switch (errnoOf(thrown)) {
     case 'EADDRINUSE': {
-      const owner = holder ?? (await findPortOwner(ip, port));
+      const owner = holder ?? (await findPortOwner(ip, port, proto));
       const by = owner ? ` by ${owner}` : '';
       return new OperationError(`${where}: ${reason}${by}; free it, or choose another host port`);
     }

@@ -14,6 +14,7 @@ import { Leases } from './leases.js';
 import type { HostContext, HostOptions } from './options.js';
 import { Relay } from './relay.js';
 import { StateFile } from './state-file.js';
+import { UdpRelay } from './udp-relay.js';
 
 /**
  * Runs the host until it is told to stop: listens for its forwards, keeps the channel, answers the control
@@ -37,6 +38,7 @@ class Host implements ControlTarget {
   readonly #context: HostContext;
   readonly #keeper: ChannelKeeper;
   readonly #relay: Relay;
+  readonly #udpRelay: UdpRelay;
   readonly #stateFile: StateFile | undefined;
   readonly #version = readVersion();
   readonly #startedAt = performance.now();
@@ -55,7 +57,10 @@ class Host implements ControlTarget {
       pool: new SlabPool(),
       logger,
       owner: {
-        onUp: (multiplexer) => this.#relay.onChannelUp(multiplexer),
+        onUp: (multiplexer) => {
+          this.#relay.onChannelUp(multiplexer);
+          this.#udpRelay.onChannelUp();
+        },
         onStream: (stream) => this.#onStream(stream),
         onDown: () => {},
       },
@@ -66,11 +71,13 @@ class Host implements ControlTarget {
       maxClients,
       logger,
     });
+    this.#udpRelay = new UdpRelay({ keeper: this.#keeper, logger });
     context.abandon?.addEventListener('abort', () =>
       this.#relay.abort({ code: 'STOPPED', message: 'the host was told to end at once' }),
     );
     this.forwards = new ForwardTable({
       onClient: (socket, forward) => this.#relay.onClient(socket, forward),
+      onUdpForward: (listener, forward) => this.#udpRelay.serve(listener, forward),
       onChange: (rules) => this.#stateFile?.save(rules),
       onRemoved: () => this.leases.retry(),
       logger,
@@ -118,7 +125,7 @@ class Host implements ControlTarget {
   }
 
   connections(): ReturnType<Relay['connections']> {
-    return this.#relay.connections();
+    return [...this.#relay.connections(), ...this.#udpRelay.connections()];
   }
 
   dump(): string {

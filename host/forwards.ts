@@ -4,8 +4,10 @@ import type { Logger } from '../protocol/program/logger.js';
 import type { RawSocket } from '../protocol/socket/raw-socket.js';
 import { formatDestination } from '../protocol/wire/destination.js';
 import { describeBindFailure } from './bind-failure.js';
+import { BindError } from './bind-port.js';
 import { addressesOverlap, type ForwardRule, formatHostEnd, formatRule } from './forward-rule.js';
-import { BindError, Listener } from './listener.js';
+import { Listener } from './listener.js';
+import { UdpListener } from './udp-listener.js';
 
 /** What happened on a forward since it was exposed; whoever serves its clients keeps it up to date. */
 export interface ForwardCounters {
@@ -17,6 +19,8 @@ export interface ForwardCounters {
   refused: number;
   /** Clients reset for any other reason. */
   failed: number;
+  /** Datagrams that were not carried to their end; UDP only. */
+  dropped: number;
   bytesToGuest: number;
   bytesToHost: number;
 }
@@ -64,6 +68,8 @@ type Holder = 'static' | 'runtime' | Claim;
 export interface ForwardTableOptions {
   /** Gets each client: paused, so set its handler and call resume(). */
   onClient(socket: RawSocket, forward: Forward): void;
+  /** Gets each UDP forward that is listened on: call start() of its listener, or its datagrams are dropped. */
+  onUdpForward?(listener: UdpListener, forward: Forward): void;
   /** Told after each change, with the forwards that the user has exposed. What it returns is waited for. */
   onChange?(runtimeRules: ForwardRule[]): void | Promise<void>;
   /** Told when forwards have gone: what they were in the way of may succeed now. */
@@ -73,7 +79,7 @@ export interface ForwardTableOptions {
 
 interface Entry {
   readonly forward: Forward;
-  readonly listener: Listener;
+  readonly listener: Listener | UdpListener;
   readonly holders: Set<Holder>;
 }
 
@@ -189,7 +195,7 @@ export class ForwardTable {
       } catch (thrown) {
         const code = codeOf(thrown);
         if (claim.failure && code !== undefined && claim.failure.code === code) continue;
-        const described = await this.#describe(thrown, new Map(), causes-- > 0);
+        const described = await this.#describe(thrown, claim.rule.proto, new Map(), causes-- > 0);
         claim.failure = { message: messageOf(described), code };
       }
     }
@@ -218,13 +224,18 @@ export class ForwardTable {
     try {
       return await this.#listen(rule);
     } catch (thrown) {
-      throw await this.#describe(thrown, added, true);
+      throw await this.#describe(thrown, rule.proto, added, true);
     }
   }
 
   /** @throws BindError; for a unix path OperationError */
   async #listen(rule: ForwardRule): Promise<Entry> {
-    const listener = await Listener.open(rule, this.#options.logger, (ip) => this.#logMissing(ip));
+    const onMissing = (ip: string): void => this.#logMissing(ip);
+    const { logger } = this.#options;
+    const listener =
+      rule.proto === 'udp'
+        ? await UdpListener.open(rule, logger, onMissing)
+        : await Listener.open(rule, logger, onMissing);
     const holders = new Set<Holder>();
     return { forward: makeForward(listener, holders), listener, holders };
   }
@@ -232,26 +243,29 @@ export class ForwardTable {
   /** @param lookForCause whether it is worth the time to find out who is in the way */
   async #describe(
     thrown: unknown,
+    proto: ForwardRule['proto'],
     added: ReadonlyMap<string, Entry>,
     lookForCause: boolean,
   ): Promise<unknown> {
     if (!(thrown instanceof BindError)) return thrown;
     const { ip, port, cause } = thrown;
-    if (!lookForCause) return describeBindFailure(ip, port, cause, 'something else');
+    const kind = proto === 'udp' ? 'udp' : 'tcp';
+    if (!lookForCause) return describeBindFailure(ip, port, cause, 'something else', kind);
     const entries = [...this.#entries.values(), ...added.values()];
-    const own = entries.find(({ forward }) => holds(forward.rule, ip, port));
-    return describeBindFailure(ip, port, cause, own && describeForward(own.forward));
+    const own = entries.find(({ forward }) => holds(forward.rule, proto, ip, port));
+    return describeBindFailure(ip, port, cause, own && describeForward(own.forward), kind);
   }
 
   #start(entry: Entry): void {
-    const { onClient, logger } = this.#options;
+    const { onClient, onUdpForward, logger } = this.#options;
     const { forward, listener } = entry;
     this.#entries.set(formatRule(forward.rule), entry);
     logger.info(
       { forward: forward.id, destination: formatDestination(forward.rule.destination) },
       `listening on ${forward.addresses.join(' and ')}`,
     );
-    listener.start((socket) => onClient(socket, forward));
+    if (listener instanceof UdpListener) onUdpForward?.(listener, forward);
+    else listener.start((socket) => onClient(socket, forward));
   }
 
   async #report(): Promise<void> {
@@ -271,7 +285,7 @@ export class ForwardTable {
   }
 }
 
-function makeForward(listener: Listener, holders: ReadonlySet<Holder>): Forward {
+function makeForward(listener: Listener | UdpListener, holders: ReadonlySet<Holder>): Forward {
   const { rule, addresses } = listener;
   return {
     id: forwardId(rule),
@@ -292,7 +306,10 @@ function makeForward(listener: Listener, holders: ReadonlySet<Holder>): Forward 
 
 /** The counters of a forward that nobody has used yet. */
 export function noCounts(): ForwardCounters {
-  return { connections: 0, active: 0, refused: 0, failed: 0, bytesToGuest: 0, bytesToHost: 0 };
+  return {
+    ...{ connections: 0, active: 0, refused: 0, failed: 0, dropped: 0 },
+    ...{ bytesToGuest: 0, bytesToHost: 0 },
+  };
 }
 
 /** What people call a forward: `tcp localhost:8080`. */
@@ -304,10 +321,9 @@ function codeOf(thrown: unknown): string | undefined {
   return errnoOf(thrown) ?? errnoOf((thrown as { cause?: unknown }).cause);
 }
 
-function holds(rule: ForwardRule, ip: string, port: number): boolean {
-  return (
-    rule.proto === 'tcp' && rule.hostPort === port && rule.hostIps.some((own) => addressesOverlap(own, ip))
-  );
+function holds(rule: ForwardRule, proto: ForwardRule['proto'], ip: string, port: number): boolean {
+  if (rule.proto === 'unix' || rule.proto !== proto) return false;
+  return rule.hostPort === port && rule.hostIps.some((own) => addressesOverlap(own, ip));
 }
 
 function describeForward({ rule }: Forward): string {

@@ -1,20 +1,16 @@
 import { mkdir } from 'node:fs/promises';
 import net from 'node:net';
 import { dirname } from 'node:path';
-import { errnoOf } from '../protocol/errors.js';
 import type { Logger } from '../protocol/program/logger.js';
 import { acceptSockets } from '../protocol/socket/accept.js';
 import type { RawSocket } from '../protocol/socket/raw-socket.js';
 import { listenOnUnixPath } from '../protocol/transport/unix-path.js';
 import { formatHostPort } from '../protocol/wire/destination.js';
-import { isNoSuchAddress } from './bind-failure.js';
-import { type ForwardRule, formatRule, type PortRule } from './forward-rule.js';
+import { bindPort } from './bind-port.js';
+import { type ForwardRule, formatRule } from './forward-rule.js';
 
 /** Connections that the OS holds until they are accepted: as many as Linux takes by default (somaxconn). */
 const BACKLOG = 4096;
-
-/** Free ports of the first address that are tried before one must be free on the other addresses too. */
-const PORT_ATTEMPTS = 20;
 
 /** A server that cannot accept fails for every client: it is logged this often (ms) at most. */
 const ERROR_LOG_INTERVAL_MS = 1_000;
@@ -22,20 +18,7 @@ const ERROR_LOG_INTERVAL_MS = 1_000;
 /** A folder that is made for a socket is its owner's. */
 const FOLDER_MODE = 0o700;
 
-/** Binding one of a rule's addresses failed. */
-export class BindError extends Error {
-  override name = 'BindError';
-  readonly ip: string;
-  readonly port: number;
-
-  constructor(ip: string, port: number, cause: unknown) {
-    super(`cannot listen on ${formatHostPort(ip, port)}`, { cause });
-    this.ip = ip;
-    this.port = port;
-  }
-}
-
-/** The listening sockets of one forward. Clients that come before start() wait for it. */
+/** The listening sockets of one TCP or unix forward. Clients that come before start() wait for it. */
 export class Listener {
   #rule: ForwardRule;
   readonly #logger: Logger;
@@ -50,22 +33,21 @@ export class Listener {
   }
 
   /**
-   * Binds all addresses of a rule. An IPv6 address that the machine does not have is left out, if it stands
-   * beside an IPv4 one.
+   * Binds all addresses of a rule, as bindPort does.
    * @param onMissing is told the address that was left out
    * @throws BindError; for a unix path OperationError
    */
   static async open(rule: ForwardRule, logger: Logger, onMissing: (ip: string) => void): Promise<Listener> {
-    const attempts = rule.proto === 'tcp' && rule.hostPort === 0 ? PORT_ATTEMPTS : 1;
-    for (let attempt = 1; attempt < attempts; attempt++) {
-      try {
-        return await Listener.#openOnce(rule, logger, onMissing);
-      } catch (thrown) {
-        const lostRace = thrown instanceof BindError && errnoOf(thrown.cause) === 'EADDRINUSE';
-        if (!lostRace) throw thrown;
-      }
+    const listener = new Listener(rule, logger);
+    if (rule.proto === 'unix') await listener.#bindPath(rule.hostPath);
+    else {
+      const binder = {
+        bind: (ip: string, port: number) => listener.#bind(ip, port),
+        close: () => listener.close(),
+      };
+      listener.#rule = await bindPort(rule, binder, onMissing);
     }
-    return Listener.#openOnce(rule, logger, onMissing);
+    return listener;
   }
 
   /** With the port that was chosen, where 0 was asked for. */
@@ -94,22 +76,6 @@ export class Listener {
     await Promise.all(this.#servers.splice(0).map(closeServer));
   }
 
-  static async #openOnce(
-    rule: ForwardRule,
-    logger: Logger,
-    onMissing: (ip: string) => void,
-  ): Promise<Listener> {
-    const listener = new Listener(rule, logger);
-    try {
-      if (rule.proto === 'unix') await listener.#bindPath(rule.hostPath);
-      else await listener.#bindPort(rule, onMissing);
-      return listener;
-    } catch (thrown) {
-      await listener.close();
-      throw thrown;
-    }
-  }
-
   async #bindPath(path: string): Promise<void> {
     const server = makeServer();
     await mkdir(dirname(path), { recursive: true, mode: FOLDER_MODE });
@@ -117,19 +83,9 @@ export class Listener {
     this.#accept(server, false);
   }
 
-  async #bindPort(rule: PortRule, onMissing: (ip: string) => void): Promise<void> {
-    let port = rule.hostPort;
-    for (const ip of rule.hostIps) {
-      const server = makeServer();
-      try {
-        port = await bind(server, ip, port, () => this.#accept(server, true));
-      } catch (thrown) {
-        const optional = ip.includes(':') && this.#servers.length > 0;
-        if (!optional || !isNoSuchAddress(thrown)) throw new BindError(ip, port, thrown);
-        onMissing(ip);
-      }
-    }
-    this.#rule = { ...rule, hostPort: port };
+  #bind(ip: string, port: number): Promise<number> {
+    const server = makeServer();
+    return bind(server, ip, port, () => this.#accept(server, true));
   }
 
   /** Must follow 'listening' at once: a client that node:net accepts by itself would be left alone. */

@@ -5,8 +5,8 @@ import { promisify } from 'node:util';
 import ipaddr from 'ipaddr.js';
 import { addressesOverlap } from './forward-rule.js';
 
-/** A TCP socket that listens, as the OS lists it. */
-export interface ListeningSocket {
+/** A socket that keeps others from its port, as the OS lists it. */
+export interface BoundSocket {
   ip: string;
   port: number;
   /** Linux: what the links in /proc/PID/fd name. */
@@ -25,7 +25,7 @@ export interface PortOwnerSources {
   lsof: string;
 }
 
-/** The listing state of /proc/net/tcp. */
+/** The state in /proc/net/tcp of a socket that listens; one of UDP has its port in every state. */
 const LISTEN = '0A';
 /** lsof may hang on dead network mounts (ms); the name of an owner is not worth waiting longer for. */
 const LSOF_TIMEOUT_MS = 2_000;
@@ -37,15 +37,17 @@ const thisMachine: PortOwnerSources = { platform: process.platform, proc: '/proc
 /**
  * The process that keeps others from listening on an address, in words: `nginx (pid 4711)`, or the user it
  * belongs to when the OS shows no more than that; undefined when it shows nothing.
+ * @param proto UDP and TCP have ports of their own
  */
 export async function findPortOwner(
   ip: string,
   port: number,
+  proto: 'tcp' | 'udp',
   sources: Partial<PortOwnerSources> = {},
 ): Promise<string | undefined> {
   const { platform, proc, lsof } = { ...thisMachine, ...sources };
   try {
-    const sockets = platform === 'linux' ? await readProc(proc) : await runLsof(lsof, port);
+    const sockets = platform === 'linux' ? await readProc(proc, proto) : await runLsof(lsof, port, proto);
     const holder = sockets.find((socket) => socket.port === port && isInTheWay(socket.ip, ip));
     if (!holder) return undefined;
     return describeOwner(platform === 'linux' ? await withProcess(holder, proc) : holder);
@@ -60,25 +62,27 @@ function isInTheWay(held: string, wanted: string): boolean {
   return held === '::' || addressesOverlap(held, wanted);
 }
 
-async function runLsof(lsof: string, port: number): Promise<ListeningSocket[]> {
-  const args = ['-nP', `-iTCP:${port}`, '-sTCP:LISTEN', '-Fpcn'];
+async function runLsof(lsof: string, port: number, proto: 'tcp' | 'udp'): Promise<BoundSocket[]> {
+  const which = proto === 'tcp' ? [`-iTCP:${port}`, '-sTCP:LISTEN'] : [`-iUDP:${port}`];
+  const args = ['-nP', ...which, '-Fpcn'];
   return parseLsof((await run(lsof, args, { timeout: LSOF_TIMEOUT_MS })).stdout);
 }
 
-function describeOwner({ pid, command, uid }: ListeningSocket): string {
+function describeOwner({ pid, command, uid }: BoundSocket): string {
   return command === undefined ? `a process of user id ${uid}` : `${command} (pid ${pid})`;
 }
 
-/** The listening sockets in `lsof -Fpcn` output: lines p<pid>, c<command>, and per file f<fd> and n<name>. */
-export function parseLsof(output: string): ListeningSocket[] {
-  const sockets: ListeningSocket[] = [];
+/** The sockets in `lsof -Fpcn` output: lines p<pid>, c<command>, and per file f<fd> and n<name>. */
+export function parseLsof(output: string): BoundSocket[] {
+  const sockets: BoundSocket[] = [];
   let pid = 0;
   let command = '';
   for (const line of output.split('\n')) {
     const value = line.slice(1);
     if (line.startsWith('p')) pid = Number(value);
     if (line.startsWith('c')) command = value;
-    const name = line.startsWith('n') ? /^(.*):(\d+)$/.exec(value) : null;
+    // A connected UDP socket's name has its peer behind an arrow.
+    const name = line.startsWith('n') ? /^(.*?):(\d+)(->.*)?$/.exec(value) : null;
     if (!name) continue;
     const [, address = '', port] = name;
     // "*" is 0.0.0.0 or ::, which lsof does not tell apart; it is in the way of either.
@@ -89,15 +93,19 @@ export function parseLsof(output: string): ListeningSocket[] {
 }
 
 /**
- * The listening sockets in the text of /proc/net/tcp or tcp6: addresses are hexadecimal, each 32 bits of them
- * in the machine's byte order.
+ * The sockets in the text of /proc/net/tcp, tcp6, udp or udp6, of TCP's only those that listen: addresses are
+ * hexadecimal, each 32 bits of them in the machine's byte order.
  */
-export function parseProcNetTcp(text: string, littleEndian = endianness() === 'LE'): ListeningSocket[] {
-  const sockets: ListeningSocket[] = [];
+export function parseProcNet(
+  text: string,
+  proto: 'tcp' | 'udp',
+  littleEndian = endianness() === 'LE',
+): BoundSocket[] {
+  const sockets: BoundSocket[] = [];
   for (const line of text.split('\n').slice(1)) {
     const [, local = '', , state, , , , uid, , inode = ''] = line.trim().split(/\s+/);
     const [address = '', port = ''] = local.split(':');
-    if (state !== LISTEN) continue;
+    if (address === '' || (proto === 'tcp' && state !== LISTEN)) continue;
     const bytes = Buffer.from(address, 'hex');
     if (littleEndian) bytes.swap32();
     const ip = ipaddr.process(ipaddr.fromByteArray([...bytes]).toString()).toString();
@@ -106,17 +114,17 @@ export function parseProcNetTcp(text: string, littleEndian = endianness() === 'L
   return sockets;
 }
 
-async function readProc(proc: string): Promise<ListeningSocket[]> {
-  // A kernel without IPv6 has no tcp6.
+async function readProc(proc: string, proto: 'tcp' | 'udp'): Promise<BoundSocket[]> {
+  // A kernel without IPv6 has no tcp6 and udp6.
   const texts = await Promise.all([
-    readFile(`${proc}/net/tcp`, 'utf8'),
-    readFile(`${proc}/net/tcp6`, 'utf8').catch(() => ''),
+    readFile(`${proc}/net/${proto}`, 'utf8'),
+    readFile(`${proc}/net/${proto}6`, 'utf8').catch(() => ''),
   ]);
-  return texts.flatMap((text) => parseProcNetTcp(text));
+  return texts.flatMap((text) => parseProcNet(text, proto));
 }
 
 /** Adds the process that has the socket open, if it is one whose descriptors we may see. */
-async function withProcess(socket: ListeningSocket, proc: string): Promise<ListeningSocket> {
+async function withProcess(socket: BoundSocket, proc: string): Promise<BoundSocket> {
   const link = `socket:[${socket.inode}]`;
   for (const entry of await readdir(proc)) {
     if (!/^\d+$/.test(entry) || !(await hasOpen(`${proc}/${entry}/fd`, link))) continue;

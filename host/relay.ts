@@ -6,11 +6,12 @@ import type { Logger } from '../protocol/program/logger.js';
 import type { RawSocket, SocketHandler } from '../protocol/socket/raw-socket.js';
 import { Splice, type SpliceEnd } from '../protocol/splice.js';
 import { formatDestination } from '../protocol/wire/destination.js';
-import type { OpenResult, Reason } from '../protocol/wire/extension.js';
+import type { Reason } from '../protocol/wire/extension.js';
 import { ClientConnection, type ConnectionState } from './client-connection.js';
 import type { ConnectionReport } from './control/reports.js';
 import type { Forward } from './forwards.js';
 import { encodeProxyHeader } from './proxy-protocol.js';
+import { describeRefusal } from './refusal.js';
 
 /** Connections that have ended and are still reported, so that one can be looked at after a short request. */
 const RECENT_CONNECTIONS = 64;
@@ -118,7 +119,7 @@ export class Relay {
       case 'refused':
         this.#log.warn(
           { ...context, errno: end.result?.reason?.code },
-          describeRefusal(end.result, context.destination),
+          `client reset: ${describeRefusal(end.result, context.destination)}`,
         );
         this.#end(connection, 'refused');
         return;
@@ -187,12 +188,4 @@ function proxyHeader({ forward: { rule }, source }: ClientConnection): Buffer | 
 function attend(socket: RawSocket, handler: SocketHandler): RawSocket {
   socket.setHandler(handler);
   return socket;
-}
-
-function describeRefusal(result: OpenResult | undefined, destination: string): string {
-  if (!result?.reason)
-    return `client reset: the guest closed the stream to ${destination} at once; a plain peer cannot say why`;
-  const { code, message } = result.reason;
-  if (result.step === 'policy') return `client reset: the guest does not allow ${destination}: ${message}`;
-  return `client reset: the guest could not reach ${destination}: ${code} (${message}) after ${(result.micros / 1000).toFixed(1)} ms`;
 }

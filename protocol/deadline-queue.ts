@@ -26,6 +26,11 @@ export class DeadlineQueue<T> {
     this.#timer ??= setTimeout(() => this.#check(), this.#waitMs);
   }
 
+  /** Lets an item wait anew, from now on. Costs no timer, so it may be done as often as one likes. */
+  renew(item: T): void {
+    if (this.#deadlines.delete(item)) this.#deadlines.set(item, this.#now() + this.#waitMs);
+  }
+
   delete(item: T): void {
     this.#deadlines.delete(item);
     if (this.#deadlines.size === 0) this.#stop();

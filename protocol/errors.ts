@@ -20,6 +20,7 @@ export type ViolationCode =
   | 'WINDOW_SHRANK'
   | 'WINDOW_TOO_LARGE'
   | 'WINDOW_EXCEEDED'
+  | 'BAD_DATAGRAM'
   | 'PAYLOAD_TOO_LARGE'
   | 'BAD_EXTENSION'
   | 'PEER_DOES_NOT_READ'

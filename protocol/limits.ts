@@ -82,6 +82,21 @@ export const CONNECT_TIMEOUT_MS = 10_000;
 export const MIN_BACKOFF_MS = 50;
 export const MAX_BACKOFF_MS = 1_000;
 
+/** Wire: the largest payload of a UDP datagram over IPv4: 65535 bytes less the IP and UDP headers. */
+export const MAX_DATAGRAM_BYTES = 65_507;
+
+/** How long (s) a UDP flow may be idle before it ends, where its forward says nothing else: the same as vpnkit's. */
+export const DEFAULT_IDLE_SECONDS = 90;
+
+/** What a queued datagram costs beside its payload: the objects that hold it, about. */
+export const QUEUED_DATAGRAM_OVERHEAD_BYTES = 256;
+
+/** Datagrams that may wait for one stream: as much as a socket's buffer holds by default on Linux, about. */
+export const MAX_QUEUED_DATAGRAM_BYTES = 256 * 1024;
+
+/** Datagrams that may wait for all streams of a process together. */
+export const DATAGRAM_BUDGET_BYTES = 32 * 1024 * 1024;
+
 /** How long (ms) streams in flight may take to finish when their process is told to stop. */
 export const STOP_GRACE_MS = 10_000;
 

@@ -58,8 +58,11 @@ export const dumpCommand = defineCommand({
 
 /** A table of forwards for people, and below it why some of them are not listened on. */
 export function formatForwards(forwards: readonly ForwardReport[]): string {
+  // Of UDP, and rare: a column that is all zero would only take room.
+  const drops = forwards.some(({ counters }) => counters.dropped > 0);
   const header = [
     ...['FORWARD', 'DESTINATION', 'ACTIVE', 'TOTAL', 'REFUSED', 'FAILED', 'TO GUEST', 'TO HOST'],
+    ...(drops ? ['DROPPED'] : []),
     ...['STATE', 'FOR'],
   ];
   const rows = forwards.map(({ id, destination, counters, state, publisher, origin }) => [
@@ -71,6 +74,7 @@ export function formatForwards(forwards: readonly ForwardReport[]): string {
     String(counters.failed),
     formatBytes(counters.bytesToGuest),
     formatBytes(counters.bytesToHost),
+    ...(drops ? [String(counters.dropped)] : []),
     state,
     publisher ?? origin,
   ]);

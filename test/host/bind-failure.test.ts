@@ -37,6 +37,10 @@ t.test('names who holds the port, as far as that is known', async (t) => {
     (await describeBindFailure('192.0.2.1', 1, taken)).message,
     /address already in use \(EADDRINUSE\); free it/,
   );
+  t.match(
+    (await describeBindFailure('192.0.2.1', 1, taken, undefined, 'udp')).message,
+    /^cannot listen on udp 192\.0\.2\.1:1: address already in use/,
+  );
 });
 
 t.test('tells a missing address from other failures', async (t) => {

@@ -9,9 +9,11 @@ import { parseSpec } from '../../host/forward-spec.js';
 import type { HostOptions, ReadyReport } from '../../host/options.js';
 import { OperationError } from '../../protocol/errors.js';
 import { encodeHandshakePayload } from '../../protocol/wire/handshake.js';
+import { DatagramRecorder } from '../fixtures/datagram-recorder.js';
 import { LogRecorder } from '../fixtures/log-recorder.js';
 import { Peer } from '../fixtures/peer.js';
 import { temporaryFolder } from '../fixtures/programs.js';
+import { UdpClient } from '../fixtures/udp-echo.js';
 import { Observer } from '../protocol/fixtures/observer.js';
 
 interface Running {
@@ -61,6 +63,26 @@ function readiness(): { promise: Promise<ReadyReport>; onReady: (report: ReadyRe
   });
   return { promise, onReady };
 }
+
+t.test('UDP flows are served, and reported beside connections', async (t) => {
+  const options = makeOptions(temporaryFolder(t), ['127.0.0.1:0:53/udp']);
+  const { report, control, log, stop } = await start(t, options);
+  const [forward] = report.forwards;
+  const client = await UdpClient.connect(t, forward?.rule.proto === 'udp' ? forward.rule.hostPort : 0);
+  client.send('nobody there yet');
+  await log.line(/^datagrams are dropped/);
+  const guest = await Peer.connect(t, options.channel.address);
+  await log.line(/^the channel is up/);
+  client.send('hello');
+  const flow = await DatagramRecorder.accept(guest);
+  await guest.until(() => flow.received.length > 0);
+  t.match(await control.connections(), [{ forward: forward?.id, state: 'connected', bytesToGuest: 5 }]);
+  t.match(await control.forwards(), [{ proto: 'udp', counters: { active: 1, dropped: 1 } }]);
+  const stopped = stop();
+  await guest.until(() => flow.end !== undefined);
+  t.match(flow.end, { how: 'reset', reason: { code: 'UNEXPOSED' } });
+  await stopped;
+});
 
 t.test('a host listens, and tells how it is over its control socket', async (t) => {
   const options = makeOptions(temporaryFolder(t), ['127.0.0.1:0:80']);

@@ -1,12 +1,24 @@
 import t from 'tap';
-import { addressesOverlap, type ForwardRule, formatHostEnd, isSameRule } from '../../host/forward-rule.js';
+import {
+  addressesOverlap,
+  type ForwardRule,
+  formatHostEnd,
+  isSameRule,
+  type PortRule,
+} from '../../host/forward-rule.js';
 import { formatRule, parseSpec, parseSpecMatcher } from '../../host/forward-spec.js';
 import { UsageError } from '../../protocol/errors.js';
 
 const LOCALHOST = ['127.0.0.1', '::1'];
 
-function tcp(hostIps: string[], hostPort: number, ip: string, port: number): ForwardRule {
+const EVERY_ADDRESS = ['0.0.0.0', '::'];
+
+function tcp(hostIps: string[], hostPort: number, ip: string, port: number): PortRule {
   return { proto: 'tcp', hostIps, hostPort, destination: { proto: 'tcp', ip, port } };
+}
+
+function udp(hostIps: string[], hostPort: number, port: number): PortRule {
+  return { proto: 'udp', hostIps, hostPort, destination: { proto: 'udp', ip: '127.0.0.1', port } };
 }
 
 t.test('reads every form', async (t) => {
@@ -22,13 +34,20 @@ t.test('reads every form', async (t) => {
     ['127.0.0.1:8080', tcp(['127.0.0.1'], 8080, '127.0.0.1', 8080)],
     ['0.0.0.0:8080:80', tcp(['0.0.0.0'], 8080, '127.0.0.1', 80)],
     ['[::]:8080:80', tcp(['::'], 8080, '127.0.0.1', 80)],
-    ['*:8080:80', tcp(['0.0.0.0', '::'], 8080, '127.0.0.1', 80)],
+    ['*:8080:80', tcp(EVERY_ADDRESS, 8080, '127.0.0.1', 80)],
     ['[0:0:0:0:0:0:0:1]:8080:80', tcp(['::1'], 8080, '127.0.0.1', 80)],
     ['[::ffff:10.0.0.1]:8080:80', tcp(['10.0.0.1'], 8080, '127.0.0.1', 80)],
     ['8080:172.17.0.2:80', tcp(LOCALHOST, 8080, '172.17.0.2', 80)],
     ['8080:[fd00::2]:80', tcp(LOCALHOST, 8080, 'fd00::2', 80)],
     ['127.0.0.1:8080:172.17.0.2:80/tcp', tcp(['127.0.0.1'], 8080, '172.17.0.2', 80)],
     ['[::1]:8080:[::1]:80', tcp(['::1'], 8080, '::1', 80)],
+    ['53/udp', udp(LOCALHOST, 53, 53)],
+    ['*:0:53/udp', udp(EVERY_ADDRESS, 0, 53)],
+    ['5353:53/udp/idle=30', { ...udp(LOCALHOST, 5353, 53), idleSeconds: 30 }],
+    ['5353:53/udp/idle=1.5', { ...udp(LOCALHOST, 5353, 53), idleSeconds: 1.5 }],
+    ['5353:53/udp/idle=86400', { ...udp(LOCALHOST, 5353, 53), idleSeconds: 86_400 }],
+    ['8080:80/proxy=v1', { ...tcp(LOCALHOST, 8080, '127.0.0.1', 80), proxyProtocol: 1 }],
+    ['8080:80/tcp/proxy=v2', { ...tcp(LOCALHOST, 8080, '127.0.0.1', 80), proxyProtocol: 2 }],
     [
       'unix:/a.sock:/b.sock',
       { proto: 'unix', hostPath: '/a.sock', destination: { proto: 'unix', path: '/b.sock' } },
@@ -78,7 +97,16 @@ t.test('a wrong SPEC is quoted, with what is wrong and the right form', async (t
     ['example.com:80:80', /neither a literal IP address nor localhost/],
     ['8080:[fe80::1%eth0]:80', /has a zone, which only the host's can have/],
     ['8080/sctp', /"sctp" is no protocol that can be forwarded/],
-    ['8080/tcp/udp', /there is more than one "\/"/],
+    ['8080/', /"" is no protocol that can be forwarded/],
+    ['8080/tcp/udp', /"\/udp" is neither \/proxy=v1, \/proxy=v2 nor \/idle=SECONDS/],
+    ['8080/keep=1', /"\/keep=1" is neither/],
+    ['8080/proxy=v3', /\/proxy is v1 or v2, not "v3"/],
+    ['53/udp/proxy=v1', /\/proxy is for tcp only/],
+    ['8080/tcp/idle=5', /\/idle is for udp only/],
+    ['53/udp/idle=', /\/idle is a number of seconds from 1 to 86400, not ""/],
+    ['53/udp/idle=0.5', /not "0.5"/],
+    ['53/udp/idle=86401', /not "86401"/],
+    ['53/udp/idle=soon', /not "soon"/],
     ['unix:/a.sock', /the path in the guest is missing/],
     ['unix:/a:/b:/c', /there are too many colons/],
     ['unix::/b', /the path "" is not absolute/],
@@ -92,11 +120,11 @@ t.test('a wrong SPEC is quoted, with what is wrong and the right form', async (t
   }
 });
 
-t.test('udp is understood and refused', async (t) => {
-  t.throws(
-    () => parseSpec('53:53/udp'),
-    new UsageError('"53:53/udp": this version forwards tcp and unix sockets, not udp'),
-  );
+t.test('every port of a range gets what stands behind it', async (t) => {
+  t.same(parseSpec('5000-5001:6000-6001/udp/idle=5').map(formatRule), [
+    'localhost:5000:127.0.0.1:6000/udp/idle=5',
+    'localhost:5001:127.0.0.1:6001/udp/idle=5',
+  ]);
 });
 
 t.test(
@@ -104,7 +132,8 @@ t.test(
   async (t) => {
     const [web, other] = [tcp(LOCALHOST, 8080, '127.0.0.1', 80), tcp(['127.0.0.1'], 8081, '127.0.0.1', 80)];
     const socket: ForwardRule = { proto: 'unix', hostPath: '/a', destination: { proto: 'unix', path: '/b' } };
-    const rules = [web, other, socket];
+    const dns = { ...udp(LOCALHOST, 8080, 53), idleSeconds: 5 };
+    const rules = [web, other, socket, dns];
     const found = (spec: string) => rules.filter(parseSpecMatcher(spec));
     t.same(found('8080'), [web]);
     t.same(found('8080:80'), [web]);
@@ -117,6 +146,9 @@ t.test(
     t.same(found('unix:/a'), [socket]);
     t.same(found('unix:/a:/b'), [socket]);
     t.same(found('unix:/a:/c'), []);
+    t.same(found('8080/udp'), [dns]);
+    t.same(found('8080:53/udp'), [dns], 'also without its idle time');
+    t.same(found('8080:54/udp'), []);
     t.throws(() => parseSpecMatcher('nonsense'), UsageError);
   },
 );
@@ -128,8 +160,10 @@ t.test('says which rules are the same, and which addresses are in each other’s
   t.ok(addressesOverlap('127.0.0.1', '127.0.0.1'));
   t.ok(addressesOverlap('127.0.0.1', '0.0.0.0'));
   t.ok(addressesOverlap('0.0.0.0', '127.0.0.1'));
-  t.ok(addressesOverlap('127.0.0.1', '::'));
   t.ok(addressesOverlap('::', '::1'));
   t.notOk(addressesOverlap('127.0.0.1', '127.0.0.2'));
   t.notOk(addressesOverlap('0.0.0.0', '::1'));
+  t.notOk(addressesOverlap('127.0.0.1', '::'));
+  t.notOk(isSameRule(tcp(['::1'], 1, '127.0.0.1', 2), udp(['::1'], 1, 2)));
+  t.notOk(isSameRule(udp(['::1'], 1, 2), { ...udp(['::1'], 1, 2), idleSeconds: 3 }));
 });

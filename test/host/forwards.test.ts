@@ -1,3 +1,4 @@
+import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net from 'node:net';
 import t from 'tap';
@@ -94,6 +95,35 @@ t.test('two at once for the same address: one gets it, the other learns from who
       message: new RegExp(`address already in use.* by the forward 127.0.0.1:${port} → tcp 127.0.0.1:81`),
     },
   });
+});
+
+t.test('TCP and UDP have ports of their own, and each its own holders', async (t) => {
+  const served: string[] = [];
+  const table = makeTable({ onUdpForward: (_listener, { id }) => served.push(id) });
+  t.teardown(() => table.close());
+  const [udp] = await table.expose(parseSpec('127.0.0.1:0:53/udp'));
+  const port = udp?.rule.proto === 'udp' ? udp.rule.hostPort : 0;
+  t.same(served, [`udp 127.0.0.1:${port}`]);
+  t.match(udp, { addresses: [`127.0.0.1:${port}`], counters: { dropped: 0 } });
+  await table.expose(parseSpec(`unix:${shortFolder(t)}/u:/b`));
+  await t.rejects(table.expose(parseSpec(`127.0.0.1:${port}:54/udp`)), {
+    message: new RegExp(
+      `^cannot listen on udp 127.0.0.1:${port}: .* by the forward 127.0.0.1:${port} → udp 127.0.0.1:53; free it`,
+    ),
+  });
+  const holder = dgram.createSocket('udp4').bind(0, '127.0.0.1');
+  await once(holder, 'listening');
+  t.teardown(() => holder.close());
+  await t.rejects(table.expose(parseSpec(`127.0.0.1:${holder.address().port}:54/udp`)), {
+    message: new RegExp(`address already in use \\(EADDRINUSE\\) by .+ \\(pid ${process.pid}\\)`),
+  });
+});
+
+t.test('who serves no UDP has it listened on all the same', async (t) => {
+  const table = makeTable();
+  const [udp] = await table.expose(parseSpec('127.0.0.1:0:53/udp'));
+  t.same(table.list(), [udp]);
+  await table.close();
 });
 
 t.test('a batch that is in its own way says so', async (t) => {

@@ -12,7 +12,14 @@ function makeState(path: string): { state: StateFile; lines: string[] } {
   };
 }
 
-const SPECS = ['8080:80', '127.0.0.1:8081:172.17.0.2:80', '*:8082:80', '[::]:8083:80', 'unix:/a:/b'];
+const SPECS = [
+  '8080:80',
+  '127.0.0.1:8081:172.17.0.2:80',
+  '*:8082:80/proxy=v1',
+  '[::]:8083:80',
+  '8084:53/udp/idle=30',
+  'unix:/a:/b',
+];
 
 t.test('what is saved comes back, from a file that only its owner can read', async (t) => {
   const path = `${t.testdir({})}/state.json`;

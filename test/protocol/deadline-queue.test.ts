@@ -14,6 +14,32 @@ t.test('items that wait too long are reported in the order in which they came', 
   t.same(late, ['a', 'b', 'c']);
 });
 
+t.test('an item that is renewed waits anew, and one that is not there stays so', async (t) => {
+  let now = 0;
+  const late: [string, number][] = [];
+  await new Promise<void>((resolve) => {
+    const queue = new DeadlineQueue<string>(
+      5,
+      (item) => {
+        late.push([item, now]);
+        now = 2000;
+        if (item === 'first') resolve();
+      },
+      () => now,
+    );
+    queue.add('first');
+    queue.add('second');
+    now = 1000;
+    queue.renew('first');
+    queue.renew('third');
+    t.equal(queue.size, 2);
+  });
+  t.same(late, [
+    ['second', 1000],
+    ['first', 2000],
+  ]);
+});
+
 t.test('an item that came later waits its own time', async (t) => {
   let now = 0;
   const late: [string, number][] = [];

@@ -1,8 +1,8 @@
-import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net from 'node:net';
 import t, { type Test } from 'tap';
 import { requireProgram, run, startServer } from '../fixtures/programs.js';
+import { startEcho, UdpClient, unheardUdpPort } from '../fixtures/udp-echo.js';
 import { Pairing, type PairingOptions } from '../interop/fixtures/pairing.js';
 import { checksumOf, Observer, pattern } from '../protocol/fixtures/observer.js';
 import { Signal } from '../protocol/fixtures/signal.js';
@@ -32,8 +32,8 @@ for (const [name, roles] of PAIRINGS)
     await t.test('a refused dial', (t) => refusedDial(t, pairing, options));
     await t.test('a thousand short connections', (t) => shortConnections(t, pairing));
     await t.test('clients and servers that reset under load', (t) => resets(t, pairing));
-    if (options.portferry === 'guest') await t.test('UDP is refused', (t) => udpRefused(t, pairing));
-    else await t.test("vpnkit's own clients", (t) => vpnkitClients(t, pairing));
+    await t.test('UDP: every size, many clients, and a server that comes late', (t) => udp(t, pairing));
+    if (options.portferry === 'host') await t.test("vpnkit's own clients", (t) => vpnkitClients(t, pairing));
     t.strictSame(await pairing.settled(), [], 'nothing that a plain peer cannot stand');
     t.equal(pairing.vpnkit?.count(VPNKIT_GAVE_UP), 0, 'one channel carried all of it');
     await t.test('vpnkit is killed in the middle', (t) => killed(t, pairing, options));
@@ -150,11 +150,35 @@ async function resets(t: Test, pairing: Pairing): Promise<void> {
   t.strictSame(await pairing.settled(), [], 'no stream and no server is left with a client that is gone');
 }
 
-async function udpRefused(t: Test, pairing: Pairing): Promise<void> {
-  const port = await pairing.expose(pairing.deadPort, 'udp');
-  const client = dgram.createSocket('udp4');
-  client.send('a datagram', port, '127.0.0.1', () => client.close());
-  await pairing.portferry?.line(/"destination":"udp 127.0.0.1:\d+","errno":"EPROTONOSUPPORT"/);
+async function udp(t: Test, pairing: Pairing): Promise<void> {
+  const echo = await startEcho(t);
+  const exposed = await pairing.expose(echo.port, 'udp');
+  const client = await UdpClient.connect(t, exposed);
+  const sizes = [1, 0, 65_507, 1472, 65_507];
+  for (const [index, size] of sizes.entries()) {
+    const payload = pattern(size);
+    client.send(payload);
+    await client.answers(index + 1);
+    t.ok(client.received[index]?.equals(payload), `${size} bytes came back`);
+    t.ok(echo.received[index]?.equals(payload), `${size} bytes came to the server`);
+  }
+  const clients = await Promise.all(Array.from({ length: 100 }, () => UdpClient.connect(t, exposed)));
+  for (const [index, each] of clients.entries()) each.send(`client ${index}`);
+  await Promise.all(clients.map((each, index) => each.answers(1, `client ${index}`)));
+  const right = clients.filter(({ received }, index) =>
+    received.every((payload) => String(payload) === `client ${index}`),
+  );
+  t.equal(right.length, clients.length);
+
+  const latePort = await unheardUdpPort();
+  const late = await UdpClient.connect(t, await pairing.expose(latePort, 'udp'));
+  late.send('nobody there');
+  await startEcho(t, '127.0.0.1', latePort);
+  await late.answers(1, 'hello');
+  t.match(late.received.map(String), [/hello|nobody there/]);
+
+  // Its flows would be there for a minute and a half.
+  for (const port of [echo.port, latePort]) await pairing.unexpose(port, 'udp');
   t.strictSame(await pairing.settled(), []);
 }
 

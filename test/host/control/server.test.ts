@@ -121,6 +121,7 @@ t.test('what fails is 400 with a message that Docker can show', async (t) => {
   const { port } = taken.address() as net.AddressInfo;
   const cases: [string, unknown, RegExp][] = [
     ['/forwards/expose/port', { ...PORT, out_port: port }, /address already in use/],
+    ['/forwards/expose/port', { ...PORT, proto: 'sctp' }, /"proto" must be "tcp", "udp" or "unix"/],
     ['/forwards/expose/port', { proto: 'unix', out_path: '/a', in_path: '/b' }, /exposed ports can only/],
     ['/forwards/expose/pipe', PORT, /exposed pipes can only/],
     ['/forwards/expose/pipe', { ...PORT, proto: 'udp' }, /exposed pipes can only/],

@@ -1,0 +1,28 @@
+import t from 'tap';
+import { formatForwards } from '../../../host/cli/show.js';
+import type { ForwardReport } from '../../../host/control/reports.js';
+
+function forward(id: string, dropped: number): ForwardReport {
+  return {
+    proto: 'udp',
+    id,
+    destination: 'udp 127.0.0.1:53',
+    origin: 'static',
+    state: 'listening',
+    addresses: [],
+    createdAt: '2026-01-01T00:00:00.000Z',
+    counters: {
+      ...{ connections: 3, active: 2, refused: 0, failed: 0, dropped },
+      ...{ bytesToGuest: 17, bytesToHost: 2048 },
+    },
+  };
+}
+
+t.test('dropped datagrams have a column when there are some', async (t) => {
+  const all = [forward('udp localhost:53', 0), forward('udp localhost:54', 4)];
+  t.match(
+    formatForwards(all),
+    /TO HOST {2}DROPPED {2}STATE .*\nudp localhost:53 .* 17 B .* 2\.0 KiB {2}0 .*\nudp localhost:54 .* 2\.0 KiB {2}4 .*\n$/,
+  );
+  t.notMatch(formatForwards(all.slice(0, 1)), /DROPPED/);
+});
