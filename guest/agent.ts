@@ -93,10 +93,11 @@ export class Agent {
     }
     const target = this.#target(stream);
     if (!target) return;
+    const connected = (): void => this.#dialling.delete(splice);
     const splice = Splice.dial(
       {
-        onConnected: () => this.#dialling.delete(splice),
-        onOpenResult: ignore,
+        onConnected: connected,
+        onOpenResult: connected,
         onFinished: (end) => this.#finished(splice, source, end),
       },
       stream,
@@ -197,6 +198,3 @@ function contextOf({ id, destination }: Stream, source: Source | undefined): Str
     ...(source?.client && { client: formatHostPort(source.client.ip, source.client.port) }),
   };
 }
-
-/** For events that mean nothing to a guest. */
-function ignore(): void {}

@@ -45,6 +45,11 @@ export class Wanted implements Claim {
     return this.refusal ?? this.failure ?? { message: 'the host is stopping', code: undefined };
   }
 
+  /** Whether it has been found out that it cannot be listened on, at least for now. */
+  get missing(): boolean {
+    return !this.forward && (this.refusal ?? this.failure) !== undefined;
+  }
+
   /** Whether it is to be listened on as soon as that is possible. */
   get pending(): boolean {
     return !this.forward && !this.refusal && !this.withdrawn && !this.once;
