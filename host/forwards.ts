@@ -77,7 +77,7 @@ export class ForwardTable {
   }
 
   /**
-   * Stops listening for the forwards that match; their connections go on.
+   * Stops listening for the forwards that match; their connections go on, but UDP flows end.
    * @returns those that were removed
    */
   unexpose(matches: (rule: ForwardRule) => boolean): Promise<Forward[]> {
@@ -97,7 +97,7 @@ export class ForwardTable {
     return [...this.#entries.values()].map(({ forward }) => forward);
   }
 
-  /** Stops listening for good; connections go on. Resolves when every address is free. */
+  /** Stops listening for good; connections go on, but UDP flows end. Resolves when every address is free. */
   close(): Promise<void> {
     return this.#change(async () => {
       this.#closed = true;

@@ -144,7 +144,7 @@ function serveVpnkit(app: FastifyInstance, target: ControlTarget): void {
   );
 }
 
-/** udp belongs to the ports too: ruleFromVpnkit then says why it is refused. */
+/** udp belongs to the ports, too. */
 function checkProtocol(body: unknown, proto: Protocol): void {
   const given = (body as { proto?: unknown } | null | undefined)?.proto;
   if (proto === 'unix' && (given === 'tcp' || given === 'udp'))
