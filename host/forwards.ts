@@ -113,7 +113,8 @@ export class ForwardTable {
   }
 
   /**
-   * Stops listening for the forwards that match, whoever wants them; their connections go on.
+   * Stops listening for the forwards that match, whoever wants them; their connections go on, but UDP flows
+   * end.
    * @returns those that were removed
    */
   unexpose(matches: (rule: ForwardRule) => boolean): Promise<Forward[]> {
@@ -141,7 +142,7 @@ export class ForwardTable {
     return [...this.#entries.values()].map(({ forward }) => forward);
   }
 
-  /** Stops listening for good; connections go on. Resolves when every address is free. */
+  /** Stops listening for good; connections go on, but UDP flows end. Resolves when every address is free. */
   close(): Promise<void> {
     return this.#change(async () => {
       this.#closed = true;

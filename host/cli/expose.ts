@@ -13,6 +13,7 @@ export const exposeCommand = defineCommand({
   examples: [
     ['$0 expose 8080', 'localhost:8080 to port 8080 in the guest'],
     ['$0 expose 0.0.0.0:8080:80', 'port 8080 of every IPv4 address to port 80'],
+    ['$0 expose 5353:53/udp', 'UDP; /udp/idle=30 ends flows that are idle for 30 s instead of 90'],
     ['$0 expose 8000-8010:9000-9010', 'eleven ports, all or none'],
     ['$0 expose 0:80', 'a free port, which is printed'],
     ['$0 expose unix:/tmp/db.sock:/run/db.sock', 'a unix socket'],
@@ -28,12 +29,13 @@ export const exposeCommand = defineCommand({
 
 export const unexposeCommand = defineCommand({
   name: 'unexpose',
-  describe: 'Remove forwards from a running host; their connections go on',
+  describe: 'Remove forwards from a running host; connections of TCP and unix sockets go on',
   operands: OPERANDS,
   options: CLIENT_OPTIONS,
   examples: [
     ['$0 unexpose 8080', 'whatever localhost:8080 is forwarded to'],
     ['$0 unexpose 8080:80', 'only if it is forwarded to port 80'],
+    ['$0 unexpose 5353/udp', 'UDP, whose flows end with it'],
     ['$0 unexpose unix:/tmp/db.sock', 'a unix socket'],
   ],
   async run({ control, json }, specs, { stdout, environment }) {

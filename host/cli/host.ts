@@ -60,6 +60,7 @@ export function makeHostCommand(loadHost: () => Promise<HostModule>): CommandDec
     options: OPTIONS,
     examples: [
       ['$0 host --forward 8080:80', 'wait for the guest on the default socket'],
+      ['$0 host --forward 8080:80 --forward 53:53/udp', 'TCP and UDP'],
       ['$0 host --connect hyperkit:/path/to/vms/0:62372', 'reach a guest in hyperkit'],
       ['$0 host --allow-expose 127.0.0.1:8000-8999', 'containers are published there only'],
       ['$0 host --config portferry.json', '{"listen": "unix:/tmp/c.sock", "forward": ["8080:80"]}'],
