@@ -36,6 +36,14 @@ const MAX_EVENT_BYTES = 1024 * 1024;
 /** What of an answer that is no success is put into the error. */
 const MAX_MESSAGE_LENGTH = 300;
 
+/** What errors of its socket mean, and what to do. */
+const ADVICE: ReadonlyMap<string, readonly [what: string, next: string]> = new Map([
+  ['ENOENT', ['there is no such socket', '; is dockerd running?']],
+  ['ECONNREFUSED', ['nobody listens there', '; is dockerd running?']],
+  ['EACCES', ['this user may not open it', '; run the agent as root, or as a member of the group docker']],
+  ['ECONNRESET', ['it has broken the connection', '']],
+]);
+
 /** What can change which ports are published, or how their container is called. */
 const EVENT_FILTERS = {
   type: ['container', 'network', 'daemon'],
@@ -172,16 +180,7 @@ function parseJson(text: string): unknown {
 }
 
 function reasonOf(thrown: unknown): string {
-  switch (errnoOf(thrown)) {
-    case 'ENOENT':
-      return 'there is no such socket (ENOENT); is dockerd running?';
-    case 'ECONNREFUSED':
-      return 'nobody listens there (ECONNREFUSED); is dockerd running?';
-    case 'EACCES':
-      return 'this user may not open it (EACCES); run the agent as root, or as a member of the group docker';
-    case 'ECONNRESET':
-      return 'it has broken the connection (ECONNRESET)';
-    default:
-      return messageOf(thrown);
-  }
+  const errno = errnoOf(thrown) ?? '';
+  const advice = ADVICE.get(errno);
+  return advice === undefined ? messageOf(thrown) : `${advice[0]} (${errno})${advice[1]}`;
 }
