@@ -1,5 +1,6 @@
 import { ChannelKeeper, type ChannelMode, type KeeperState } from '../protocol/channel-keeper.js';
 import { DeadlineQueue } from '../protocol/deadline-queue.js';
+import type { EndpointRule } from '../protocol/endpoint-rule.js';
 import { messageOf } from '../protocol/errors.js';
 import { DIAL_TIMEOUT_MS, STOP_GRACE_MS } from '../protocol/limits.js';
 import type { Logger } from '../protocol/program/logger.js';
@@ -11,13 +12,13 @@ import type { ChannelAddress } from '../protocol/transport/address.js';
 import { connectablePath } from '../protocol/transport/unix-path.js';
 import { formatDestination, formatHostPort } from '../protocol/wire/destination.js';
 import type { Reason, Source } from '../protocol/wire/extension.js';
-import type { DialRule } from './allow-dial.js';
+import { HostControl } from './host-control.js';
 
 export interface AgentOptions {
   channel: { mode: ChannelMode; address: ChannelAddress };
   version: string;
   /** What may be dialled; without any rule everything may. */
-  allowDial: readonly DialRule[];
+  allowDial: readonly EndpointRule[];
   /** How long (ms) a dial may take. Default: DIAL_TIMEOUT_MS. */
   dialTimeoutMs?: number;
   logger: Logger;
@@ -25,7 +26,9 @@ export interface AgentOptions {
 
 /** The guest's end: keeps the channel, and dials what the host asks for. */
 export class Agent {
-  readonly #allowDial: readonly DialRule[];
+  /** By which publishers ask the host for forwards. */
+  readonly hostControl: HostControl;
+  readonly #allowDial: readonly EndpointRule[];
   readonly #log: Logger;
   readonly #keeper: ChannelKeeper;
   readonly #splices = new Set<Splice>();
@@ -35,15 +38,16 @@ export class Agent {
     this.#dialling = new DeadlineQueue(dialTimeoutMs, (splice) => splice.dialTimedOut());
     this.#allowDial = allowDial;
     this.#log = logger;
+    this.hostControl = new HostControl(logger);
     this.#keeper = new ChannelKeeper({
       ...channel,
       version,
       pool: new SlabPool(),
       logger,
       owner: {
-        onUp: ignore,
+        onUp: (multiplexer) => this.hostControl.onUp(multiplexer),
         onStream: (stream, source) => this.#serve(stream, source),
-        onDown: ignore,
+        onDown: () => this.hostControl.onDown(),
       },
     });
   }
@@ -56,6 +60,7 @@ export class Agent {
   /** Lets what is in flight finish, then ends the channel. */
   async stop(): Promise<void> {
     const reason = { code: 'STOPPED', message: 'the guest was told to stop' };
+    this.hostControl.close();
     await this.#keeper.stop(reason, STOP_GRACE_MS);
     for (const splice of this.#splices) splice.abort(reason);
   }
@@ -71,7 +76,7 @@ export class Agent {
 
   #serve(stream: Stream, source: Source | undefined): void {
     const { destination } = stream;
-    const allowed = this.#allowDial.length === 0 || this.#allowDial.some((rule) => rule(destination));
+    const allowed = this.#allowDial.length === 0 || this.#allowDial.some((rule) => rule.allows(destination));
     if (!allowed) {
       this.#refuse(stream, 'policy', { code: 'EACCES', message: 'no rule of --allow-dial allows it' });
       return;

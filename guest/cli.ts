@@ -1,14 +1,15 @@
+import { dirname, resolve } from 'node:path';
+import { parseEndpointRule } from '../protocol/endpoint-rule.js';
 import { UsageError } from '../protocol/errors.js';
 import { createLogger, type LogLevel } from '../protocol/program/logger.js';
 import { LOG_LEVEL_OPTION, type OptionDeclarations, type OptionValues } from '../protocol/program/options.js';
 import { defineCommand, type ProgramDeclaration } from '../protocol/program/run-program.js';
-import { defaultChannelAddress } from '../protocol/program/runtime-folder.js';
+import { defaultChannelAddress, ensureFolder, runtimeFolder } from '../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../protocol/program/stop-signals.js';
 import { readVersion } from '../protocol/program/version.js';
 import { parseAddress } from '../protocol/transport/address.js';
 import { Agent, type AgentOptions } from './agent.js';
-import { parseDialRule } from './allow-dial.js';
-import { serveVpnkitControl } from './vpnkit-control.js';
+import { Api } from './api.js';
 
 const OPTIONS = {
   connect: {
@@ -22,6 +23,11 @@ const OPTIONS = {
     type: 'list',
     describe: 'Dial only what such a rule allows; can be given more than once. Without any, everything',
     defaultDescription: 'everything',
+  },
+  'proxy-socket': {
+    type: 'string',
+    describe: 'Let programs in the VM ask the host for forwards, on a unix socket at this path',
+    defaultDescription: 'none',
   },
   'log-level': { ...LOG_LEVEL_OPTION, defaultDescription: 'info' },
   'data-connect': { type: 'string', describe: 'As vpnkit-forwarder has it: connect to this socket path' },
@@ -53,20 +59,20 @@ export const portferryGuest: ProgramDeclaration = {
         ['$0', 'connect to the host at the default socket'],
         ['$0 --listen unix:/run/channel.sock', 'wait for the host'],
         ['$0 --allow-dial 127.0.0.1:8000-8999 --allow-dial "unix:/run/*"', 'dial nothing else'],
+        ['$0 --proxy-socket /run/portferry/proxy.sock', 'for vpnkit-expose-port and its like'],
         ['$0 -data-connect /run/channel.sock', 'in the place of vpnkit-forwarder'],
       ],
       async run(values, _operands, { environment }) {
-        const { controlPath, ...options } = readAgentOptions(values, environment);
+        const { apiPaths, ...options } = readAgentOptions(values, environment);
         const agent = new Agent(options);
+        const api = new Api(agent, options.logger);
         const { stop, release } = stopOnSignals();
         try {
           await agent.start();
-          const control =
-            controlPath === undefined ? undefined : await serveVpnkitControl(controlPath, agent);
+          for (const path of apiPaths) await api.listen(path);
           if (!stop.aborted) await new Promise((resolve) => stop.addEventListener('abort', resolve));
-          control?.close();
-          control?.closeAllConnections();
         } finally {
+          api.close();
           await agent.stop();
           release();
         }
@@ -76,20 +82,23 @@ export const portferryGuest: ProgramDeclaration = {
 };
 
 /**
- * Fills in what was not given.
- * @throws UsageError
+ * Fills in what was not given, and makes the runtime folder where the proxy socket is to be in it.
+ * @throws UsageError, or OperationError when the runtime folder cannot be used
  */
 export function readAgentOptions(
   values: Values,
   environment: NodeJS.ProcessEnv,
-): AgentOptions & { controlPath: string | undefined } {
+): AgentOptions & { apiPaths: string[] } {
+  const { 'proxy-socket': proxySocket, 'control-listen': controlPath } = values;
+  const folder = runtimeFolder(environment);
+  if (proxySocket !== undefined && dirname(resolve(proxySocket)) === folder) ensureFolder(folder);
   const level = values['log-level'] ?? (values.debug ? 'debug' : 'info');
   return {
     channel: readChannel(values, environment),
     version,
-    allowDial: values['allow-dial'].map(parseDialRule),
+    allowDial: values['allow-dial'].map((rule) => parseEndpointRule(rule, '--allow-dial')),
     logger: createLogger(level as LogLevel),
-    controlPath: values['control-listen'],
+    apiPaths: [proxySocket, controlPath].filter((path) => path !== undefined),
   };
 }
 

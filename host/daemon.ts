@@ -1,11 +1,16 @@
 import { ChannelKeeper, type KeeperState } from '../protocol/channel-keeper.js';
 import { STOP_GRACE_MS } from '../protocol/limits.js';
 import { readVersion } from '../protocol/program/version.js';
+import { CONTROL_SERVICE } from '../protocol/services/control.js';
 import { SlabPool } from '../protocol/slab.js';
+import type { Stream } from '../protocol/stream.js';
+import { LeaseServer } from './control/lease-server.js';
 import type { ChannelReport, StatusReport } from './control/reports.js';
 import { type ControlServer, type ControlTarget, startControlServer } from './control/server.js';
-import { maxClients } from './descriptors.js';
+import { divideDescriptors } from './descriptors.js';
+import { ExposePolicy } from './expose-policy.js';
 import { ForwardTable } from './forwards.js';
+import { Leases } from './leases.js';
 import type { HostContext, HostOptions } from './options.js';
 import { Relay } from './relay.js';
 import { StateFile } from './state-file.js';
@@ -27,6 +32,7 @@ export async function runHost(options: HostOptions, context: HostContext): Promi
 
 class Host implements ControlTarget {
   readonly forwards: ForwardTable;
+  readonly leases: Leases;
   readonly #options: HostOptions;
   readonly #context: HostContext;
   readonly #keeper: ChannelKeeper;
@@ -35,9 +41,11 @@ class Host implements ControlTarget {
   readonly #version = readVersion();
   readonly #startedAt = performance.now();
   #control: ControlServer | undefined;
+  #leaseServer: LeaseServer | undefined;
 
   constructor(options: HostOptions, context: HostContext) {
     const { logger } = context;
+    const { maxClients, maxLeasedForwards } = divideDescriptors();
     this.#options = options;
     this.#context = context;
     this.#stateFile = options.stateFile === undefined ? undefined : new StateFile(options.stateFile, logger);
@@ -48,19 +56,14 @@ class Host implements ControlTarget {
       logger,
       owner: {
         onUp: (multiplexer) => this.#relay.onChannelUp(multiplexer),
-        // Nothing on the host can be dialled from the guest; services will be the only exception.
-        onStream: (stream) =>
-          stream.refuse('service', {
-            code: 'EACCES',
-            message: 'the host has nothing that the guest may dial',
-          }),
+        onStream: (stream) => this.#onStream(stream),
         onDown: () => {},
       },
     });
     this.#relay = new Relay({
       keeper: this.#keeper,
       holdMs: options.holdSeconds * 1000,
-      maxClients: maxClients(),
+      maxClients,
       logger,
     });
     context.abandon?.addEventListener('abort', () =>
@@ -69,6 +72,13 @@ class Host implements ControlTarget {
     this.forwards = new ForwardTable({
       onClient: (socket, forward) => this.#relay.onClient(socket, forward),
       onChange: (rules) => this.#stateFile?.save(rules),
+      onRemoved: () => this.leases.retry(),
+      logger,
+    });
+    this.leases = new Leases({
+      forwards: this.forwards,
+      policy: new ExposePolicy({ rules: options.allowExpose, socketsFolder: options.socketsFolder }),
+      maxForwards: maxLeasedForwards,
       logger,
     });
   }
@@ -77,6 +87,7 @@ class Host implements ControlTarget {
   async start(): Promise<void> {
     const { controlPath, forwards } = this.#options;
     const { logger, onReady } = this.#context;
+    this.#leaseServer = await LeaseServer.create(this.leases, logger);
     await this.#keeper.start();
     await this.forwards.expose(forwards, 'static');
     await this.#stateFile?.restore((rule) => this.forwards.expose([rule]));
@@ -87,6 +98,8 @@ class Host implements ControlTarget {
   /** Listeners first, so that nobody new comes; then what is in flight may finish. */
   async stop(): Promise<void> {
     const reason = { code: 'STOPPED', message: 'the host was told to stop' };
+    this.leases.close();
+    this.#leaseServer?.close();
     await this.forwards.close();
     await this.#keeper.stop(reason, STOP_GRACE_MS);
     this.#relay.abort(reason);
@@ -100,6 +113,7 @@ class Host implements ControlTarget {
       uptimeSeconds: (performance.now() - this.#startedAt) / 1000,
       channel: reportChannel(this.#keeper.state),
       forwards: this.forwards.list().length,
+      failedForwards: this.leases.waiting().length,
     };
   }
 
@@ -112,7 +126,19 @@ class Host implements ControlTarget {
       .list()
       .map(({ id, counters }) => `forward ${id} ${JSON.stringify(counters)}`);
     const channel = this.#keeper.multiplexer?.describe() ?? 'no channel\n';
-    return `${JSON.stringify(this.status(), undefined, 2)}\n${forwards.join('\n')}\n${channel}`;
+    return `${JSON.stringify(this.status(), undefined, 2)}\n${forwards.join('\n')}\n${this.leases.describe()}${channel}`;
+  }
+
+  /** The guest can dial nothing on the host but the service by which it asks for forwards. */
+  #onStream(stream: Stream): void {
+    const { destination } = stream;
+    if (destination.proto === 'unix' && destination.path === CONTROL_SERVICE && this.#leaseServer)
+      this.#leaseServer.accept(stream);
+    else
+      stream.refuse('service', {
+        code: 'EACCES',
+        message: 'the host has nothing that the guest may dial',
+      });
   }
 }
 

@@ -19,6 +19,9 @@ const PORT_ATTEMPTS = 20;
 /** A server that cannot accept fails for every client: it is logged this often (ms) at most. */
 const ERROR_LOG_INTERVAL_MS = 1_000;
 
+/** A folder that is made for a socket is its owner's. */
+const FOLDER_MODE = 0o700;
+
 /** Binding one of a rule's addresses failed. */
 export class BindError extends Error {
   override name = 'BindError';
@@ -109,7 +112,7 @@ export class Listener {
 
   async #bindPath(path: string): Promise<void> {
     const server = makeServer();
-    await mkdir(dirname(path), { recursive: true });
+    await mkdir(dirname(path), { recursive: true, mode: FOLDER_MODE });
     await listenOnUnixPath(server, path);
     this.#accept(server, false);
   }

@@ -1,3 +1,4 @@
+import type { EndpointRule } from '../protocol/endpoint-rule.js';
 import type { Logger } from '../protocol/program/logger.js';
 import type { ChannelAddress } from '../protocol/transport/address.js';
 import type { ForwardRule } from './forward-rule.js';
@@ -11,6 +12,10 @@ export interface HostOptions {
   controlPath: string;
   /** Keeps forwards that are exposed at run time. */
   stateFile?: string;
+  /** What publishers in the guest may expose; see ExposePolicy. Absent: its default. */
+  allowExpose?: EndpointRule[];
+  /** Where publishers may have unix sockets by default: an absolute path. It is made when it is needed. */
+  socketsFolder: string;
   /** How long a client waits for a channel before it is reset. */
   holdSeconds: number;
 }

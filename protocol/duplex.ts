@@ -3,6 +3,21 @@ import { DATA_HEADER_BYTES } from './limits.js';
 import { Slab } from './slab.js';
 import type { Stream, StreamEnd, StreamHandler } from './stream.js';
 
+/** The stream of a duplex has ended other than in good order. */
+export class StreamError extends Error {
+  override name = 'StreamError';
+  /** What the peer, or the channel, has given as the reason. */
+  readonly code: string | undefined;
+  /** Whether the peer would not take the stream at all. */
+  readonly refused: boolean;
+
+  constructor(message: string, code: string | undefined, refused: boolean) {
+    super(message);
+    this.code = code;
+    this.refused = refused;
+  }
+}
+
 /**
  * A stream as a node:stream Duplex, for what speaks HTTP over it: the services inside the channel. Forwarded
  * connections do not use it.
@@ -17,6 +32,30 @@ export class StreamDuplex extends Duplex implements StreamHandler {
     super({ allowHalfOpen: true, emitClose: true });
     this.#stream = makeStream(this);
   }
+
+  // ---- what node:http asks of a net.Socket: a stream has no such settings ---------------------------
+
+  setKeepAlive(): this {
+    return this;
+  }
+
+  setNoDelay(): this {
+    return this;
+  }
+
+  setTimeout(): this {
+    return this;
+  }
+
+  ref(): this {
+    return this;
+  }
+
+  unref(): this {
+    return this;
+  }
+
+  // ---- node:stream -----------------------------------------------------------------------------------
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     const slab = new Slab(chunk.length, false);
@@ -45,6 +84,8 @@ export class StreamDuplex extends Duplex implements StreamHandler {
     done(error);
   }
 
+  // ---- StreamHandler ---------------------------------------------------------------------------------
+
   onData(slab: Slab, start: number, end: number): void {
     this.#unread += end - start;
     this.push(Buffer.from(slab.bytes.subarray(start, end)));
@@ -69,6 +110,7 @@ export class StreamDuplex extends Duplex implements StreamHandler {
       return;
     }
     const reason = end.how === 'refused' ? end.result?.reason : end.reason;
-    this.destroy(new Error(reason?.message ?? 'the peer refused the stream'));
+    const message = reason?.message ?? 'the peer refused the stream';
+    this.destroy(new StreamError(message, reason?.code, end.how === 'refused'));
   }
 }

@@ -87,3 +87,33 @@ export const STOP_GRACE_MS = 10_000;
 
 /** How long (ms) the guest's dial may take; an OS tries for minutes, and the client would not know why. */
 export const DIAL_TIMEOUT_MS = 20_000;
+
+/** Leases of one channel: each is a stream, and each port that a userland proxy publishes has one. */
+export const MAX_LEASES = 4096;
+
+/** Forwards that all leases of a channel may want: a quarter of all ports, each of them on both families. */
+export const MAX_LEASED_FORWARDS = 16_384;
+
+/** What one forward of a lease may take as JSON: two socket paths and an annotation are far below it. */
+export const MAX_LEASED_FORWARD_BYTES = 1024;
+
+/** The body of a request that names a lease's forwards: some 30,000 of the usual size. */
+export const MAX_LEASE_BODY_BYTES = 4 * 1024 * 1024;
+
+/** What the bodies of all requests on all leases may take at the same time: a guest must not fill the host. */
+export const MAX_LEASE_BODIES_BYTES = 64 * 1024 * 1024;
+
+/** Requests on one lease that may wait for their answers; a client has one. */
+export const MAX_LEASE_REQUESTS = 16;
+
+/** How often (ms) the host tries again to listen where it could not. */
+export const RETRY_FORWARDS_MS = 2_000;
+
+/** How long (ms) who asks for a forward waits for a channel: dockerd gives up a port's proxy after 16 s. */
+export const LEASE_CHANNEL_WAIT_MS = 10_000;
+
+/** How long (ms) the host may take to answer who waits for a forward. */
+export const LEASE_ANSWER_TIMEOUT_MS = 5_000;
+
+/** How long (ms) a publisher waits before it asks again, when its lease has ended and the channel has not. */
+export const LEASE_RETRY_MS = 1_000;

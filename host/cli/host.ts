@@ -9,12 +9,14 @@ import { type CommandDeclaration, defineCommand } from '../../protocol/program/r
 import {
   defaultChannelAddress,
   defaultControlPath,
+  defaultSocketsFolder,
   ensureFolder,
   runtimeFolder,
 } from '../../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../../protocol/program/stop-signals.js';
 import { parseAddress } from '../../protocol/transport/address.js';
 import { reportForward } from '../control/reports.js';
+import { parseAllowExpose } from '../expose-policy.js';
 import { parseSpec } from '../forward-spec.js';
 import { DEFAULT_HOLD_SECONDS, type HostContext, type HostOptions } from '../options.js';
 import { CONTROL_OPTION } from './control-option.js';
@@ -31,6 +33,12 @@ const OPTIONS = {
   forward: { type: 'list', describe: 'Forward this SPEC; can be given more than once' },
   control: CONTROL_OPTION,
   state: { type: 'string', describe: 'Keep forwards that are exposed at run time in this file' },
+  'allow-expose': {
+    type: 'list',
+    describe:
+      'Let publishers in the guest expose only what such a rule allows, or nothing by the rule none; can be given more than once',
+    defaultDescription: 'every port, and sockets in the folder sockets of the runtime folder',
+  },
   hold: {
     type: 'number',
     describe: 'Seconds that a client waits for the guest to connect before it is reset',
@@ -53,6 +61,7 @@ export function makeHostCommand(loadHost: () => Promise<HostModule>): CommandDec
     examples: [
       ['$0 host --forward 8080:80', 'wait for the guest on the default socket'],
       ['$0 host --connect hyperkit:/path/to/vms/0:62372', 'reach a guest in hyperkit'],
+      ['$0 host --allow-expose 127.0.0.1:8000-8999', 'containers are published there only'],
       ['$0 host --config portferry.json', '{"listen": "unix:/tmp/c.sock", "forward": ["8080:80"]}'],
     ],
     epilogue: 'A second signal ends the host at once, without waiting for what is in flight.',
@@ -90,9 +99,12 @@ export function readHostOptions(
     channel: readChannel(connect, listen, environment),
     forwards: values.forward.flatMap(parseSpec),
     controlPath: control ?? defaultControlPath(environment),
+    socketsFolder: defaultSocketsFolder(environment),
     holdSeconds: hold ?? DEFAULT_HOLD_SECONDS,
   };
   if (state !== undefined) options.stateFile = state;
+  const allowExpose = parseAllowExpose(values['allow-expose']);
+  if (allowExpose) options.allowExpose = allowExpose;
   if (control === undefined || (connect ?? listen) === undefined) ensureFolder(runtimeFolder(environment));
   return options;
 }

@@ -56,10 +56,13 @@ export const dumpCommand = defineCommand({
   },
 });
 
-/** A table of forwards for people. */
+/** A table of forwards for people, and below it why some of them are not listened on. */
 export function formatForwards(forwards: readonly ForwardReport[]): string {
-  const header = ['FORWARD', 'DESTINATION', 'ACTIVE', 'TOTAL', 'REFUSED', 'FAILED', 'TO GUEST', 'TO HOST'];
-  const rows = forwards.map(({ id, destination, counters }) => [
+  const header = [
+    ...['FORWARD', 'DESTINATION', 'ACTIVE', 'TOTAL', 'REFUSED', 'FAILED', 'TO GUEST', 'TO HOST'],
+    ...['STATE', 'FOR'],
+  ];
+  const rows = forwards.map(({ id, destination, counters, state, publisher, origin }) => [
     id,
     destination,
     String(counters.active),
@@ -68,18 +71,23 @@ export function formatForwards(forwards: readonly ForwardReport[]): string {
     String(counters.failed),
     formatBytes(counters.bytesToGuest),
     formatBytes(counters.bytesToHost),
+    state,
+    publisher ?? origin,
   ]);
-  return formatTable([header, ...rows]);
+  const reasons = forwards.flatMap(({ id, error }) => (error === undefined ? [] : [`${id}: ${error}\n`]));
+  return [formatTable([header, ...rows]), ...reasons].join('');
 }
 
 /** The status for people. */
-export function formatStatus({ version, pid, uptimeSeconds, channel, forwards }: StatusReport): string {
+export function formatStatus(status: StatusReport): string {
+  const { version, pid, uptimeSeconds, channel, forwards, failedForwards } = status;
+  const failed = failedForwards > 0 ? `, and ${failedForwards} that cannot be listened on (see list)` : '';
   const rows = [
     ['host', `portferry ${version}, pid ${pid}, up ${formatDuration(uptimeSeconds)}`],
     ['channel', `${channel.state} since ${channel.since} (${channel.mode} ${channel.address})`],
     ...formatPeer(channel),
     ['streams', String(channel.streams)],
-    ['forwards', String(forwards)],
+    ['forwards', `${forwards}${failed}`],
   ];
   if (channel.reconnects > 0) rows.push(['reconnects', String(channel.reconnects)]);
   if (channel.lastError !== undefined) rows.push(['last error', channel.lastError]);

@@ -1,6 +1,7 @@
-import type { VpnkitPort } from '../../protocol/services/control.js';
+import type { LeaseOutcome, VpnkitPort } from '../../protocol/services/control.js';
 import { formatDestination } from '../../protocol/wire/destination.js';
-import type { Forward, ForwardCounters } from '../forwards.js';
+import { type Forward, type ForwardCounters, forwardId, noCounts } from '../forwards.js';
+import { Wanted } from '../lease.js';
 import { ruleToVpnkit } from '../vpnkit-port.js';
 
 /** `GET /v1/status`. */
@@ -9,8 +10,10 @@ export interface StatusReport {
   pid: number;
   uptimeSeconds: number;
   channel: ChannelReport;
-  /** How many forwards there are. */
+  /** How many forwards are listened on. */
   forwards: number;
+  /** How many the guest wants that are not. */
+  failedForwards: number;
 }
 
 export interface ChannelReport {
@@ -49,7 +52,13 @@ export interface ConnectionReport {
 export interface ForwardReport extends VpnkitPort {
   id: string;
   destination: string;
+  /** `static`, `runtime` or `published`. */
   origin: string;
+  /** Who in the guest wants it, if somebody does. */
+  publisher?: string;
+  state: LeaseOutcome['state'];
+  /** Why it is not listened on. */
+  error?: string;
   /** What is bound: `127.0.0.1:8080`, `[::1]:8080` or a path. */
   addresses: readonly string[];
   /** ISO 8601. */
@@ -57,15 +66,34 @@ export interface ForwardReport extends VpnkitPort {
   counters: ForwardCounters;
 }
 
-export function reportForward(forward: Forward): ForwardReport {
-  const { id, rule, origin, addresses, createdAt, counters } = forward;
+/** A forward that is listened on, or one that only is wanted. */
+export function reportForward(forward: Forward | Wanted): ForwardReport {
+  if (forward instanceof Wanted) return reportWanted(forward);
+  const { id, rule, origin, publisher, addresses, createdAt, counters } = forward;
   return {
     ...ruleToVpnkit(rule),
     id,
     destination: formatDestination(rule.destination),
     origin,
+    ...(publisher !== undefined && { publisher }),
+    state: 'listening',
     addresses,
     createdAt: createdAt.toISOString(),
     counters: { ...counters },
+  };
+}
+
+function reportWanted({ rule, publisher, state, reason, since }: Wanted): ForwardReport {
+  return {
+    ...ruleToVpnkit(rule),
+    id: forwardId(rule),
+    destination: formatDestination(rule.destination),
+    origin: 'published',
+    publisher,
+    state,
+    error: reason.message,
+    addresses: [],
+    createdAt: since.toISOString(),
+    counters: noCounts(),
   };
 }

@@ -1,22 +1,22 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import fastify, {
-  type FastifyError,
-  type FastifyInstance,
-  type FastifyReply,
-  type FastifyRequest,
-} from 'fastify';
-import { errnoOf, messageOf, OperationError, UsageError } from '../../protocol/errors.js';
+import fastify, { type FastifyInstance } from 'fastify';
+import { messageOf, OperationError, UsageError } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import { listenOnUnixPath } from '../../protocol/transport/unix-path.js';
 import { parseSpec, parseSpecMatcher } from '../forward-spec.js';
 import type { ForwardTable } from '../forwards.js';
+import type { Leases } from '../leases.js';
 import { matcherFromVpnkit, ruleFromVpnkit, ruleToVpnkit } from '../vpnkit-port.js';
+import { readBodiesAsJson, reportErrors } from './json-api.js';
 import { type ConnectionReport, reportForward, type StatusReport } from './reports.js';
+import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
 
 /** The host, as far as the control API shows and changes it. */
 export interface ControlTarget {
   readonly forwards: ForwardTable;
+  /** What guests want. */
+  readonly leases: Leases;
   status(): StatusReport;
   /** Open connections, and those that ended a little while ago. */
   connections(): ConnectionReport[];
@@ -31,11 +31,6 @@ export interface ControlServer {
 
 /** A body holds one forward or a list of SPECs; node:http bounds the headers. */
 const MAX_BODY_BYTES = 1024 * 1024;
-
-const OK = 200;
-const BAD_REQUEST = 400;
-const NOT_FOUND = 404;
-const INTERNAL_ERROR = 500;
 
 const FOLDER_MODE = 0o700;
 const SOCKET_MODE = 0o600;
@@ -52,7 +47,10 @@ export async function startControlServer(
   const app = fastify({ bodyLimit: MAX_BODY_BYTES });
   readBodiesAsJson(app);
   reportErrors(app, logger);
-  serveVpnkit(app, target);
+  serveVpnkit(app, () => vpnkitTarget(target));
+  app.get('/forwards/dump', async (_request, reply) =>
+    reply.type('text/plain; charset=utf-8').send(target.dump()),
+  );
   serveV1(app, target);
   await app.ready();
   await makeFolder(dirname(path));
@@ -75,96 +73,26 @@ async function makeFolder(path: string): Promise<void> {
   }
 }
 
-/** vpnkit's clients say application/json, `curl -d` a form, and others nothing: the body is JSON all the same. */
-function readBodiesAsJson(app: FastifyInstance): void {
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', { parseAs: 'string' }, (_request, body, done) => {
-    try {
-      done(null, JSON.parse(String(body)));
-    } catch (thrown) {
-      done(new UsageError(`the body is not valid JSON: ${messageOf(thrown)}`));
-    }
-  });
-  app.addHook('onRequest', async (request) => {
-    delete request.raw.headers['content-type'];
-  });
-}
-
-function reportErrors(app: FastifyInstance, logger: Logger): void {
-  app.setErrorHandler((error: FastifyError, request, reply) => {
-    const status = statusOf(error);
-    const what = `${request.method} ${request.url}`;
-    if (status >= INTERNAL_ERROR) logger.error({ err: error }, `${what} failed`);
-    else logger.info(`${what} was refused: ${error.message}`);
-    const code = errnoOf(error) ?? error.code;
-    return reply
-      .code(status)
-      .send(code === undefined ? { message: error.message } : { message: error.message, code });
-  });
-  app.setNotFoundHandler((request, reply) =>
-    reply.code(NOT_FOUND).send({ message: `there is no ${request.method} ${request.url} here` }),
-  );
-}
-
-/** A port that is taken is for the person who asked for it, as vpnkit has it: 400, not 500. */
-function statusOf(error: FastifyError): number {
-  if (error instanceof UsageError || error instanceof OperationError) return BAD_REQUEST;
-  return error.statusCode ?? INTERNAL_ERROR;
-}
-
-type Protocol = 'tcp' | 'unix';
-
-/** The API of Docker's forwarder: its clients work with it unchanged. */
-function serveVpnkit(app: FastifyInstance, target: ControlTarget): void {
-  const { forwards } = target;
-  const expose = (proto: Protocol) => async (request: FastifyRequest, reply: FastifyReply) => {
-    checkProtocol(request.body, proto);
-    await forwards.expose([ruleFromVpnkit(request.body)]);
-    return reply.code(OK).send();
+function vpnkitTarget({ forwards, leases }: ControlTarget): VpnkitTarget {
+  return {
+    expose: async (body) => void (await forwards.expose([ruleFromVpnkit(body)])),
+    unexpose: async (body) => void (await leases.unexpose(matcherFromVpnkit(body))),
+    list: () => forwards.list().map(({ rule }) => ruleToVpnkit(rule)),
   };
-  const unexpose = (proto: Protocol) => async (request: FastifyRequest, reply: FastifyReply) => {
-    checkProtocol(request.body, proto);
-    await forwards.unexpose(matcherFromVpnkit(request.body));
-    return reply.code(OK).send();
-  };
-  for (const [resource, proto] of [
-    ['port', 'tcp'],
-    ['pipe', 'unix'],
-  ] as const) {
-    app.route({ method: ['PUT', 'POST'], url: `/forwards/expose/${resource}`, handler: expose(proto) });
-    app.route({
-      method: ['DELETE', 'POST'],
-      url: `/forwards/unexpose/${resource}`,
-      handler: unexpose(proto),
-    });
-  }
-  app.get('/forwards/list', async () => forwards.list().map(({ rule }) => ruleToVpnkit(rule)));
-  app.get('/forwards/dump', async (_request, reply) =>
-    reply.type('text/plain; charset=utf-8').send(target.dump()),
-  );
-}
-
-/** udp belongs to the ports too: ruleFromVpnkit then says why it is refused. */
-function checkProtocol(body: unknown, proto: Protocol): void {
-  const given = (body as { proto?: unknown } | null | undefined)?.proto;
-  if (proto === 'unix' && (given === 'tcp' || given === 'udp'))
-    throw new UsageError('exposed pipes can only have "proto" "unix"');
-  if (proto === 'tcp' && given === 'unix')
-    throw new UsageError('exposed ports can only have "proto" "tcp" or "udp"');
 }
 
 function serveV1(app: FastifyInstance, target: ControlTarget): void {
-  const { forwards } = target;
+  const { forwards, leases } = target;
   app.get('/v1/status', async () => target.status());
   app.get('/v1/connections', async () => target.connections());
-  app.get('/v1/forwards', async () => forwards.list().map(reportForward));
+  app.get('/v1/forwards', async () => [...forwards.list(), ...leases.waiting()].map(reportForward));
   app.post('/v1/forwards', async (request) => {
     const rules = readSpecs(request.body).flatMap(parseSpec);
     return (await forwards.expose(rules)).map(reportForward);
   });
   app.delete('/v1/forwards', async (request) => {
     const matchers = readSpecs(request.body).map(parseSpecMatcher);
-    const removed = await forwards.unexpose((rule) => matchers.some((matches) => matches(rule)));
+    const removed = await leases.unexpose((rule) => matchers.some((matches) => matches(rule)));
     return removed.map(reportForward);
   });
 }

@@ -42,6 +42,14 @@ export function defaultControlPath(
   return join(runtimeFolder(env, platform), 'control.sock');
 }
 
+/** Where publishers in the guest may have unix sockets. */
+export function defaultSocketsFolder(
+  env: NodeJS.ProcessEnv = process.env,
+  platform: NodeJS.Platform = process.platform,
+): string {
+  return join(runtimeFolder(env, platform), 'sockets');
+}
+
 /**
  * Makes the folder for sockets, with mode 0700, unless it exists.
  * @throws OperationError when it cannot be made, is no folder, or others could replace what is in it

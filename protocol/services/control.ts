@@ -1,3 +1,5 @@
+import { UsageError } from '../errors.js';
+
 /**
  * The service `portferry:control`, by which publishers in the guest ask the host for forwards: what the two
  * ends say to each other, as HTTP/1.1 over a stream. SPEC.md 11 describes it.
@@ -11,13 +13,19 @@ export const CONTROL_SERVICE = 'portferry:control';
 /** `PUT`: makes the lease's forwards those of a LeaseRequest, and answers with a LeaseReport. */
 export const LEASE_RESOURCE = '/v1/lease';
 
-/** `PUT`, with a VpnkitPort: adds one forward to the lease, or answers 400 or 403 with a message and keeps nothing. */
+/**
+ * `PUT`, with a VpnkitPort: adds one forward to the lease and answers with it, with the port that was chosen;
+ * or answers 400 or 403 with a message and keeps nothing.
+ */
 export const EXPOSE_PORT_RESOURCE = '/forwards/expose/port';
 export const EXPOSE_PIPE_RESOURCE = '/forwards/expose/pipe';
 
 /** `DELETE`, with a VpnkitPort: removes a forward from the lease. */
 export const UNEXPOSE_PORT_RESOURCE = '/forwards/unexpose/port';
 export const UNEXPOSE_PIPE_RESOURCE = '/forwards/unexpose/pipe';
+
+/** `GET`: the forwards of the lease that the host listens for, as VpnkitPorts. */
+export const LIST_RESOURCE = '/forwards/list';
 
 /**
  * A forward as the control API of Docker's forwarder writes it (`/forwards/*`); what is empty is left out.
@@ -59,4 +67,16 @@ export interface LeaseOutcome {
   message?: string;
   /** The errno of that, where there is one. */
   code?: string;
+}
+
+/**
+ * Holds the protocol of a VpnkitPort, as it was received, against the resource it was sent to.
+ * @throws UsageError
+ */
+export function checkResource(body: unknown, resource: 'port' | 'pipe'): void {
+  const proto = (body as { proto?: unknown } | null | undefined)?.proto;
+  if (resource === 'pipe' && (proto === 'tcp' || proto === 'udp'))
+    throw new UsageError('exposed pipes can only have "proto" "unix"');
+  if (resource === 'port' && proto === 'unix')
+    throw new UsageError('exposed ports can only have "proto" "tcp" or "udp"');
 }

@@ -3,7 +3,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Agent, type AgentOptions } from '../../guest/agent.js';
-import { parseDialRule } from '../../guest/allow-dial.js';
+import { parseEndpointRule } from '../../protocol/endpoint-rule.js';
 import { OperationError } from '../../protocol/errors.js';
 import type { connectSocket } from '../../protocol/socket/connect.js';
 import { NodeSocket } from '../../protocol/socket/node-socket.js';
@@ -105,7 +105,7 @@ t.test('a dial that takes too long is given up', async (t) => {
 
 t.test('what is not allowed, or cannot be dialled at all, is refused with the reason', async (t) => {
   const { host, log } = await startGuest(t, {
-    allowDial: ['127.0.0.1:81', '*/udp', 'unix:/*'].map(parseDialRule),
+    allowDial: ['127.0.0.1:81', '*/udp', 'unix:/*'].map((rule) => parseEndpointRule(rule, '--allow-dial')),
   });
   const refusals = [
     [local(80), 'policy', 'EACCES'],

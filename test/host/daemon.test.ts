@@ -28,6 +28,7 @@ function makeOptions(folder: string, specs: string[]): HostOptions {
     forwards: specs.flatMap(parseSpec),
     controlPath: join(folder, 'control'),
     stateFile: join(folder, 'state.json'),
+    socketsFolder: join(folder, 'sockets'),
     holdSeconds: 60,
   };
 }

@@ -6,6 +6,7 @@ import { ForwardTable } from '../../../host/forwards.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js';
 import { fakeConnection, fakeStatus } from '../../fixtures/control-reports.js';
+import { noLeases } from '../../fixtures/leases.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
 /** A host to be asked, and the command that asks it. */
@@ -16,6 +17,7 @@ async function startHost(t: Test): Promise<(...args: string[]) => Promise<Progra
   const server = await startControlServer(
     {
       forwards,
+      leases: noLeases(forwards),
       status: () => fakeStatus(),
       connections: () => [fakeConnection()],
       dump: () => 'everything\n',

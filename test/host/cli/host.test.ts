@@ -34,6 +34,7 @@ t.test('defaults: listens on the channel socket of the runtime folder, which it 
     channel: { mode: 'listen', address: { kind: 'unix', path: `${folder}/channel.sock` } },
     forwards: [],
     controlPath: `${folder}/control.sock`,
+    socketsFolder: `${folder}/sockets`,
     holdSeconds: 5,
   });
   t.ok(existsSync(folder));
@@ -58,6 +59,7 @@ t.test('everything given', async (t) => {
     channel: { mode: 'connect', address: { kind: 'unix', path: '/x' } },
     forwards: ['8080:80', '1-2'].flatMap(parseSpec),
     controlPath: '/c',
+    socketsFolder: `${folder}/sockets`,
     stateFile: '/s',
     holdSeconds: 0.5,
   });

@@ -8,6 +8,7 @@ import { type ControlTarget, startControlServer } from '../../../host/control/se
 import { ForwardTable } from '../../../host/forwards.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { fakeConnection, fakeStatus } from '../../fixtures/control-reports.js';
+import { noLeases } from '../../fixtures/leases.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
 interface Control {
@@ -23,6 +24,7 @@ async function startControl(t: Test): Promise<Control> {
   const forwards = new ForwardTable({ onClient: (socket) => socket.reset(), logger });
   const target: ControlTarget = {
     forwards,
+    leases: noLeases(forwards),
     status: () => fakeStatus(),
     connections: () => [fakeConnection()],
     dump: () => 'everything\n',
@@ -119,7 +121,6 @@ t.test('what fails is 400 with a message that Docker can show', async (t) => {
   const { port } = taken.address() as net.AddressInfo;
   const cases: [string, unknown, RegExp][] = [
     ['/forwards/expose/port', { ...PORT, out_port: port }, /address already in use/],
-    ['/forwards/expose/port', { ...PORT, proto: 'udp' }, /not udp/],
     ['/forwards/expose/port', { proto: 'unix', out_path: '/a', in_path: '/b' }, /exposed ports can only/],
     ['/forwards/expose/pipe', PORT, /exposed pipes can only/],
     ['/forwards/expose/pipe', { ...PORT, proto: 'udp' }, /exposed pipes can only/],

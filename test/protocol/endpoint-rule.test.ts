@@ -1,5 +1,5 @@
 import t from 'tap';
-import { parseDialRule } from '../../guest/allow-dial.js';
+import { parseEndpointRule } from '../../protocol/endpoint-rule.js';
 import { UsageError } from '../../protocol/errors.js';
 import type { Destination } from '../../protocol/wire/destination.js';
 
@@ -18,14 +18,23 @@ const cases: [rule: string, allowed: Destination[], refused: Destination[]][] = 
   ['[::1]', [tcp('::1', 80), tcp('0:0:0:0:0:0:0:1', 80)], [tcp('::2', 80), tcp('127.0.0.1', 80)]],
   ['[fd00::]/8:1-2', [tcp('fd12::1', 1)], [tcp('fe80::1', 1), tcp('10.0.0.1', 1)]],
   ['unix:/run/db.sock', [unix('/run/db.sock')], [unix('/run/db.sock2'), tcp('127.0.0.1', 1)]],
-  ['unix:/run/*', [unix('/run/a'), unix('/run/b/c')], [unix('/var/a'), unix('/run/../etc/a'), udp('::1', 1)]],
+  [
+    'unix:/run/*',
+    [unix('/run/a'), unix('/run/b/c'), unix('/run/..a')],
+    [unix('/var/a'), unix('/run/../etc/a'), unix('/run/..'), unix('/run/a/..'), udp('::1', 1)],
+  ],
+  // Port 0 is one that the OS will choose: only who may have every port may have that.
+  ['127.0.0.1', [tcp('127.0.0.1', 0)], [tcp('::1', 0)]],
+  [':1-65535', [tcp('127.0.0.1', 0), tcp('::1', 65535)], []],
+  [':1-65534', [tcp('127.0.0.1', 65534)], [tcp('127.0.0.1', 0)]],
 ];
 
 for (const [rule, allowed, refused] of cases) {
   t.test(`the rule ${rule}`, async (t) => {
-    const allows = parseDialRule(rule);
-    for (const destination of allowed) t.ok(allows(destination), JSON.stringify(destination));
-    for (const destination of refused) t.notOk(allows(destination), JSON.stringify(destination));
+    const parsed = parseEndpointRule(rule, '--allow-dial');
+    t.equal(parsed.text, rule);
+    for (const destination of allowed) t.ok(parsed.allows(destination), JSON.stringify(destination));
+    for (const destination of refused) t.notOk(parsed.allows(destination), JSON.stringify(destination));
   });
 }
 
@@ -42,6 +51,11 @@ t.test('what is no rule is refused with the reason', async (t) => {
     ['a:b:c', /'b:c' is no port/],
     [':80/sctp', /':80\/sctp' is not a rule of --allow-dial; such as/],
   ];
-  for (const [rule, reason] of bad) t.throws(() => parseDialRule(rule), reason, rule);
-  t.throws(() => parseDialRule(''), UsageError);
+  for (const [rule, reason] of bad) t.throws(() => parseEndpointRule(rule, '--allow-dial'), reason, rule);
+  t.throws(
+    () => parseEndpointRule('', '--allow-expose'),
+    new UsageError(
+      "'' is not a rule of --allow-expose: it is empty; such as 127.0.0.1:8080, 10.0.0.0/8:80-90/tcp, [::1], :8080 or unix:/run/*",
+    ),
+  );
 });

@@ -1,0 +1,299 @@
+import ipaddr from 'ipaddr.js';
+import { messageOf, OperationError } from '../protocol/errors.js';
+import type { Logger } from '../protocol/program/logger.js';
+import {
+  EXPOSE_PIPE_RESOURCE,
+  EXPOSE_PORT_RESOURCE,
+  LEASE_RESOURCE,
+  type LeaseOutcome,
+  type LeaseReport,
+  LIST_RESOURCE,
+  UNEXPOSE_PIPE_RESOURCE,
+  UNEXPOSE_PORT_RESOURCE,
+  type VpnkitPort,
+} from '../protocol/services/control.js';
+import type { HostControlTimes } from './host-control.js';
+import type { Lease } from './lease.js';
+import { type Answer, ConnectionLost, type LeaseConnection } from './lease-connection.js';
+
+const OK = 200;
+const UNAVAILABLE = 503;
+
+/** The host does not listen for what it was asked for, or could not be asked; `status` is that of HTTP. */
+export class ExposeError extends OperationError {
+  override name = 'ExposeError';
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Where a lease gets its stream to the host. */
+export interface LeaseSource {
+  readonly logger: Logger;
+  readonly times: HostControlTimes;
+  readonly problem: string | undefined;
+  connect(onEnd: () => void): LeaseConnection | undefined;
+  works(): void;
+  closed(lease: HostLease): void;
+}
+
+/** A lease on the host, by the service portferry:control: one stream at a time, and one request on it. */
+export class HostLease implements Lease {
+  readonly #publisher: string;
+  readonly #source: LeaseSource;
+  #published: readonly VpnkitPort[] = [];
+  #exposed: VpnkitPort[] = [];
+  #connection: LeaseConnection | undefined;
+  /** Whether the host may not know the newest state. */
+  #stale = false;
+  #syncing = false;
+  /** Whether anything was ever asked of it. */
+  #used = false;
+  #closed = false;
+  #retryTimer: NodeJS.Timeout | undefined;
+  /** Whoever asks next waits for this. */
+  #turn: Promise<unknown> = Promise.resolve();
+  /** What is told of a change: a connection, a problem, the end. */
+  readonly #waiters = new Set<() => void>();
+  /** What the log has last told of a forward that is not listened on. */
+  #logged = new Map<string, string>();
+
+  constructor(publisher: string, source: LeaseSource) {
+    this.#publisher = publisher;
+    this.#source = source;
+  }
+
+  publish(forwards: readonly VpnkitPort[]): void {
+    this.#published = [...forwards];
+    this.#stale = true;
+    this.#use();
+    void this.#sync();
+  }
+
+  async expose(forward: VpnkitPort): Promise<VpnkitPort> {
+    this.#use();
+    const deadline = performance.now() + this.#source.times.channelWaitMs;
+    for (;;) {
+      const connection = await this.#connected(deadline);
+      try {
+        return await this.#inTurn(() => this.#exposeOn(connection, forward));
+      } catch (thrown) {
+        if (!(thrown instanceof ConnectionLost)) throw thrown;
+        if (performance.now() >= deadline)
+          throw new ExposeError(UNAVAILABLE, `the host has not answered: ${thrown.message}`);
+      }
+    }
+  }
+
+  async unexpose(forward: VpnkitPort): Promise<void> {
+    const keep = (other: VpnkitPort): boolean => !isMeant(forward, other);
+    this.#exposed = this.#exposed.filter(keep);
+    this.#published = this.#published.filter(keep);
+    const resource = forward.proto === 'unix' ? UNEXPOSE_PIPE_RESOURCE : UNEXPOSE_PORT_RESOURCE;
+    await this.#askIfConnected('DELETE', resource, forward);
+  }
+
+  /** What the host listens for; nothing without a channel. */
+  async list(): Promise<VpnkitPort[]> {
+    return ((await this.#askIfConnected('GET', LIST_RESOURCE)) ?? []) as VpnkitPort[];
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#retryTimer);
+    this.#source.closed(this);
+    this.#connection?.close();
+    this.#wake();
+  }
+
+  /** There is a channel, which may be one that gives no leases. */
+  onChannel(): void {
+    if (this.#used) this.#connect();
+    this.#wake();
+  }
+
+  // ---- the stream ------------------------------------------------------------------------------------
+
+  #use(): void {
+    this.#used = true;
+    if (!this.#connection) this.#connect();
+  }
+
+  #connect(): void {
+    clearTimeout(this.#retryTimer);
+    if (this.#closed) return;
+    const connection = this.#source.connect(() => this.#onEnd(connection));
+    this.#connection = connection;
+    if (!connection) return;
+    this.#stale = true;
+    void this.#sync();
+    this.#wake();
+  }
+
+  #onEnd(connection: LeaseConnection | undefined): void {
+    // A channel that is there again has given another one already.
+    if (connection !== this.#connection) return;
+    this.#connection = undefined;
+    this.#wake();
+    if (!this.#closed) this.#retryTimer = setTimeout(() => this.#connect(), this.#source.times.retryMs);
+  }
+
+  async #connected(deadline: number): Promise<LeaseConnection> {
+    for (;;) {
+      if (this.#closed) throw new ExposeError(UNAVAILABLE, 'the forward is not wanted any more');
+      if (this.#source.problem !== undefined) throw new ExposeError(UNAVAILABLE, this.#source.problem);
+      if (this.#connection && !this.#connection.ended) return this.#connection;
+      const left = deadline - performance.now();
+      if (left <= 0) {
+        const seconds = this.#source.times.channelWaitMs / 1000;
+        throw new ExposeError(
+          UNAVAILABLE,
+          `there has been no channel to the host for ${seconds} s: start or check portferry host`,
+        );
+      }
+      await this.#changeWithin(left);
+    }
+  }
+
+  #changeWithin(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.#waiters.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, ms);
+      this.#waiters.add(done);
+    });
+  }
+
+  #wake(): void {
+    for (const waiter of this.#waiters) waiter();
+  }
+
+  // ---- requests --------------------------------------------------------------------------------------
+
+  /** One request at a time: what the lease is said to hold must not leave out what is being exposed. */
+  #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    const outcome = this.#turn.then(action);
+    this.#turn = outcome.catch(() => undefined);
+    return outcome;
+  }
+
+  /** Tells the host the whole state, and what has changed meanwhile, until it knows the newest. */
+  async #sync(): Promise<void> {
+    if (this.#syncing) return;
+    this.#syncing = true;
+    while (this.#stale && this.#connection && !this.#connection.ended) await this.#inTurn(() => this.#put());
+    this.#syncing = false;
+  }
+
+  async #put(): Promise<void> {
+    const connection = this.#connection;
+    if (!connection) return;
+    this.#stale = false;
+    const forwards = [...this.#published, ...this.#exposed];
+    try {
+      const answer = await connection.request('PUT', LEASE_RESOURCE, {
+        publisher: this.#publisher,
+        forwards,
+      });
+      if (answer.status !== OK) throw refusalOf(answer);
+      this.#source.works();
+      this.#logOutcomes(forwards, (answer.body as LeaseReport).forwards);
+    } catch (thrown) {
+      // The end of the stream is told of elsewhere; any other answer to this is not one to go on with.
+      if (!(thrown instanceof ConnectionLost))
+        this.#source.logger.warn(
+          { publisher: this.#publisher },
+          `the host has not taken what ${this.#publisher} publishes, and is asked again: ${messageOf(thrown)}`,
+        );
+      connection.close();
+    }
+  }
+
+  async #exposeOn(connection: LeaseConnection, forward: VpnkitPort): Promise<VpnkitPort> {
+    const resource = forward.proto === 'unix' ? EXPOSE_PIPE_RESOURCE : EXPOSE_PORT_RESOURCE;
+    const { answerTimeoutMs } = this.#source.times;
+    const answer = await connection.request('PUT', resource, forward, answerTimeoutMs);
+    if (answer.status !== OK) throw refusalOf(answer);
+    const exposed = answer.body as VpnkitPort;
+    if (!this.#exposed.some((other) => isMeant(exposed, other))) this.#exposed.push(exposed);
+    return exposed;
+  }
+
+  /** @returns the answer's body; undefined when there is no lease, so that nothing is left to be done */
+  #askIfConnected(method: string, resource: string, body?: VpnkitPort): Promise<unknown> {
+    return this.#inTurn(async () => {
+      const connection = this.#connection;
+      if (!connection) return undefined;
+      try {
+        const answer = await connection.request(method, resource, body, this.#source.times.answerTimeoutMs);
+        if (answer.status !== OK) throw refusalOf(answer);
+        return answer.body;
+      } catch (thrown) {
+        if (thrown instanceof ConnectionLost) return undefined;
+        throw thrown;
+      }
+    });
+  }
+
+  // ---- the log ---------------------------------------------------------------------------------------
+
+  #logOutcomes(forwards: readonly VpnkitPort[], outcomes: readonly LeaseOutcome[]): void {
+    const logged = new Map<string, string>();
+    for (const [index, forward] of forwards.entries()) {
+      const { state, message = '', code } = outcomes[index] ?? { state: 'failed' };
+      const name = describePort(forward);
+      const before = this.#logged.get(name);
+      const context = { publisher: this.#publisher, forward: name };
+      if (state === 'listening') {
+        if (before !== undefined) this.#source.logger.info(context, 'the host listens now');
+        continue;
+      }
+      logged.set(name, message);
+      if (message !== before)
+        this.#source.logger.warn(
+          { ...context, errno: code },
+          `the host does not listen (${state}): ${message}`,
+        );
+    }
+    this.#logged = logged;
+  }
+}
+
+function refusalOf({ status, body }: Answer): ExposeError {
+  const { message } = (body ?? {}) as { message?: unknown };
+  return new ExposeError(
+    status,
+    typeof message === 'string' ? message : `the host has answered with ${status}`,
+  );
+}
+
+/** Whether `named` means `other`: the guest's end must match as far as it is given, as on the host. */
+function isMeant(named: VpnkitPort, other: VpnkitPort): boolean {
+  const sameHostEnd =
+    named.proto === other.proto &&
+    canonical(named.out_ip) === canonical(other.out_ip) &&
+    (named.out_port ?? 0) === (other.out_port ?? 0) &&
+    (named.out_path ?? '') === (other.out_path ?? '');
+  const whole = Boolean(named.in_path || named.in_port);
+  return sameHostEnd && (!whole || guestEnd(named) === guestEnd(other));
+}
+
+function guestEnd({ in_ip: ip, in_port: port, in_path: path }: VpnkitPort): string {
+  return path || `${canonical(ip) || '127.0.0.1'} ${port}`;
+}
+
+function canonical(ip = ''): string {
+  return ipaddr.isValid(ip) ? ipaddr.process(ip).toString() : ip;
+}
+
+/** The host's end, for people. */
+function describePort({ proto, out_ip: ip = '', out_port: port, out_path: path }: VpnkitPort): string {
+  return path ? `${proto} ${path}` : `${proto} ${ip.includes(':') ? `[${ip}]` : ip || '*'}:${port ?? 0}`;
+}

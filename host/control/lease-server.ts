@@ -1,0 +1,118 @@
+import type { Duplex } from 'node:stream';
+import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
+import { StreamDuplex } from '../../protocol/duplex.js';
+import { OperationError } from '../../protocol/errors.js';
+import { MAX_LEASE_BODIES_BYTES, MAX_LEASE_BODY_BYTES, MAX_LEASE_REQUESTS } from '../../protocol/limits.js';
+import type { Logger } from '../../protocol/program/logger.js';
+import { LEASE_RESOURCE } from '../../protocol/services/control.js';
+import type { Stream } from '../../protocol/stream.js';
+import type { Lease } from '../lease.js';
+import type { Leases } from '../leases.js';
+import { readBodiesAsJson, reportErrors } from './json-api.js';
+import { serveVpnkit } from './vpnkit-api.js';
+
+/** All but the requests that name whole leases have one forward in their body. */
+const MAX_FORWARD_BODY_BYTES = 16 * 1024;
+
+const UNAVAILABLE = 503;
+
+/** One lease's stream. */
+interface Client {
+  readonly duplex: Duplex;
+  readonly lease: Lease;
+  /** Requests that are not answered yet, and how many bytes their bodies may have. */
+  requests: number;
+  bodyBytes: number;
+}
+
+/** The service portferry:control: HTTP/1.1 on streams that the guest opens, of which each is a lease. */
+export class LeaseServer {
+  readonly #leases: Leases;
+  readonly #app: FastifyInstance;
+  readonly #clients = new Map<Duplex, Client>();
+  /** Of all clients. */
+  #bodyBytes = 0;
+
+  private constructor(leases: Leases, logger: Logger) {
+    this.#leases = leases;
+    // A lease lives as long as its stream: an idle one must not be ended.
+    this.#app = fastify({ bodyLimit: MAX_FORWARD_BODY_BYTES, keepAliveTimeout: 0 });
+    readBodiesAsJson(this.#app);
+    reportErrors(this.#app, logger);
+    this.#boundRequests();
+    serveVpnkit(this.#app, (request) => this.#clientOf(request).lease);
+    this.#app.put(LEASE_RESOURCE, { bodyLimit: MAX_LEASE_BODY_BYTES }, (request) =>
+      this.#clientOf(request).lease.set(request.body),
+    );
+  }
+
+  static async create(leases: Leases, logger: Logger): Promise<LeaseServer> {
+    const server = new LeaseServer(leases, logger);
+    await server.#app.ready();
+    return server;
+  }
+
+  /** Takes a stream that the guest has opened to the service, and serves one lease on it until it ends. */
+  accept(stream: Stream): void {
+    const lease = this.#leases.open();
+    if (!lease) {
+      stream.refuse('policy', { code: 'EAGAIN', message: 'the host has as many leases as it takes' });
+      return;
+    }
+    const duplex = new StreamDuplex((handler) => {
+      stream.accept(handler);
+      stream.reportConnected(0);
+      return stream;
+    });
+    const client: Client = { duplex, lease, requests: 0, bodyBytes: 0 };
+    this.#clients.set(duplex, client);
+    // How the stream ended makes no difference to the lease.
+    duplex.on('error', () => {});
+    duplex.on('close', () => {
+      this.#clients.delete(duplex);
+      this.#bodyBytes -= client.bodyBytes;
+      void lease.end();
+    });
+    this.#app.server.emit('connection', duplex);
+  }
+
+  /** Ends all leases. */
+  close(): void {
+    for (const duplex of this.#clients.keys()) duplex.destroy(new Error('the host was told to stop'));
+  }
+
+  #clientOf(request: FastifyRequest): Client {
+    const client = this.#clients.get(request.raw.socket);
+    if (client) return client;
+    throw new OperationError('the stream of this lease has ended');
+  }
+
+  /** Before a body is read: one client, and all of them together, can have the host keep only so much. */
+  #boundRequests(): void {
+    this.#app.addHook('onRequest', async (request, reply) => {
+      const client = this.#clientOf(request);
+      if (client.requests >= MAX_LEASE_REQUESTS) {
+        const error = new OperationError(`more than ${MAX_LEASE_REQUESTS} requests at once`);
+        client.duplex.destroy(error);
+        throw error;
+      }
+      const bytes = bodyBytesOf(request);
+      if (this.#bodyBytes + bytes > MAX_LEASE_BODIES_BYTES)
+        throw Object.assign(new Error('too many requests at once: ask again'), { statusCode: UNAVAILABLE });
+      client.requests++;
+      client.bodyBytes += bytes;
+      this.#bodyBytes += bytes;
+      reply.raw.once('finish', () => {
+        client.requests--;
+        client.bodyBytes -= bytes;
+        if (this.#clients.has(client.duplex)) this.#bodyBytes -= bytes;
+      });
+    });
+  }
+}
+
+/** The most that a request's body may have. */
+function bodyBytesOf({ routeOptions, headers }: FastifyRequest): number {
+  const most = routeOptions.bodyLimit ?? MAX_FORWARD_BODY_BYTES;
+  return Math.min(Number(headers['content-length'] ?? most), most);
+}
