@@ -2,8 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, OperationError } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import type { VpnkitPort } from '../../protocol/services/control.js';
-import type { Lease } from '../lease.js';
-import type { Engine, EngineEvent } from './engine.js';
+import type { Lease, OpenLease } from '../lease.js';
+import { type Engine, EngineClient, type EngineEvent } from './engine.js';
+import type { DockerOptions } from './options.js';
 import type { PublishRule } from './rules.js';
 import { computeWanted, type Remark } from './wanted.js';
 
@@ -32,6 +33,18 @@ const NOTHING = '[]';
 
 /** Remarks that are remembered, so that each is made once. */
 const MAX_REMARKS = 10_000;
+
+/** Begins to publish what the Docker engine at a socket publishes, on a lease of the name `docker`. */
+export function publishDocker(
+  { socket, rules }: DockerOptions,
+  openLease: OpenLease,
+  logger: Logger,
+): DockerPublisher {
+  const engine = new EngineClient(socket);
+  const publisher = new DockerPublisher({ engine, lease: openLease('docker'), rules, logger });
+  publisher.start();
+  return publisher;
+}
 
 /**
  * Publishes on the host what a Docker engine publishes in the VM. Events say only that something has changed;

@@ -17,7 +17,7 @@ interface Outcome {
 async function run(args: string[], environment: NodeJS.ProcessEnv = {}): Promise<Outcome> {
   const stderr = new PassThrough();
   const stdout = new PassThrough().resume();
-  const env = { PORTFERRY_LOG_LEVEL: 'silent', ...environment };
+  const env = { PORTFERRY_LOG_LEVEL: 'silent', PORTFERRY_DOCKER: 'off', ...environment };
   const code = await runProgram(portferryGuest, { args, environment: env, stdout, stderr });
   stderr.end();
   let text = '';
