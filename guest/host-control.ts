@@ -1,6 +1,11 @@
 import { StreamDuplex, type StreamError } from '../protocol/duplex.js';
 import { messageOf } from '../protocol/errors.js';
-import { LEASE_ANSWER_TIMEOUT_MS, LEASE_CHANNEL_WAIT_MS, LEASE_RETRY_MS } from '../protocol/limits.js';
+import {
+  LEASE_ANSWER_TIMEOUT_MS,
+  LEASE_CHANNEL_WAIT_MS,
+  LEASE_PUBLISH_TIMEOUT_MS,
+  LEASE_RETRY_MS,
+} from '../protocol/limits.js';
 import type { Multiplexer } from '../protocol/multiplexer.js';
 import type { Logger } from '../protocol/program/logger.js';
 import { CONTROL_SERVICE } from '../protocol/services/control.js';
@@ -11,12 +16,14 @@ import { LeaseConnection } from './lease-connection.js';
 export interface HostControlTimes {
   channelWaitMs: number;
   answerTimeoutMs: number;
+  publishTimeoutMs: number;
   retryMs: number;
 }
 
 const TIMES: HostControlTimes = {
   channelWaitMs: LEASE_CHANNEL_WAIT_MS,
   answerTimeoutMs: LEASE_ANSWER_TIMEOUT_MS,
+  publishTimeoutMs: LEASE_PUBLISH_TIMEOUT_MS,
   retryMs: LEASE_RETRY_MS,
 };
 

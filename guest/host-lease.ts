@@ -75,17 +75,9 @@ export class HostLease implements Lease {
 
   async expose(forward: VpnkitPort): Promise<VpnkitPort> {
     this.#use();
-    const deadline = performance.now() + this.#source.times.channelWaitMs;
-    for (;;) {
-      const connection = await this.#connected(deadline);
-      try {
-        return await this.#inTurn(() => this.#exposeOn(connection, forward));
-      } catch (thrown) {
-        if (!(thrown instanceof ConnectionLost)) throw thrown;
-        if (performance.now() >= deadline)
-          throw new ExposeError(UNAVAILABLE, `the host has not answered: ${thrown.message}`);
-      }
-    }
+    const { channelWaitMs, answerTimeoutMs } = this.#source.times;
+    const deadline = performance.now() + channelWaitMs;
+    return this.#within(channelWaitMs + answerTimeoutMs, () => this.#exposeUntil(deadline, forward));
   }
 
   async unexpose(forward: VpnkitPort): Promise<void> {
@@ -177,6 +169,19 @@ export class HostLease implements Lease {
 
   // ---- requests --------------------------------------------------------------------------------------
 
+  async #exposeUntil(deadline: number, forward: VpnkitPort): Promise<VpnkitPort> {
+    for (;;) {
+      const connection = await this.#connected(deadline);
+      try {
+        return await this.#inTurn(() => this.#exposeOn(connection, forward));
+      } catch (thrown) {
+        if (!(thrown instanceof ConnectionLost)) throw thrown;
+        if (performance.now() >= deadline)
+          throw new ExposeError(UNAVAILABLE, `the host has not answered: ${thrown.message}`);
+      }
+    }
+  }
+
   /** One request at a time: what the lease is said to hold must not leave out what is being exposed. */
   #inTurn<T>(action: () => Promise<T>): Promise<T> {
     const outcome = this.#turn.then(action);
@@ -198,10 +203,10 @@ export class HostLease implements Lease {
     this.#stale = false;
     const forwards = [...this.#published, ...this.#exposed];
     try {
-      const answer = await connection.request('PUT', LEASE_RESOURCE, {
-        publisher: this.#publisher,
-        forwards,
-      });
+      const request = { publisher: this.#publisher, forwards };
+      const answer = await this.#within(this.#source.times.publishTimeoutMs, () =>
+        connection.request('PUT', LEASE_RESOURCE, request),
+      );
       if (answer.status !== OK) throw refusalOf(answer);
       this.#source.works();
       this.#logOutcomes(forwards, (answer.body as LeaseReport).forwards);
@@ -218,8 +223,7 @@ export class HostLease implements Lease {
 
   async #exposeOn(connection: LeaseConnection, forward: VpnkitPort): Promise<VpnkitPort> {
     const resource = forward.proto === 'unix' ? EXPOSE_PIPE_RESOURCE : EXPOSE_PORT_RESOURCE;
-    const { answerTimeoutMs } = this.#source.times;
-    const answer = await connection.request('PUT', resource, forward, answerTimeoutMs);
+    const answer = await connection.request('PUT', resource, forward);
     if (answer.status !== OK) throw refusalOf(answer);
     const exposed = answer.body as VpnkitPort;
     if (!this.#exposed.some((other) => isMeant(exposed, other))) this.#exposed.push(exposed);
@@ -228,18 +232,29 @@ export class HostLease implements Lease {
 
   /** @returns the answer's body; undefined when there is no lease, so that nothing is left to be done */
   #askIfConnected(method: string, resource: string, body?: VpnkitPort): Promise<unknown> {
-    return this.#inTurn(async () => {
+    const ask = async (): Promise<unknown> => {
       const connection = this.#connection;
       if (!connection) return undefined;
       try {
-        const answer = await connection.request(method, resource, body, this.#source.times.answerTimeoutMs);
+        const answer = await connection.request(method, resource, body);
         if (answer.status !== OK) throw refusalOf(answer);
         return answer.body;
       } catch (thrown) {
         if (thrown instanceof ConnectionLost) return undefined;
         throw thrown;
       }
-    });
+    };
+    return this.#within(this.#source.times.answerTimeoutMs, () => this.#inTurn(ask));
+  }
+
+  /** Gives up the stream when it takes longer than `ms`: nobody knows what the host has made of a request then. */
+  async #within<T>(ms: number, action: () => Promise<T>): Promise<T> {
+    const timer = setTimeout(() => this.#connection?.close(`no answer within ${ms / 1000} s`), ms);
+    try {
+      return await action();
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   // ---- the log ---------------------------------------------------------------------------------------

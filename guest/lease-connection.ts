@@ -18,6 +18,8 @@ export class LeaseConnection {
   readonly #duplex: StreamDuplex;
   readonly #agent: http.Agent;
   #ended = false;
+  /** Fails the request that is under way. */
+  #fail: (reason: Error) => void = () => {};
 
   /** @param onEnd told once when the stream has ended, with the peer's reason if it has refused it */
   constructor(duplex: StreamDuplex, onEnd: (refusal: StreamError | undefined) => void) {
@@ -29,6 +31,8 @@ export class LeaseConnection {
     duplex.on('close', () => {
       this.#ended = true;
       this.#agent.destroy();
+      // A stream that ends just when it is handed to a request would leave that waiting.
+      this.#fail(failure ?? new Error('the host has ended the lease'));
       onEnd(failure instanceof StreamError && failure.refused ? failure : undefined);
     });
     this.#agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
@@ -37,20 +41,16 @@ export class LeaseConnection {
 
   /**
    * Sends one request; the one before it must have been answered.
-   * @param timeoutMs ends the lease when the answer takes longer
    * @throws ConnectionLost
    */
-  async request(method: string, path: string, body?: unknown, timeoutMs?: number): Promise<Answer> {
+  async request(method: string, path: string, body?: unknown): Promise<Answer> {
     if (this.#ended) throw new ConnectionLost('the lease has ended');
-    const timer = timeoutMs === undefined ? undefined : setTimeout(() => this.close(timeoutMs), timeoutMs);
     try {
       const { status, text } = await this.#exchange(method, path, body);
       return { status, body: text === '' ? undefined : JSON.parse(text) };
     } catch (thrown) {
       this.close();
       throw new ConnectionLost(messageOf(thrown));
-    } finally {
-      clearTimeout(timer);
     }
   }
 
@@ -60,14 +60,14 @@ export class LeaseConnection {
   }
 
   /** Ends the lease. */
-  close(timeoutMs?: number): void {
+  close(reason = 'it was given up'): void {
     this.#ended = true;
-    const late = timeoutMs === undefined ? undefined : new Error(`no answer within ${timeoutMs / 1000} s`);
-    this.#duplex.destroy(late);
+    this.#duplex.destroy(new Error(reason));
   }
 
   #exchange(method: string, path: string, body: unknown): Promise<{ status: number; text: string }> {
     return new Promise((resolve, reject) => {
+      this.#fail = reject;
       const payload = body === undefined ? '' : JSON.stringify(body);
       const headers = payload === '' ? {} : { 'content-length': Buffer.byteLength(payload) };
       const request = http.request({ agent: this.#agent, method, path, headers, host: 'host' });

@@ -115,5 +115,8 @@ export const LEASE_CHANNEL_WAIT_MS = 10_000;
 /** How long (ms) the host may take to answer who waits for a forward. */
 export const LEASE_ANSWER_TIMEOUT_MS = 5_000;
 
+/** How long (ms) the host may take to make all of a lease's forwards; 10,000 take a few seconds. */
+export const LEASE_PUBLISH_TIMEOUT_MS = 30_000;
+
 /** How long (ms) a publisher waits before it asks again, when its lease has ended and the channel has not. */
 export const LEASE_RETRY_MS = 1_000;

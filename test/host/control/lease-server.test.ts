@@ -1,0 +1,235 @@
+import t, { type Test } from 'tap';
+import { StreamDuplex } from '../../../protocol/duplex.js';
+import {
+  MAX_LEASE_BODIES_BYTES,
+  MAX_LEASE_BODY_BYTES,
+  MAX_LEASE_REQUESTS,
+} from '../../../protocol/limits.js';
+import { LEASE_RESOURCE } from '../../../protocol/services/control.js';
+import { freePorts, LeaseHost, port } from '../../fixtures/leases.js';
+import { randomFrom } from '../../protocol/fixtures/memory-link.js';
+import type { End } from '../../protocol/fixtures/recording.js';
+
+const SERVICE = { proto: 'unix', path: 'portferry:control' } as const;
+
+/** A stream to the service, with what has come out of it. */
+class Client {
+  readonly duplex: StreamDuplex;
+  text = '';
+  error: Error | undefined;
+
+  constructor(guest: End) {
+    this.duplex = new StreamDuplex((handler) => guest.multiplexer.open(SERVICE, handler));
+    this.duplex.setEncoding('utf8').on('data', (chunk) => {
+      this.text += chunk;
+    });
+    this.duplex.on('error', (error) => {
+      this.error = error;
+    });
+  }
+
+  send(method: string, path: string, body: unknown, more = ''): void {
+    const payload = typeof body === 'string' ? body : JSON.stringify(body);
+    const length = Buffer.byteLength(payload);
+    this.duplex.write(
+      `${method} ${path} HTTP/1.1\r\nhost: h\r\n${more}content-length: ${length}\r\n\r\n${payload}`,
+    );
+  }
+
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) await new Promise(setImmediate);
+  }
+
+  /** Resolves to the last of `count` answers. */
+  async answer(count: number): Promise<{ status: number; body: string }> {
+    const answers = (): RegExpMatchArray[] => [...this.text.matchAll(/HTTP\/1\.1 (\d+) [^\r]*\r\n/g)];
+    const whole = (): boolean => {
+      const last = answers()[count - 1];
+      if (!last) return false;
+      const [head = '', ...rest] = this.text.slice(last.index).split('\r\n\r\n');
+      const length = Number(/content-length: (\d+)/i.exec(head)?.[1] ?? 0);
+      return Buffer.byteLength(rest.join('\r\n\r\n')) >= length;
+    };
+    await this.until(whole);
+    const last = answers()[count - 1];
+    const text = this.text.slice(last?.index);
+    return { status: Number(last?.[1]), body: text.slice(text.indexOf('\r\n\r\n') + 4) };
+  }
+}
+
+async function start(
+  t: Test,
+  options?: Parameters<typeof LeaseHost.start>[1],
+): Promise<{ host: LeaseHost; dial(): Client; guest: End }> {
+  const host = await LeaseHost.start(t, options);
+  const { guest } = host.channel();
+  return { host, guest, dial: () => new Client(guest) };
+}
+
+t.test('each stream is a lease: what it asks for goes with it', async (t) => {
+  const { host, dial } = await start(t, { allow: ['127.0.0.1'] });
+  const [one = 0, two = 0] = await freePorts(t, 2);
+  const [client, other] = [dial(), dial()];
+  client.send('PUT', LEASE_RESOURCE, { publisher: 'docker', forwards: [port(one)] });
+  t.match(await client.answer(1), { status: 200, body: '{"forwards":[{"state":"listening"}]}' });
+  other.send('PUT', '/forwards/expose/port', port(two));
+  t.same(JSON.parse((await other.answer(1)).body), port(two));
+  for (const [index, [method, path, body, status, answer]] of (
+    [
+      ['GET', '/forwards/list', '', 200, new RegExp(`^\\[{[^}]*"out_port":${one},[^}]*}\\]$`)],
+      ['PUT', '/forwards/expose/port', { ...port(one), out_ip: '0.0.0.0' }, 403, /policy does not allow/],
+      ['PUT', '/forwards/expose/pipe', port(one), 400, /exposed pipes can only/],
+      ['PUT', '/forwards/expose/port', port(two, 81), 400, /by the forward/],
+      ['DELETE', '/forwards/unexpose/port', port(two), 200, /^$/],
+      ['GET', '/v1/forwards', '', 404, /there is no GET/],
+      [
+        'PUT',
+        `${LEASE_RESOURCE}?x=${'y'.repeat(100)}`,
+        { publisher: 'docker', forwards: [] },
+        200,
+        /"forwards":\[\]/,
+      ],
+      ['PUT', LEASE_RESOURCE, 'x', 400, /not valid JSON/],
+    ] as const
+  ).entries()) {
+    client.send(method, path, body);
+    const got = await client.answer(index + 2);
+    t.equal(got.status, status, path);
+    t.match(got.body, answer);
+  }
+  t.match(client.text, /connection: close/, 'who sends no JSON has lost the thread: its lease ends');
+  await host.until((forwards) => forwards.length === 1);
+  t.match(host.forwards.list(), [{ id: `tcp 127.0.0.1:${two}`, publisher: 'the guest' }]);
+  other.duplex.end();
+  await host.until((forwards) => forwards.length === 0);
+});
+
+t.test('when the channel ends, all leases do', async (t) => {
+  const { host, dial, guest } = await start(t);
+  for (const client of [dial(), dial()]) {
+    client.send('POST', '/forwards/expose/port', port(0));
+    await client.answer(1);
+  }
+  guest.link.cut();
+  await host.until((forwards) => forwards.length === 0);
+});
+
+t.test('when the host stops, all leases do, and the guest learns why', async (t) => {
+  const { host, dial } = await start(t);
+  const client = dial();
+  client.send('POST', '/forwards/expose/port', port(0));
+  await client.answer(1);
+  host.server?.close();
+  await client.until(() => client.error !== undefined);
+  t.match(client.error, { message: 'the host was told to stop' });
+});
+
+t.test('there can be only so many', async (t) => {
+  const { dial } = await start(t, { maxLeases: 1 });
+  const first = dial();
+  first.send('GET', '/forwards/list', '');
+  await first.answer(1);
+  const second = dial();
+  await second.until(() => second.error !== undefined);
+  t.match(second.error, { refused: true, code: 'EAGAIN', message: /as many leases/ });
+});
+
+t.test('requests that nobody waits for the answers of end the lease', async (t) => {
+  const { host, dial } = await start(t);
+  const client = dial();
+  client.send('PUT', LEASE_RESOURCE, { publisher: 'docker', forwards: [port(0)] });
+  await client.answer(1);
+  const request = JSON.stringify({ publisher: 'docker', forwards: [port(0)] });
+  const one = `PUT ${LEASE_RESOURCE} HTTP/1.1\r\nhost: h\r\ncontent-length: ${request.length}\r\n\r\n${request}`;
+  client.duplex.write(one.repeat(MAX_LEASE_REQUESTS * 20));
+  await client.until(() => client.error !== undefined);
+  t.match(client.error, { message: /more than 16 requests at once/ });
+  await host.until((forwards) => forwards.length === 0);
+});
+
+t.test('bodies are bounded, one and all', async (t) => {
+  const { dial } = await start(t);
+  const small = dial();
+  small.send('PUT', '/forwards/expose/port', { ...port(0), annotation: 'x'.repeat(17_000) });
+  t.match(await small.answer(1), { status: 413, body: /too large/ });
+  const large = dial();
+  large.duplex.write(
+    `PUT ${LEASE_RESOURCE} HTTP/1.1\r\nhost: h\r\ncontent-length: ${MAX_LEASE_BODY_BYTES + 1}\r\n\r\n`,
+  );
+  t.match(await large.answer(1), { status: 413 });
+
+  // Each says that it will send as much as it may, and sends nothing.
+  const many = Array.from({ length: MAX_LEASE_BODIES_BYTES / MAX_LEASE_BODY_BYTES }, () => dial());
+  for (const client of many)
+    client.duplex.write(`PUT ${LEASE_RESOURCE} HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n`);
+  const late = dial();
+  late.send('PUT', LEASE_RESOURCE, { publisher: 'docker', forwards: [] });
+  t.match(await late.answer(1), { status: 503, body: /too many requests at once/ });
+  const [first] = many;
+  first?.duplex.destroy();
+  const body = { publisher: 'docker', forwards: [] };
+  for (let count = 2; (await late.answer(count - 1)).status === 503; count++)
+    late.send('PUT', LEASE_RESOURCE, body);
+});
+
+t.test('no bytes do any harm', async (t) => {
+  const { host, dial } = await start(t);
+  const random = randomFrom(3);
+  const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
+  const values = [
+    ...['null', '[]', '{}', '1e999', '"x"', '{"__proto__":{"proto":"tcp"}}', `${'['.repeat(50_000)}`],
+    JSON.stringify({ publisher: 'p', forwards: [{ ...port(0), out_ip: 'fe80::1%\u001b[2J' }] }),
+    JSON.stringify({ publisher: 'p', forwards: [{ proto: { toString: 1 }, out_port: -0 }, [[]], 'tcp'] }),
+    JSON.stringify({ publisher: { length: 3 }, forwards: { length: 1e9 } }),
+    JSON.stringify({ publisher: 'p', forwards: Array.from({ length: 20_000 }, () => 0) }),
+    JSON.stringify({
+      publisher: 'p',
+      forwards: Array.from({ length: 5_000 }, () => ({ proto: 'x'.repeat(700) })),
+    }),
+    JSON.stringify({ ...port(0), in_port: 1e21, annotation: {} }),
+    '\0'.repeat(100),
+  ];
+  const raw = [
+    'GET / HTTP/1.1\r\n\r\n',
+    'PUT /v1/lease HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\nffffffff\r\n',
+    'PUT /v1/lease HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n',
+    `GET /${'x'.repeat(70_000)} HTTP/1.1\r\n\r\n`,
+    `GET / HTTP/1.1\r\n${'a: b\r\n'.repeat(5000)}\r\n`,
+    'CONNECT x:1 HTTP/1.1\r\nhost: h\r\n\r\n',
+    'GET /v1/lease HTTP/1.1\r\nhost: h\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n',
+    'PUT /forwards/expose/port HTTP/1.1\r\nhost: h\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n{}',
+    'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n',
+    '\u0016\u0003\u0001\u0002\u0000',
+  ];
+  for (let round = 0; round < 60; round++) {
+    const client = dial();
+    if (random() < 0.4) client.duplex.write(pick(raw));
+    else {
+      const path = pick([
+        LEASE_RESOURCE,
+        '/forwards/expose/port',
+        '/forwards/unexpose/pipe',
+        '/forwards/list',
+      ]);
+      client.send(
+        pick(['PUT', 'DELETE', 'POST', 'GET']),
+        path,
+        pick(values),
+        pick(['', 'content-type: ;;\r\n']),
+      );
+    }
+    if (random() < 0.3) client.duplex.destroy();
+    else if (random() < 0.5) client.duplex.end();
+    if (round % 10 === 9) {
+      const sane = dial();
+      sane.send('PUT', LEASE_RESOURCE, { publisher: 'sane', forwards: [port(0)] });
+      t.match(await sane.answer(1), { status: 200, body: /"state":"listening","out_port":\d+/ });
+      sane.duplex.destroy();
+    }
+  }
+  t.same(
+    host.log.lines.filter(({ level }) => level > 40),
+    [],
+    'no fault of ours',
+  );
+});
