@@ -5,6 +5,7 @@ import type { VpnkitPort } from '../../protocol/services/control.js';
 import type { Lease, OpenLease } from '../lease.js';
 import { type Engine, EngineClient, type EngineEvent } from './engine.js';
 import type { DockerOptions } from './options.js';
+import { Afterwards, coalesced } from './pacing.js';
 import type { PublishRule } from './rules.js';
 import { computeWanted, type Remark } from './wanted.js';
 
@@ -18,12 +19,17 @@ export interface PublisherOptions {
   graceMs?: number;
   /** The pauses (ms) between attempts to reach the engine: the first, and the longest. */
   backoffMs?: readonly [first: number, longest: number];
+  /** When (ms) to look again after a container was connected to a network. Default: LOOK_AGAIN_MS. */
+  lookAgainMs?: readonly number[];
 }
 
 /** Containers outlive a restart of dockerd with live-restore, and so should their ports. */
 const ENGINE_GRACE_MS = 5_000;
 
 const BACKOFF_MS = [100, 2_000] as const;
+
+/** An engine tells that a container is connected some moments before it lists the ports which that brings. */
+const LOOK_AGAIN_MS = [100, 1_000] as const;
 
 /** Events of this long (s) before they are asked for are seen again: none is to fall in between. */
 const EVENTS_OVERLAP_SECONDS = 2;
@@ -107,14 +113,17 @@ export class DockerPublisher {
    * @param giveUp aborts `signal` with the reason
    */
   async #follow(signal: AbortSignal, giveUp: (reason: unknown) => void): Promise<never> {
-    const { engine } = this.#options;
+    const { engine, lookAgainMs = LOOK_AGAIN_MS } = this.#options;
     const events = await engine.openEvents(Math.floor(Date.now() / 1000) - EVENTS_OVERLAP_SECONDS, signal);
     this.#dead.clear();
     const listSoon = coalesced(() => this.#list(signal), giveUp);
     listSoon();
+    const afterwards = new Afterwards(lookAgainMs, listSoon);
+    signal.addEventListener('abort', () => afterwards.end());
     for await (const event of events) {
       this.#note(event);
       listSoon();
+      if (event.action === 'connect') afterwards.begin();
     }
     throw new OperationError(`the Docker engine at ${engine.socket} has ended its events`);
   }
@@ -175,29 +184,4 @@ export class DockerPublisher {
     this.#remarked.add(text);
     this.#options.logger[level](text);
   }
-}
-
-/**
- * Makes a function of which many calls cost few: while the action runs, all calls together lead to one more
- * run after it. When it fails, what was asked for meanwhile is dropped.
- */
-function coalesced(action: () => Promise<void>, onError: (thrown: unknown) => void): () => void {
-  let running = false;
-  let again = false;
-  const run = async (): Promise<void> => {
-    running = true;
-    try {
-      do {
-        again = false;
-        await action();
-      } while (again);
-    } catch (thrown) {
-      onError(thrown);
-    }
-    running = false;
-  };
-  return () => {
-    if (running) again = true;
-    else void run();
-  };
 }
