@@ -101,7 +101,6 @@ export class EngineClient implements Engine {
     signal: AbortSignal,
     read: (response: http.IncomingMessage) => Promise<T>,
   ): Promise<T> {
-    let timer: NodeJS.Timeout | undefined;
     let late: OperationError | undefined;
     try {
       const request = http.get({
@@ -112,18 +111,13 @@ export class EngineClient implements Engine {
         agent: false,
         signal,
       });
-      timer = setTimeout(() => {
+      const timer = setTimeout(() => {
         late = new OperationError(`it has not answered within ${this.#timeoutMs / 1000} s`);
         request.destroy(late);
       }, this.#timeoutMs);
-      const response = await answerTo(request);
-      if (response.statusCode !== 200)
-        throw new OperationError(`it answers with ${response.statusCode}${await readMessage(response)}`);
-      return await read(response);
+      return await readAnswer(request, read).finally(() => clearTimeout(timer));
     } catch (thrown) {
       throw this.#failure(path, late ?? thrown);
-    } finally {
-      clearTimeout(timer);
     }
   }
 
@@ -133,6 +127,15 @@ export class EngineClient implements Engine {
       `the Docker engine at ${this.socket} cannot be asked for ${resource}: ${reasonOf(thrown)}`,
     );
   }
+}
+
+async function readAnswer<T>(
+  request: http.ClientRequest,
+  read: (response: http.IncomingMessage) => Promise<T>,
+): Promise<T> {
+  const response = await answerTo(request);
+  if (response.statusCode === 200) return read(response);
+  throw new OperationError(`it answers with ${response.statusCode}${await readMessage(response)}`);
 }
 
 function answerTo(request: http.ClientRequest): Promise<http.IncomingMessage> {
@@ -155,10 +158,12 @@ async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncIterable<string> {
   let rest = '';
   for await (const chunk of chunks) {
     // Ids and types are ASCII; in a name that is cut here nobody is interested.
-    const lines = (rest + chunk.toString('latin1')).split('\n');
-    rest = lines.pop() ?? '';
+    const text = rest + chunk.toString('latin1');
+    const end = text.lastIndexOf('\n') + 1;
+    rest = text.slice(end);
     if (rest.length > MAX_EVENT_BYTES)
       throw new OperationError(`it has sent an event of more than ${MAX_EVENT_BYTES} bytes`);
+    const lines = text.slice(0, end).split('\n');
     yield* lines.filter((line) => line.trim() !== '');
   }
 }

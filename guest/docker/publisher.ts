@@ -95,11 +95,11 @@ export class DockerPublisher {
     const [, longestMs] = this.#backoff;
     while (!stopping.aborted) {
       const session = new AbortController();
-      try {
-        await this.#follow(AbortSignal.any([stopping, session.signal]), (error) => session.abort(error));
-      } catch (thrown) {
-        if (!stopping.aborted) this.#lost(messageOf(session.signal.reason ?? thrown));
-      }
+      const signal = AbortSignal.any([stopping, session.signal]);
+      const problem: unknown = await this.#follow(signal, (reason) => session.abort(reason)).catch(
+        (thrown: unknown) => thrown,
+      );
+      if (!stopping.aborted) this.#lost(messageOf(session.signal.reason ?? problem));
       // A list that is still awaited belongs to an engine that has gone.
       session.abort();
       // Only stop() makes it fail, which the loop sees.
@@ -109,10 +109,11 @@ export class DockerPublisher {
   }
 
   /**
-   * Publishes until the engine is lost, which it throws.
+   * Publishes until the engine is lost.
    * @param giveUp aborts `signal` with the reason
+   * @returns why it is lost, or throws that
    */
-  async #follow(signal: AbortSignal, giveUp: (reason: unknown) => void): Promise<never> {
+  async #follow(signal: AbortSignal, giveUp: (reason: unknown) => void): Promise<Error> {
     const { engine, lookAgainMs = LOOK_AGAIN_MS } = this.#options;
     const events = await engine.openEvents(Math.floor(Date.now() / 1000) - EVENTS_OVERLAP_SECONDS, signal);
     this.#dead.clear();
@@ -125,7 +126,7 @@ export class DockerPublisher {
       listSoon();
       if (event.action === 'connect') afterwards.begin();
     }
-    throw new OperationError(`the Docker engine at ${engine.socket} has ended its events`);
+    return new OperationError(`the Docker engine at ${engine.socket} has ended its events`);
   }
 
   #note({ type, action, id }: EngineEvent): void {

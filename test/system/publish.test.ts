@@ -5,10 +5,10 @@ import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { requireProgram } from '../fixtures/programs.js';
-import { DockerVm } from './fixtures/docker.js';
+import { BUSYBOX, DockerVm, IMAGE } from './fixtures/docker.js';
 import { freePorts, Publication } from './fixtures/publication.js';
 
-const HTTPD = ['/bin/busybox', 'httpd', '-f', '-h', '/www', '-p'];
+const HTTPD = [BUSYBOX, 'httpd', '-f', '-h', '/www', '-p'];
 const PAGE = 'from the container';
 const REFUSED = 'curl: 7';
 const MANY = 1000;
@@ -32,7 +32,7 @@ t.test('what containers publish in the VM is there on the host', async (t) => {
   const start = async (t: Test, name: string, options: string[], ports = ['80']): Promise<void> => {
     t.teardown(() => vm.docker('rm', '-f', name));
     const servers = ports.map((port) => [...HTTPD, port].join(' ')).join(' & ');
-    await vm.start(['--name', name, ...options], '/bin/busybox', 'sh', '-c', servers);
+    await vm.start(['--name', name, ...options], BUSYBOX, 'sh', '-c', servers);
   };
   const remove = (name: string): Promise<string> => vm.docker('rm', '-f', name);
 
@@ -89,7 +89,7 @@ t.test('what containers publish in the VM is there on the host', async (t) => {
   await t.test('udp', { skip: 'UDP forwards are not there yet' }, async (t) => {
     const port = takePort();
     t.teardown(() => remove('echo'));
-    const server = ['/bin/busybox', 'udpsvd', '0', '53', '/bin/busybox', 'cat'];
+    const server = [BUSYBOX, 'udpsvd', '0', '53', BUSYBOX, 'cat'];
     await vm.start(['--name', 'echo', '-p', `${port}:53/udp`], ...server);
     await on.listens(`udp *:${port}`);
     const client = createSocket('udp4');
@@ -146,7 +146,7 @@ t.test('what containers publish in the VM is there on the host', async (t) => {
 
   await t.test('a container that is gone at once leaves nothing behind', async (t) => {
     const [port, marker] = [takePort(), takePort()];
-    await vm.docker('run', '--rm', '-p', `${port}:80`, 'portferry-test', '/bin/busybox', 'true');
+    await vm.docker('run', '--rm', '-p', `${port}:80`, IMAGE, BUSYBOX, 'true');
     await start(t, 'marker', ['-p', `${marker}:80`]);
     await on.listens(`tcp *:${marker}`);
     t.notOk(on.isListening(`tcp *:${port}`));

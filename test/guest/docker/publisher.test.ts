@@ -136,6 +136,19 @@ t.test('a list from before a container died does not let it come to life again',
   await lease.has(5432);
 });
 
+t.test('what a connection to a network brings is looked for a little later, too', async (t) => {
+  const engine = await EngineServer.start(t);
+  const { log, lease } = publish(t, engine.socket, { lookAgainMs: [1, 5] });
+  await log.line(UP);
+  const before = engine.lists;
+  engine.onList = (response) => {
+    // The first look comes too early.
+    response.end(JSON.stringify(engine.lists > before + 1 ? [listed('a', 'web', 8080)] : []));
+  };
+  engine.emit('network', 'connect', 'n');
+  await lease.has(8080);
+});
+
 t.test(
   'when the engine goes its ports stay for a while, and nothing of old stays after it is back',
   async (t) => {
