@@ -45,6 +45,15 @@ export class Wanted implements Claim {
     return this.refusal ?? this.failure ?? { message: 'the host is stopping', code: undefined };
   }
 
+  /** It stays as it is; only what it is explained with to people is what was asked for last. */
+  annotate(annotation: string | undefined): void {
+    const rules = [this.rule, ...(this.forward?.origin === 'published' ? [this.forward.rule] : [])];
+    for (const rule of rules) {
+      if (annotation === undefined) delete rule.annotation;
+      else rule.annotation = annotation;
+    }
+  }
+
   /** Whether it is to be listened on as soon as that is possible. */
   get pending(): boolean {
     return !this.forward && !this.refusal && !this.withdrawn && !this.once;
@@ -179,6 +188,7 @@ export class Lease {
     const known = wanted.get(key) ?? before.get(key);
     if (!known && wanted.size >= room) return { state: 'refused', message: this.#full(), code: 'EMFILE' };
     const one = known ?? this.#make(rule);
+    one.annotate(rule.annotation);
     wanted.set(key, one);
     return one;
   }

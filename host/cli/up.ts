@@ -66,14 +66,7 @@ export function makeUpCommand(programs: UpPrograms = INSTALLED): CommandDeclarat
         makeGuest: (channel) => ({
           name: 'the guest',
           // Containers' ports are published on this machine already.
-          command: [
-            ...programs.guest,
-            '--connect',
-            `unix:${channel}`,
-            '--docker=off',
-            '--log-level',
-            level,
-          ],
+          command: [...programs.guest, '--connect', `unix:${channel}`, '--docker=off', '--log-level', level],
         }),
       }).finally(release);
     },
