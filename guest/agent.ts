@@ -83,10 +83,11 @@ export class Agent {
     }
     const target = this.#target(stream);
     if (!target) return;
+    const connected = (): void => this.#dialling.delete(splice);
     const splice = Splice.dial(
       {
-        onConnected: () => this.#dialling.delete(splice),
-        onOpenResult: ignore,
+        onConnected: connected,
+        onOpenResult: connected,
         onFinished: (end) => this.#finished(splice, source, end),
       },
       stream,
@@ -148,6 +149,3 @@ export class Agent {
       );
   }
 }
-
-/** For events that mean nothing to a guest. */
-function ignore(): void {}

@@ -19,7 +19,7 @@ export class LeaseConnection {
   readonly #agent: http.Agent;
   #ended = false;
   /** Fails the request that is under way. */
-  #fail: (reason: Error) => void = () => {};
+  #fail: ((reason: Error) => void) | undefined;
 
   /** @param onEnd told once when the stream has ended, with the peer's reason if it has refused it */
   constructor(duplex: StreamDuplex, onEnd: (refusal: StreamError | undefined) => void) {
@@ -32,7 +32,7 @@ export class LeaseConnection {
       this.#ended = true;
       this.#agent.destroy();
       // A stream that ends just when it is handed to a request would leave that waiting.
-      this.#fail(failure ?? new Error('the host has ended the lease'));
+      this.#fail?.(failure ?? new Error('the host has ended the lease'));
       onEnd(failure instanceof StreamError && failure.refused ? failure : undefined);
     });
     this.#agent = new http.Agent({ keepAlive: true, maxSockets: 1 });

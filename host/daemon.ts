@@ -33,6 +33,7 @@ export async function runHost(options: HostOptions, context: HostContext): Promi
 class Host implements ControlTarget {
   readonly forwards: ForwardTable;
   readonly leases: Leases;
+  readonly #leaseServer: LeaseServer;
   readonly #options: HostOptions;
   readonly #context: HostContext;
   readonly #keeper: ChannelKeeper;
@@ -41,7 +42,6 @@ class Host implements ControlTarget {
   readonly #version = readVersion();
   readonly #startedAt = performance.now();
   #control: ControlServer | undefined;
-  #leaseServer: LeaseServer | undefined;
 
   constructor(options: HostOptions, context: HostContext) {
     const { logger } = context;
@@ -81,13 +81,14 @@ class Host implements ControlTarget {
       maxForwards: maxLeasedForwards,
       logger,
     });
+    this.#leaseServer = new LeaseServer(this.leases, logger);
   }
 
   /** The channel first: a client that comes early is then held, and not for longer than need be. */
   async start(): Promise<void> {
     const { controlPath, forwards } = this.#options;
     const { logger, onReady } = this.#context;
-    this.#leaseServer = await LeaseServer.create(this.leases, logger);
+    await this.#leaseServer.ready();
     await this.#keeper.start();
     await this.forwards.expose(forwards, 'static');
     await this.#stateFile?.restore((rule) => this.forwards.expose([rule]));
@@ -99,7 +100,7 @@ class Host implements ControlTarget {
   async stop(): Promise<void> {
     const reason = { code: 'STOPPED', message: 'the host was told to stop' };
     this.leases.close();
-    this.#leaseServer?.close();
+    this.#leaseServer.close();
     await this.forwards.close();
     await this.#keeper.stop(reason, STOP_GRACE_MS);
     this.#relay.abort(reason);
@@ -132,7 +133,7 @@ class Host implements ControlTarget {
   /** The guest can dial nothing on the host but the service by which it asks for forwards. */
   #onStream(stream: Stream): void {
     const { destination } = stream;
-    if (destination.proto === 'unix' && destination.path === CONTROL_SERVICE && this.#leaseServer)
+    if (destination.proto === 'unix' && destination.path === CONTROL_SERVICE)
       this.#leaseServer.accept(stream);
     else
       stream.refuse('service', {

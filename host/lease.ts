@@ -54,6 +54,11 @@ export class Wanted implements Claim {
     }
   }
 
+  /** Whether it has been found out that it cannot be listened on, at least for now. */
+  get missing(): boolean {
+    return !this.forward && (this.refusal ?? this.failure) !== undefined;
+  }
+
   /** Whether it is to be listened on as soon as that is possible. */
   get pending(): boolean {
     return !this.forward && !this.refusal && !this.withdrawn && !this.once;

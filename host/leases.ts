@@ -48,12 +48,12 @@ export class Leases implements LeaseKeeper {
     return lease;
   }
 
-  /** What is wanted and not listened on, once for each rule; without what the user has removed. */
+  /** What is wanted and could not be listened on, once for each rule; without what the user has removed. */
   waiting(): Wanted[] {
     const byRule = new Map<string, Wanted>();
     for (const wanted of this.#all()) {
       const key = formatRule(wanted.rule);
-      if (!wanted.forward && !wanted.removedByUser && !byRule.has(key)) byRule.set(key, wanted);
+      if (wanted.missing && !wanted.removedByUser && !byRule.has(key)) byRule.set(key, wanted);
     }
     return [...byRule.values()];
   }
@@ -89,7 +89,7 @@ export class Leases implements LeaseKeeper {
   describe(): string {
     return [...this.#leases]
       .flatMap((lease) => {
-        const missing = lease.wanted.filter(({ forward }) => !forward);
+        const missing = lease.wanted.filter((wanted) => wanted.missing);
         const lines = missing.map(
           ({ rule, state, reason }) => `  ${state} ${formatRule(rule)}: ${reason.message}`,
         );

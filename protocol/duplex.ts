@@ -39,10 +39,6 @@ export class StreamDuplex extends Duplex implements StreamHandler {
     return this;
   }
 
-  setNoDelay(): this {
-    return this;
-  }
-
   setTimeout(): this {
     return this;
   }

@@ -33,7 +33,7 @@ export class LeaseServer {
   /** Of all clients. */
   #bodyBytes = 0;
 
-  private constructor(leases: Leases, logger: Logger) {
+  constructor(leases: Leases, logger: Logger) {
     this.#leases = leases;
     // A lease lives as long as its stream: an idle one must not be ended.
     this.#app = fastify({ bodyLimit: MAX_FORWARD_BODY_BYTES, keepAliveTimeout: 0 });
@@ -46,10 +46,9 @@ export class LeaseServer {
     );
   }
 
-  static async create(leases: Leases, logger: Logger): Promise<LeaseServer> {
-    const server = new LeaseServer(leases, logger);
-    await server.#app.ready();
-    return server;
+  /** Resolves when streams can be accepted. */
+  async ready(): Promise<void> {
+    await this.#app.ready();
   }
 
   /** Takes a stream that the guest has opened to the service, and serves one lease on it until it ends. */
@@ -113,6 +112,6 @@ export class LeaseServer {
 
 /** The most that a request's body may have. */
 function bodyBytesOf({ routeOptions, headers }: FastifyRequest): number {
-  const most = routeOptions.bodyLimit ?? MAX_FORWARD_BODY_BYTES;
+  const most = routeOptions.bodyLimit as number;
   return Math.min(Number(headers['content-length'] ?? most), most);
 }

@@ -67,6 +67,29 @@ t.test("with vpnkit-forwarder's flags it stands in its place", async (t) => {
   t.equal((await outcome).code, EXIT.done);
 });
 
+t.test('it makes the folder of the proxy socket, if that is its own', async (t) => {
+  const folder = temporaryFolder(t);
+  const path = join(folder, 'c');
+  const host = await Peer.listen(t, { kind: 'unix', path });
+  const runtime = join(folder, 'run');
+  const outcome = run(
+    [
+      '--connect',
+      `unix:${path}`,
+      '--proxy-socket',
+      join(runtime, 'proxy.sock'),
+      '-control-listen',
+      join(folder, 'd'),
+    ],
+    { PORTFERRY_RUNTIME_DIR: runtime },
+  );
+  await host.until(() => host.connected);
+  for (const socket of [join(runtime, 'proxy.sock'), join(folder, 'd')])
+    t.equal(await whenThere(() => ask(socket, '/forwards/list')), '[]');
+  interrupt();
+  t.same(await outcome, { code: EXIT.done, stderr: '' });
+});
+
 t.test('it can listen, also as vpnkit-forwarder does', async (t) => {
   for (const flag of ['--listen', '-data-listen']) {
     const folder = temporaryFolder(t);

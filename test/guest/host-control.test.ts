@@ -105,6 +105,8 @@ t.test('expose: the port that was chosen, kept over the loss of the channel', as
   t.notOk(idsOf(host).includes(idOf(exposed)));
   const pipe = { proto: 'unix', out_path: `${host.folder}/a.sock`, in_path: '/b' } as const;
   t.same(await lease.expose(pipe), pipe);
+  await lease.unexpose({ ...pipe, in_path: '/c' });
+  t.equal(host.forwards.list().length, 2);
   await lease.unexpose({ proto: 'unix', out_path: pipe.out_path });
   t.equal(host.forwards.list().length, 1);
 });
@@ -131,6 +133,10 @@ t.test('what is exposed is found by whichever way its addresses are written', as
   guest.up();
   const every = await lease.expose({ proto: 'tcp', in_port: 80 });
   t.match(host.forwards.list(), [{ id: `tcp *:${every.out_port}` }]);
+  await lease.unexpose({ proto: 'tcp', out_port: Number(every.out_port), in_port: 80 });
+  guest.down();
+  guest.up();
+  t.same(await lease.list(), [], 'it does not come back');
 });
 
 t.test('what the host refuses', async (t) => {
@@ -324,6 +330,30 @@ t.test('a host that does not take what is published is asked again', async (t) =
     guest.log.lines.map(({ msg }) => msg.replace(/.*: /, '')),
     ['a fault', 'the host has answered with 500'],
   );
+});
+
+t.test('a channel that is lost while requests wait for their turn', async (t) => {
+  const { host, guest } = await start(t);
+  let hanging = 0;
+  guest.up(
+    serving((request, response) => {
+      if (request.url === '/v1/lease') response.end('{"forwards":[]}');
+      else hanging++;
+    }),
+  );
+  const lease = guest.control.openLease('docker');
+  const listing = lease.list();
+  t.same(await listing, [], 'nothing was asked for yet');
+  lease.publish([]);
+  const inFlight = lease.list();
+  while (hanging === 0) await new Promise(setImmediate);
+  const [number = 0] = await freePorts(t, 1);
+  lease.publish([port(number)]);
+  const waiting = [inFlight, lease.list()];
+  guest.down();
+  t.same(await Promise.all(waiting), [[], []]);
+  guest.up();
+  await untilListening(host, port(number));
 });
 
 t.test('a host that tells less than it was asked', async (t) => {

@@ -3,8 +3,10 @@ import { existsSync, readFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { HostControl } from '../../guest/host-control.js';
 import { ControlClient } from '../../host/control/client.js';
 import { runHost } from '../../host/daemon.js';
+import { parseAllowExpose } from '../../host/expose-policy.js';
 import { parseSpec } from '../../host/forward-spec.js';
 import type { HostOptions, ReadyReport } from '../../host/options.js';
 import { OperationError } from '../../protocol/errors.js';
@@ -121,6 +123,38 @@ t.test('the guest cannot dial anything on the host', async (t) => {
   const stream = guest.open({ proto: 'tcp', ip: '127.0.0.1', port: 22 });
   await guest.until(() => stream.end !== undefined);
   t.match(stream.end, { how: 'refused', result: { step: 'service', reason: { code: 'EACCES' } } });
+});
+
+t.test('the guest can ask for forwards, as far as it is allowed', async (t) => {
+  const options = {
+    ...makeOptions(temporaryFolder(t), []),
+    allowExpose: parseAllowExpose(['127.0.0.1']) ?? [],
+  };
+  const { control, stop } = await start(t, options);
+  const guest = await Peer.connect(t, options.channel.address);
+  const guestControl = new HostControl(new LogRecorder().logger);
+  guestControl.onUp(guest.multiplexer);
+  const lease = guestControl.openLease('docker');
+  const exposed = await lease.expose({ proto: 'tcp', out_ip: '127.0.0.1', in_port: 80 });
+  await t.rejects(lease.expose({ proto: 'tcp', in_port: 80 }), { name: 'ExposeError', status: 403 });
+  const taken = net.createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  t.teardown(() => taken.close());
+  const { port } = taken.address() as net.AddressInfo;
+  lease.publish([{ proto: 'tcp', out_ip: '127.0.0.1', out_port: port, in_port: 81 }]);
+  while ((await control.status()).failedForwards === 0);
+  t.match(await control.status(), { forwards: 1, failedForwards: 1 });
+  t.match(await control.forwards(), [
+    { out_port: exposed.out_port, publisher: 'docker' },
+    { state: 'failed' },
+  ]);
+  t.match(await control.dump(), /\nlease of docker: 2 forwards\n {2}failed .*EADDRINUSE/);
+  t.notOk(existsSync(options.stateFile ?? ''), 'what is published is not kept');
+  await control.unexpose([`127.0.0.1:${exposed.out_port}`]);
+  t.match(await control.status(), { forwards: 0 });
+  // At once: a lease is no connection that could finish.
+  await stop();
+  guestControl.close();
 });
 
 t.test('forwards that were exposed at run time are back after a restart', async (t) => {

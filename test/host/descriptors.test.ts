@@ -1,5 +1,5 @@
 import t from 'tap';
-import { maxClients } from '../../host/descriptors.js';
+import { divideDescriptors, maxClients } from '../../host/descriptors.js';
 
 const limit = (soft: number | string) => ({ userLimits: { open_files: { soft, hard: soft } } });
 
@@ -15,4 +15,14 @@ t.test('where there are few descriptors, clients get half of them', async (t) =>
 
 t.test('this process has a limit', async (t) => {
   t.ok(maxClients() > 0);
+});
+
+t.test('clients and leased forwards leave each other room', async (t) => {
+  t.same(divideDescriptors(1_000_000), { maxClients: 967_232, maxLeasedForwards: 16_384 });
+  t.same(divideDescriptors(768), { maxClients: 256, maxLeasedForwards: 256 });
+  t.same(divideDescriptors(Number.POSITIVE_INFINITY), {
+    maxClients: Number.POSITIVE_INFINITY,
+    maxLeasedForwards: 16_384,
+  });
+  t.ok(divideDescriptors().maxClients > 0);
 });

@@ -2,7 +2,7 @@ import { existsSync, statSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
 import { parseSpec, parseSpecMatcher } from '../../host/forward-spec.js';
-import type { Lease } from '../../host/lease.js';
+import { Lease } from '../../host/lease.js';
 import type { VpnkitPort } from '../../protocol/services/control.js';
 import { freePorts, LeaseHost, port, takenPort } from '../fixtures/leases.js';
 import { INFO, WARN } from '../fixtures/log-recorder.js';
@@ -326,6 +326,25 @@ t.test('a lease that ends while its forwards are being bound leaves none', async
   await Promise.all([setting, exposing]);
   t.same(host.forwards.list(), []);
   t.same(host.leases.waiting(), []);
+});
+
+t.test('a lease that ends in the very moment in which its port is chosen', async (t) => {
+  const host = new LeaseHost(t);
+  const [forward] = await host.forwards.expose(parseSpec('127.0.0.1:0:80'));
+  const lease: Lease = new Lease({
+    policy: host.leases.policy,
+    room: 1,
+    maxForwards: 1,
+    logRefusal: () => t.fail('nothing is refused'),
+    ended: () => {},
+    claim: async ([wanted]) => {
+      if (!wanted) return;
+      wanted.forward = forward;
+      await lease.end();
+    },
+  });
+  t.match(await lease.expose(port(0)), { out_port: Number });
+  t.equal(lease.size, 0);
 });
 
 t.test('a host that stops', async (t) => {

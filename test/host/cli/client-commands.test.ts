@@ -1,8 +1,9 @@
 import t, { type Test } from 'tap';
 import { portferry } from '../../../host/cli/program.js';
-import { formatStatus } from '../../../host/cli/show.js';
+import { formatForwards, formatStatus } from '../../../host/cli/show.js';
+import type { ForwardReport } from '../../../host/control/reports.js';
 import { startControlServer } from '../../../host/control/server.js';
-import { ForwardTable } from '../../../host/forwards.js';
+import { ForwardTable, noCounts } from '../../../host/forwards.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js';
 import { fakeConnection, fakeStatus } from '../../fixtures/control-reports.js';
@@ -82,6 +83,23 @@ t.test('a status with everything, and with nothing', async (t) => {
   const { peer, ...channel } = fakeStatus().channel;
   t.ok(peer);
   t.notMatch(formatStatus({ ...fakeStatus(), channel }), /guest/);
+});
+
+t.test('forwards of publishers, and why some are not listened on', async (t) => {
+  const forward: ForwardReport = {
+    ...{ proto: 'tcp', out_port: 80, id: 'tcp *:80', destination: 'tcp 127.0.0.1:80', createdAt: '' },
+    ...{ origin: 'published', publisher: 'docker', state: 'listening', addresses: [], counters: noCounts() },
+  };
+  const table = formatForwards([
+    forward,
+    { ...forward, id: 'tcp *:81', state: 'failed', error: 'cannot listen on 0.0.0.0:81: in use' },
+  ]);
+  t.match(table, /^FORWARD .* STATE +FOR\ntcp \*:80 .* listening +docker\ntcp \*:81 .* failed +docker\n/);
+  t.match(table, /\ntcp \*:81: cannot listen on 0\.0\.0\.0:81: in use\n$/);
+  t.match(
+    formatStatus({ ...fakeStatus(), failedForwards: 2 }),
+    /forwards +1, and 2 that cannot be listened on \(see list\)\n/,
+  );
 });
 
 t.test('failures: wrong usage even without a host, no host, and what the host says', async (t) => {

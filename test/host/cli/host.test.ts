@@ -69,6 +69,14 @@ t.test('everything given', async (t) => {
   t.notOk(existsSync(folder), 'nothing is to be in the runtime folder');
 });
 
+t.test('rules for publishers', async (t) => {
+  const environment = { PORTFERRY_RUNTIME_DIR: shortFolder(t) };
+  t.match(await optionsOf(['--allow-expose', '127.0.0.1', '--allow-expose', ':80'], environment), {
+    allowExpose: [{ text: '127.0.0.1' }, { text: ':80' }],
+  });
+  t.same((await optionsOf(['--allow-expose', 'none'], environment))?.allowExpose, []);
+});
+
 t.test('flags win over the environment, which wins over the file', async (t) => {
   const folder = shortFolder(t);
   const config = `${folder}/c.json`;
@@ -101,6 +109,7 @@ t.test('wrong usage is one line and exit code 2, before anything is started', as
     [['--listen', 'nonsense'], /"nonsense" is not a channel address/],
     [['--connect', 'tcp:127.0.0.1:0'], /port 0 is for listening only/],
     [['--forward', '1:2:3:4'], /cannot forward "1:2:3:4"/],
+    [['--allow-expose', 'x'], /'x' is not a rule of --allow-expose/],
     [['--hold', '-1'], /--hold must be a number of at least 0/],
     [['--log-level', 'loud'], /--log-level must be one of/],
     [['--dashboard'], /unknown argument: dashboard/],

@@ -8,7 +8,7 @@ import { type ControlTarget, startControlServer } from '../../../host/control/se
 import { ForwardTable } from '../../../host/forwards.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { fakeConnection, fakeStatus } from '../../fixtures/control-reports.js';
-import { noLeases } from '../../fixtures/leases.js';
+import { LeaseHost, noLeases, port, takenPort } from '../../fixtures/leases.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
 interface Control {
@@ -178,6 +178,37 @@ t.test('our own API, through its client', async (t) => {
   t.same(await client.forwards(), exposed);
   t.same(await client.unexpose([`127.0.0.1:${exposed[1]?.out_port}`, '1']), [exposed[1]]);
   await t.rejects(client.expose(['x']), { name: 'OperationError', message: /cannot forward "x"/ });
+});
+
+t.test('what a guest wants is listed too, with the reason why it is not there', async (t) => {
+  const host = new LeaseHost(t, { allow: ['127.0.0.1'] });
+  const path = `${shortFolder(t)}/c.sock`;
+  const target = { status: () => fakeStatus(), connections: () => [], dump: () => '' };
+  const server = await startControlServer({ ...host, ...target }, path, host.log.logger);
+  t.teardown(() => server.close());
+  const client = new ControlClient(path);
+  const taken = await takenPort(t);
+  const lease = host.leases.open();
+  await lease?.set({
+    publisher: 'docker',
+    forwards: [port(taken.port), port(0), { proto: 'tcp', in_port: 80 }],
+  });
+  const listed = await client.forwards();
+  t.match(listed, [
+    { state: 'listening', origin: 'published', publisher: 'docker' },
+    {
+      ...port(taken.port),
+      ...{ id: `tcp 127.0.0.1:${taken.port}`, destination: 'tcp 127.0.0.1:80', addresses: [] },
+      ...{ state: 'failed', error: /in use/, origin: 'published', publisher: 'docker' },
+      ...{ createdAt: /T.*Z$/, counters: { connections: 0 } },
+    },
+    { state: 'refused', error: /policy does not allow/ },
+  ]);
+  t.match(JSON.parse((await send(path, 'GET', '/forwards/list')).text), [port(Number(listed[0]?.out_port))]);
+  t.equal(JSON.parse((await send(path, 'GET', '/forwards/list')).text).length, 1);
+  t.match(await client.unexpose([`127.0.0.1:${listed[0]?.out_port}`]), [{ id: listed[0]?.id }]);
+  t.match(await send(path, 'DELETE', '/forwards/unexpose/port', port(taken.port)), { status: 200 });
+  t.match(await client.forwards(), [{ state: 'refused' }]);
 });
 
 t.test('closes at once, whoever is connected', async (t) => {
