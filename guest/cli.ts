@@ -10,6 +10,8 @@ import { readVersion } from '../protocol/program/version.js';
 import { parseAddress } from '../protocol/transport/address.js';
 import { Agent, type AgentOptions } from './agent.js';
 import { Api } from './api.js';
+import { DOCKER_OPTIONS, type DockerOptions, readDockerOptions } from './docker/options.js';
+import { type DockerPublisher, publishDocker } from './docker/publisher.js';
 
 const OPTIONS = {
   connect: {
@@ -29,6 +31,7 @@ const OPTIONS = {
     describe: 'Let programs in the VM ask the host for forwards, on a unix socket at this path',
     defaultDescription: 'none',
   },
+  ...DOCKER_OPTIONS,
   'log-level': { ...LOG_LEVEL_OPTION, defaultDescription: 'info' },
   'data-connect': { type: 'string', describe: 'As vpnkit-forwarder has it: connect to this socket path' },
   'data-listen': { type: 'string', describe: 'As vpnkit-forwarder has it: listen on this socket path' },
@@ -60,18 +63,22 @@ export const portferryGuest: ProgramDeclaration = {
         ['$0 --listen unix:/run/channel.sock', 'wait for the host'],
         ['$0 --allow-dial 127.0.0.1:8000-8999 --allow-dial "unix:/run/*"', 'dial nothing else'],
         ['$0 --proxy-socket /run/portferry/proxy.sock', 'for vpnkit-expose-port and its like'],
+        ['$0 --docker --publish-rules /etc/portferry/rules.json', "publish containers' ports by rules"],
         ['$0 -data-connect /run/channel.sock', 'in the place of vpnkit-forwarder'],
       ],
       async run(values, _operands, { environment }) {
-        const { apiPaths, ...options } = readAgentOptions(values, environment);
+        const { apiPaths, docker, ...options } = readAgentOptions(values, environment);
         const agent = new Agent(options);
         const api = new Api(agent, options.logger);
         const { stop, release } = stopOnSignals();
+        let publisher: DockerPublisher | undefined;
         try {
           await agent.start();
           for (const path of apiPaths) await api.listen(path);
+          publisher = docker && publishDocker(docker, agent.hostControl.openLease, options.logger);
           if (!stop.aborted) await new Promise((resolve) => stop.addEventListener('abort', resolve));
         } finally {
+          publisher?.stop();
           api.close();
           await agent.stop();
           release();
@@ -88,17 +95,19 @@ export const portferryGuest: ProgramDeclaration = {
 export function readAgentOptions(
   values: Values,
   environment: NodeJS.ProcessEnv,
-): AgentOptions & { apiPaths: string[] } {
+): AgentOptions & { apiPaths: string[]; docker: DockerOptions | undefined } {
   const { 'proxy-socket': proxySocket, 'control-listen': controlPath } = values;
   const folder = runtimeFolder(environment);
   if (proxySocket !== undefined && dirname(resolve(proxySocket)) === folder) ensureFolder(folder);
   const level = values['log-level'] ?? (values.debug ? 'debug' : 'info');
+  const apiPaths = [proxySocket, controlPath].filter((path) => path !== undefined);
   return {
     channel: readChannel(values, environment),
     version,
     allowDial: values['allow-dial'].map((rule) => parseEndpointRule(rule, '--allow-dial')),
     logger: createLogger(level as LogLevel),
-    apiPaths: [proxySocket, controlPath].filter((path) => path !== undefined),
+    apiPaths,
+    docker: readDockerOptions(values, apiPaths.length > 0),
   };
 }
 

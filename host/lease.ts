@@ -45,6 +45,15 @@ export class Wanted implements Claim {
     return this.refusal ?? this.failure ?? { message: 'the host is stopping', code: undefined };
   }
 
+  /** It stays as it is; only what it is explained with to people is what was asked for last. */
+  annotate(annotation: string | undefined): void {
+    const rules = [this.rule, ...(this.forward?.origin === 'published' ? [this.forward.rule] : [])];
+    for (const rule of rules) {
+      if (annotation === undefined) delete rule.annotation;
+      else rule.annotation = annotation;
+    }
+  }
+
   /** Whether it has been found out that it cannot be listened on, at least for now. */
   get missing(): boolean {
     return !this.forward && (this.refusal ?? this.failure) !== undefined;
@@ -184,6 +193,7 @@ export class Lease {
     const known = wanted.get(key) ?? before.get(key);
     if (!known && wanted.size >= room) return { state: 'refused', message: this.#full(), code: 'EMFILE' };
     const one = known ?? this.#make(rule);
+    one.annotate(rule.annotation);
     wanted.set(key, one);
     return one;
   }

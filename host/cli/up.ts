@@ -65,7 +65,8 @@ export function makeUpCommand(programs: UpPrograms = INSTALLED): CommandDeclarat
         }),
         makeGuest: (channel) => ({
           name: 'the guest',
-          command: [...programs.guest, '--connect', `unix:${channel}`, '--log-level', level],
+          // Containers' ports are published on this machine already.
+          command: [...programs.guest, '--connect', `unix:${channel}`, '--docker=off', '--log-level', level],
         }),
       }).finally(release);
     },

@@ -8,6 +8,8 @@ export interface OptionDeclaration {
   readonly describe: string;
   /** What help shows as default; the program itself fills it in. */
   readonly defaultDescription?: string;
+  /** The value of an option that is given without one: as a flag alone, or `true` in the file. */
+  readonly bare?: string;
   /** The only values allowed. */
   readonly choices?: readonly string[];
   /** The least value of a number. */
@@ -101,6 +103,7 @@ function convert(name: string, declaration: OptionDeclaration, given: unknown): 
     case 'list':
       return list(name, given);
     default:
+      if (declaration.bare !== undefined && (given === '' || given === true)) return declaration.bare;
       return choice(name, declaration, text(name, given));
   }
 }

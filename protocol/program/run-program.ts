@@ -144,13 +144,14 @@ function buildCommand(builder: Argv, command: CommandDeclaration): Argv {
 }
 
 /** Values stay text: flags, environment and file are then checked by the same code, with the same messages. */
-function yargsOption({ type, describe, choices, defaultDescription }: OptionDeclaration): Options {
+function yargsOption({ type, describe, choices, defaultDescription, bare }: OptionDeclaration): Options {
   const described = choices ? `${describe}: ${choices.join(', ')}` : describe;
   const option: Options = { describe: described };
   if (defaultDescription !== undefined) option.defaultDescription = defaultDescription;
   if (type === 'boolean') option.type = 'boolean';
   else if (type === 'list') Object.assign(option, { type: 'string', array: true, requiresArg: true });
-  else option.nargs = 1;
+  else if (bare === undefined) option.nargs = 1;
+  else option.type = 'string';
   return option;
 }
 

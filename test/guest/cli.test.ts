@@ -7,6 +7,7 @@ import { portferryGuest } from '../../guest/cli.js';
 import { EXIT, runProgram } from '../../protocol/program/run-program.js';
 import { Peer } from '../fixtures/peer.js';
 import { temporaryFolder } from '../fixtures/programs.js';
+import { EngineServer } from './docker/fixtures/engine-server.js';
 
 interface Outcome {
   code: number;
@@ -17,7 +18,7 @@ interface Outcome {
 async function run(args: string[], environment: NodeJS.ProcessEnv = {}): Promise<Outcome> {
   const stderr = new PassThrough();
   const stdout = new PassThrough().resume();
-  const env = { PORTFERRY_LOG_LEVEL: 'silent', ...environment };
+  const env = { PORTFERRY_LOG_LEVEL: 'silent', PORTFERRY_DOCKER: 'off', ...environment };
   const code = await runProgram(portferryGuest, { args, environment: env, stdout, stderr });
   stderr.end();
   let text = '';
@@ -113,6 +114,15 @@ async function whenThere<T>(action: () => Promise<T>): Promise<T> {
   }
 }
 
+t.test('it publishes what a Docker engine publishes, until it is told to stop', async (t) => {
+  const engine = await EngineServer.start(t);
+  const outcome = run(['--connect', `unix:${join(temporaryFolder(t), 'c')}`, `--docker=${engine.socket}`]);
+  await engine.until(() => engine.lists > 0);
+  interrupt();
+  t.same(await outcome, { code: EXIT.done, stderr: '' });
+  await engine.until(() => engine.listeners === 0);
+});
+
 t.test('a signal that comes while it starts stops it, too', async (t) => {
   const path = join(temporaryFolder(t), 'c');
   const outcome = run(['--listen', `unix:${path}`]);
@@ -130,6 +140,8 @@ t.test('what is wrong is said in one line', async (t) => {
     [['-data-connect', '62372'], /vsock/],
     [['-data-listen', '2:62372'], /vsock/],
     [['--debug', '--allow-dial', 'localhost'], /'localhost' is no IP address/],
+    [['--docker=tcp://127.0.0.1:2375'], /--docker must be the path of the Docker engine's socket/],
+    [['--publish-rules', join(folder, 'none.json')], /the rules of .*none\.json cannot be read/],
     [['--no-such-option'], /no-such-option/],
     [['--log-level', 'loud'], /must be one of/],
   ];

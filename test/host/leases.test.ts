@@ -46,6 +46,19 @@ t.test('a lease has the forwards that it is set to, and no others', async (t) =>
   await t.rejects(lease.expose(port(one)), { message: 'this lease has ended' });
 });
 
+t.test('a forward that stays is annotated anew', async (t) => {
+  const host = new LeaseHost(t);
+  const lease = open(host);
+  const [one = 0] = await freePorts(t, 1);
+  await lease.set(request({ ...port(one), annotation: 'container old' }));
+  const [forward] = host.forwards.list();
+  await lease.set(request({ ...port(one), annotation: 'container new' }));
+  t.same(lease.list(), [{ ...port(one), annotation: 'container new' }]);
+  await lease.set(request(port(one)));
+  t.same(lease.list(), [port(one)]);
+  t.equal(host.forwards.list()[0], forward, 'and is not touched');
+});
+
 t.test('free ports', async (t) => {
   const host = new LeaseHost(t);
   const lease = open(host);

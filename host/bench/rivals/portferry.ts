@@ -34,7 +34,7 @@ export function makePortferry({ host, guest }: PortferryPrograms = INSTALLED): R
           ],
           endpoint,
         );
-        await programs.start([...guest, '--connect', `unix:${channel}`, ...quiet], endpoint);
+        await programs.start([...guest, '--connect', `unix:${channel}`, '--docker=off', ...quiet], endpoint);
         return endpoint;
       }),
   };

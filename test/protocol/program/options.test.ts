@@ -13,6 +13,7 @@ const OPTIONS = {
   hold: { type: 'number', describe: '' },
   json: { type: 'boolean', describe: '' },
   level: { type: 'string', describe: '', choices: ['info', 'debug'] },
+  docker: { type: 'string', describe: '', bare: '/run/d.sock' },
 } as const satisfies OptionDeclarations;
 
 function resolve(
@@ -36,7 +37,17 @@ t.test('has empty values for what is not given', async (t) => {
     hold: undefined,
     json: false,
     level: undefined,
+    docker: undefined,
   });
+});
+
+t.test('an option that can be given without a value', async (t) => {
+  t.match(resolve({ docker: '' }), { docker: '/run/d.sock' });
+  t.match(resolve({ docker: '/x' }), { docker: '/x' });
+  t.match(resolve({}, { PORTFERRY_DOCKER: '/y' }), { docker: '/y' });
+  t.match(resolve({ config: file(t, { docker: true }) }), { docker: '/run/d.sock' });
+  t.throws(() => resolve({ config: file(t, { docker: false }) }), /"docker" in .* must be a string/);
+  t.throws(() => resolve({ docker: ['', '/x'] }), /--docker is given 2 times/);
 });
 
 t.test('a flag wins over the environment, which wins over the file', async (t) => {

@@ -12,6 +12,7 @@ const showCommand = defineCommand({
     json: { type: 'boolean', describe: 'As JSON' },
     item: { type: 'list', describe: 'Items' },
     level: { type: 'string', describe: 'Level', choices: ['a', 'b'] },
+    socket: { type: 'string', describe: 'Socket', bare: '/usual' },
   },
   examples: [['$0 show x', 'shows x']],
   epilogue: 'That is all.',
@@ -34,6 +35,18 @@ const program = (thrown?: unknown): ProgramDeclaration => ({
   ...base,
   examples: [['$0 show x', 'an example']],
   commands: [showCommand, failCommand(thrown)],
+});
+
+t.test('an option whose value may be left out', async (t) => {
+  const given: [args: string[], socket: string][] = [
+    [['--socket'], '/usual'],
+    [['--socket', '--json'], '/usual'],
+    [['--socket=/other'], '/other'],
+  ];
+  for (const [args, socket] of given) {
+    const { stdout } = await callProgram(program(), ['show', 'x', ...args]);
+    t.match(JSON.parse(stdout), { socket }, args.join(' '));
+  }
 });
 
 t.test('runs a command with its options and operands', async (t) => {

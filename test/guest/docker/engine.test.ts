@@ -1,0 +1,139 @@
+import { once } from 'node:events';
+import { renameSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
+import net from 'node:net';
+import { join } from 'node:path';
+import t from 'tap';
+import { EngineClient, type EngineEvent } from '../../../guest/docker/engine.js';
+import { OperationError } from '../../../protocol/errors.js';
+import { temporaryFolder } from '../../fixtures/programs.js';
+import { EngineServer, listed } from './fixtures/engine-server.js';
+
+const { signal } = new AbortController();
+
+async function collect(events: AsyncIterable<EngineEvent>, into: EngineEvent[] = []): Promise<EngineEvent[]> {
+  for await (const event of events) into.push(event);
+  return into;
+}
+
+t.test('containers are listed', async (t) => {
+  const engine = await EngineServer.start(t);
+  engine.containers = [listed('abc', 'web', 8080)];
+  t.match(await new EngineClient(engine.socket).listContainers(signal), [
+    { id: 'abc', name: 'web', ports: [{ proto: 'tcp', port: 8080 }] },
+  ]);
+  t.same(engine.requests, ['/containers/json']);
+});
+
+t.test('events are those that matter, in whatever pieces they come', async (t) => {
+  const engine = await EngineServer.start(t);
+  const parts = [
+    '{"Type":"container","Action":"start","Actor":{"ID":"a',
+    'bc"}}\n\n{"Type":"daemon",',
+    '"Action":"reload"}\n{"Type":"network","Action":"connect","Actor":{"Attributes":{}}}\n{"cut',
+  ];
+  engine.onEvents = async (response) => {
+    for (const part of parts) await new Promise<void>((resolve) => response.write(part, () => resolve()));
+    response.end();
+  };
+  const events = await new EngineClient(engine.socket).openEvents(1234, signal);
+  t.same(await collect(events), [
+    { type: 'container', action: 'start', id: 'abc' },
+    { type: 'daemon', action: 'reload', id: '' },
+    { type: 'network', action: 'connect', id: '' },
+  ]);
+  const url = new URL(engine.requests[0] ?? '', 'http://docker');
+  t.equal(url.searchParams.get('since'), '1234');
+  t.match(JSON.parse(url.searchParams.get('filters') ?? ''), { type: ['container', 'network', 'daemon'] });
+});
+
+t.test('what is wrong with an answer is said, with the socket', async (t) => {
+  const engine = await EngineServer.start(t);
+  const client = new EngineClient(engine.socket);
+  const answers: [(response: ServerResponse) => void, RegExp][] = [
+    [
+      (response) => response.writeHead(500).end('{"message":"no\n space"}'),
+      /answers with 500: \{"message":"no space"\}$/,
+    ],
+    [(response) => response.writeHead(503).end(), /it answers with 503$/],
+    [(response) => response.writeHead(400).end('x'.repeat(5000)), /it answers with 400: x{300}$/],
+    [(response) => response.end('nothing'), /it has sent what is no JSON: /],
+    [(response) => response.end('{}'), /list of containers cannot be understood: it is no list$/],
+    [
+      (response) => response.write('[', () => response.destroy()),
+      /it has broken the connection \(ECONNRESET\)$/,
+    ],
+    [
+      (response) => response.end(Buffer.alloc(32 * 1024 * 1024 + 1)),
+      /its answer is longer than 33554432 bytes$/,
+    ],
+  ];
+  for (const [answer, message] of answers) {
+    engine.onList = answer;
+    await t.rejects(client.listContainers(signal), { message });
+    await t.rejects(client.listContainers(signal), OperationError);
+    await t.rejects(client.listContainers(signal), {
+      message: new RegExp(`^the Docker engine at ${engine.socket} cannot be asked for /containers/json: `),
+    });
+  }
+});
+
+t.test('events that are none end the stream with the reason', async (t) => {
+  const engine = await EngineServer.start(t);
+  const client = new EngineClient(engine.socket);
+  const lines: [string, RegExp][] = [
+    ['nothing\n', /cannot be asked for \/events: it has sent what is no JSON/],
+    ['null\n', /it has sent what is no event: null$/],
+    ['{"Type":"container"}\n', /it has sent what is no event: \{"Type":"container"\}$/],
+    ['x'.repeat(1024 * 1024 + 1), /it has sent an event of more than 1048576 bytes$/],
+  ];
+  for (const [text, message] of lines) {
+    engine.onEvents = (response) => response.write(text);
+    await t.rejects(collect(await client.openEvents(0, signal)), { message });
+  }
+  engine.onEvents = (response) => response.writeHead(400).end('bad filter');
+  await t.rejects(client.openEvents(0, signal), { message: /it answers with 400: bad filter$/ });
+});
+
+t.test('an engine that does not answer in time', async (t) => {
+  const engine = await EngineServer.start(t);
+  const client = new EngineClient(engine.socket, 5);
+  const message = /it has not answered within 0\.005 s$/;
+  engine.onList = () => {};
+  await t.rejects(client.listContainers(signal), { message });
+  engine.onList = (response) => response.write('[');
+  await t.rejects(client.listContainers(signal), { message }, 'or stops in the middle');
+  engine.onEvents = () => {};
+  await t.rejects(client.openEvents(0, signal), { message });
+});
+
+t.test('a request is given up when it is not wanted any more', async (t) => {
+  const engine = await EngineServer.start(t);
+  const client = new EngineClient(engine.socket);
+  const giveUp = new AbortController();
+  engine.onList = () => giveUp.abort();
+  await t.rejects(client.listContainers(giveUp.signal), OperationError);
+  await t.rejects(client.openEvents(0, giveUp.signal), OperationError);
+  const later = new AbortController();
+  const events = collect(await client.openEvents(0, later.signal));
+  later.abort();
+  await t.rejects(events, OperationError);
+});
+
+t.test('no engine', async (t) => {
+  const socket = join(temporaryFolder(t), 'docker.sock');
+  const client = new EngineClient(socket);
+  await t.rejects(client.listContainers(signal), {
+    message: /no such socket \(ENOENT\); is dockerd running\?$/,
+  });
+  const server = net.createServer().listen(`${socket}.first`);
+  await once(server, 'listening');
+  // Under its new name the socket stays when the server is closed, as after a crash.
+  renameSync(`${socket}.first`, socket);
+  await new Promise((resolve) => server.close(resolve));
+  await t.rejects(client.listContainers(signal), {
+    message: /nobody listens there \(ECONNREFUSED\); is dockerd/,
+  });
+  const long = new EngineClient(`/${'x'.repeat(200)}`);
+  await t.rejects(long.listContainers(signal), { message: /the socket path .* is 201 bytes long/ });
+});

@@ -1,0 +1,259 @@
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import type { Container } from '../../../guest/docker/containers.js';
+import { EngineClient } from '../../../guest/docker/engine.js';
+import { DockerPublisher, type PublisherOptions } from '../../../guest/docker/publisher.js';
+import { DEFAULT_RULES } from '../../../guest/docker/rules.js';
+import { DEBUG, INFO, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
+import { temporaryFolder } from '../../fixtures/programs.js';
+import { EngineServer, listed } from './fixtures/engine-server.js';
+import { makeContainer, makePort } from './fixtures/make-container.js';
+import { RecordingLease } from './fixtures/recording-lease.js';
+
+interface Published {
+  publisher: DockerPublisher;
+  lease: RecordingLease;
+  log: LogRecorder;
+}
+
+/** A publisher that does not wait long; when the engine goes, the test decides whether its time is over. */
+function publish(t: Test, socket: string, options: Partial<PublisherOptions> = {}): Published {
+  const lease = new RecordingLease();
+  const log = new LogRecorder();
+  const publisher = new DockerPublisher({
+    engine: new EngineClient(socket),
+    lease,
+    rules: DEFAULT_RULES,
+    logger: log.logger,
+    graceMs: 60_000,
+    backoffMs: [1, 4],
+    ...options,
+  });
+  t.teardown(() => publisher.stop());
+  publisher.start();
+  return { publisher, lease, log };
+}
+
+const UP = /^the ports that the Docker engine at .* publishes are published on the host$/;
+
+t.test('what runs is published, and what starts and ends later follows', async (t) => {
+  const engine = await EngineServer.start(t);
+  engine.containers = [listed('a', 'web', 8080)];
+  const { publisher, lease, log } = publish(t, engine.socket);
+  await lease.has(8080);
+  t.same(lease.published[0], [
+    { proto: 'tcp', out_port: 8080, in_ip: '127.0.0.1', in_port: 8080, annotation: 'container web (a)' },
+  ]);
+  t.match(await log.line(UP), { level: INFO });
+
+  engine.containers = [listed('a', 'web', 8080), listed('b', 'db', 5432)];
+  engine.emit('container', 'start', 'b');
+  await lease.has(5432, 8080);
+  engine.containers = [listed('b', 'sql', 5432)];
+  engine.emit('container', 'destroy', 'a');
+  await lease.has(5432);
+  t.match(lease.published.at(-1), [{ annotation: 'container sql (b)' }]);
+
+  publisher.stop();
+  t.equal(lease.closed, true);
+  await engine.until(() => engine.listeners === 0);
+  t.equal(log.matching(UP).length, 1);
+});
+
+t.test('events that change nothing publish nothing', async (t) => {
+  const engine = await EngineServer.start(t);
+  engine.containers = [listed('a', 'web', 8080)];
+  const { lease } = publish(t, engine.socket);
+  await lease.has(8080);
+  engine.emit('daemon', 'reload');
+  await engine.until(() => engine.lists === 2);
+  engine.containers = [];
+  engine.emit('network', 'disconnect', 'n');
+  await lease.has();
+  t.equal(lease.published.length, 2);
+});
+
+t.test('a burst of events costs two lists', async (t) => {
+  const engine = await EngineServer.start(t);
+  const { lease, log } = publish(t, engine.socket);
+  await log.line(UP);
+  const open: (() => void)[] = [];
+  engine.onList = (response) => {
+    const containers = JSON.stringify(engine.containers);
+    open.push(() => response.end(containers));
+  };
+  const before = engine.lists;
+  engine.emit('container', 'start', 'a');
+  await engine.until(() => engine.lists === before + 1);
+  for (let count = 0; count < 100; count++) engine.emit('container', 'start', `${count}`);
+  engine.emit('container', 'die', 'a');
+  engine.containers = [listed('a', 'web', 8080), listed('b', 'db', 5432)];
+  open[0]?.();
+  await engine.until(() => engine.lists === before + 2);
+  open[1]?.();
+  await lease.has(5432);
+  t.equal(engine.lists, before + 2);
+});
+
+t.test('a container that has died is gone before the engine takes it from its list', async (t) => {
+  const engine = await EngineServer.start(t);
+  engine.containers = [listed('a', 'web', 8080), listed('b', 'db', 5432)];
+  const { lease } = publish(t, engine.socket);
+  await lease.has(5432, 8080);
+  engine.emit('container', 'die', 'a');
+  await lease.has(5432);
+  engine.emit('container', 'start', 'a');
+  await lease.has(5432, 8080);
+
+  engine.emit('container', 'die', 'a');
+  await lease.has(5432);
+  engine.containers = [];
+  engine.emit('container', 'destroy', 'a');
+  await lease.has();
+  // Whatever is listed again after it had been taken from the list lives.
+  engine.containers = [listed('a', 'web', 8080)];
+  engine.emit('container', 'rename', 'a');
+  await lease.has(8080);
+});
+
+t.test('a list from before a container died does not let it come to life again', async (t) => {
+  const engine = await EngineServer.start(t);
+  const { lease, log } = publish(t, engine.socket);
+  await log.line(UP);
+  let answer = (): void => {};
+  const { onList } = engine;
+  engine.onList = (response) => {
+    answer = () => response.end('[]');
+  };
+  const before = engine.lists;
+  engine.emit('container', 'start', 'b');
+  await engine.until(() => engine.lists === before + 1);
+  engine.onList = onList;
+  engine.containers = [listed('a', 'web', 8080), listed('b', 'db', 5432)];
+  engine.emit('container', 'start', 'a');
+  engine.emit('container', 'die', 'a');
+  answer();
+  await lease.has(5432);
+});
+
+t.test('what a connection to a network brings is looked for a little later, too', async (t) => {
+  const engine = await EngineServer.start(t);
+  const { log, lease } = publish(t, engine.socket, { lookAgainMs: [1, 5] });
+  await log.line(UP);
+  const before = engine.lists;
+  engine.onList = (response) => {
+    // The first look comes too early.
+    response.end(JSON.stringify(engine.lists > before + 1 ? [listed('a', 'web', 8080)] : []));
+  };
+  engine.emit('network', 'connect', 'n');
+  await lease.has(8080);
+});
+
+t.test(
+  'when the engine goes its ports stay for a while, and nothing of old stays after it is back',
+  async (t) => {
+    const engine = await EngineServer.start(t);
+    engine.containers = [listed('a', 'web', 8080)];
+    const { lease, log } = publish(t, engine.socket);
+    await lease.has(8080);
+    await engine.close();
+    t.match(await log.line(/has ended its events|has broken the connection/), {
+      level: WARN,
+      msg: /what is published goes unless it is back within 60 s; connecting again until it works$/,
+    });
+    t.match(await log.line(/no such socket|nobody listens/), { level: DEBUG });
+    engine.containers = [listed('b', 'db', 5432)];
+    await engine.listen();
+    await lease.has(5432);
+    t.same(
+      lease.published.map((forwards) => forwards.length),
+      [1, 1],
+      'without a moment in which nothing is published',
+    );
+    await log.line(UP, 2);
+    t.equal(log.lines.filter(({ level }) => level === WARN).length, 1);
+  },
+);
+
+t.test('when it stays away nothing is published any more, until it is back', async (t) => {
+  const engine = await EngineServer.start(t);
+  engine.containers = [listed('a', 'web', 8080)];
+  const { lease, log } = publish(t, engine.socket, { graceMs: 5 });
+  await lease.has(8080);
+  await engine.close();
+  await lease.has();
+  await engine.listen();
+  await lease.has(8080);
+  t.equal(log.lines.filter(({ level }) => level === WARN).length, 1);
+});
+
+t.test('an engine that is not there is waited for, with one warning', async (t) => {
+  const socket = join(temporaryFolder(t), 'docker.sock');
+  const { log, publisher } = publish(t, socket);
+  await log.line(/no such socket/, 5);
+  t.equal(log.lines.filter(({ level }) => level === WARN).length, 1);
+  publisher.stop();
+});
+
+t.test('an engine that cannot list its containers is tried again', async (t) => {
+  const engine = await EngineServer.start(t);
+  engine.containers = 'nonsense';
+  const { lease, log } = publish(t, engine.socket);
+  t.match(await log.line(/list of containers cannot be understood/), { level: WARN });
+  engine.containers = [listed('a', 'web', 8080)];
+  await lease.has(8080);
+  engine.onEvents = (response) => response.end();
+  engine.emit('nonsense', 'nonsense');
+  engine.onList = (response) => response.writeHead(500).end('broken');
+  engine.emit('container', 'start', 'b');
+  t.match(await log.line(/it answers with 500: broken/), { level: WARN });
+  t.match(await log.line(/has ended its events/), { level: DEBUG });
+});
+
+t.test('a list that comes after the end is not looked at', async (t) => {
+  const lease = new RecordingLease();
+  const log = new LogRecorder();
+  const answers: ((containers: Container[]) => void)[] = [];
+  const publisher = new DockerPublisher({
+    engine: {
+      socket: '/docker.sock',
+      openEvents: async () => (async function* () {})(),
+      listContainers: () => new Promise((resolve) => answers.push(resolve)),
+    },
+    lease,
+    rules: DEFAULT_RULES,
+    logger: log.logger,
+    backoffMs: [1, 1],
+  });
+  t.teardown(() => publisher.stop());
+  publisher.start();
+  t.match(await log.line(/the Docker engine at \/docker\.sock has ended its events/), { level: WARN });
+  answers[0]?.([makeContainer({ ports: [makePort()] })]);
+  await log.line(/has ended its events/, 3);
+  t.same(lease.published, []);
+  t.same(log.matching(UP), []);
+});
+
+t.test('each remark is made once', async (t) => {
+  const engine = await EngineServer.start(t);
+  const mdns = { Id: 'm', Names: ['/mdns'], Ports: [{ PrivatePort: 1, PublicPort: 5353, Type: 'udp' }] };
+  engine.containers = [mdns];
+  const { lease, log } = publish(t, engine.socket);
+  const remark = /^container mdns \(m\): udp \*:5353 is not published: default:mdns denies it$/;
+  t.match(await log.line(remark), { level: INFO });
+  engine.containers = [mdns, listed('a', 'web', 8080)];
+  engine.emit('container', 'start', 'a');
+  await lease.has(8080);
+  t.equal(log.matching(remark).length, 1);
+
+  const many = (from: number): object => ({
+    ...mdns,
+    Labels: Object.fromEntries(
+      Array.from({ length: 10_000 }, (_, index) => [`portferry.x${from + index}`, '']),
+    ),
+  });
+  engine.containers = [many(0)];
+  engine.emit('container', 'start', 'm');
+  await lease.has();
+  t.equal(log.matching(remark).length, 2, 'and once more when there were very many');
+});

@@ -1,0 +1,32 @@
+import { join } from 'node:path';
+import t from 'tap';
+import { publishDocker } from '../../../guest/docker/publisher.js';
+import { DEFAULT_RULES } from '../../../guest/docker/rules.js';
+import { LogRecorder, WARN } from '../../fixtures/log-recorder.js';
+import { temporaryFolder } from '../../fixtures/programs.js';
+import { EngineServer, listed } from './fixtures/engine-server.js';
+import { RecordingLease } from './fixtures/recording-lease.js';
+
+t.test('the agent publishes on a lease of its own', async (t) => {
+  const engine = await EngineServer.start(t);
+  engine.containers = [listed('a', 'web', 8080)];
+  const lease = new RecordingLease();
+  const publishers: string[] = [];
+  const open = (publisher: string): RecordingLease => {
+    publishers.push(publisher);
+    return lease;
+  };
+  const log = new LogRecorder();
+  const publisher = publishDocker({ socket: engine.socket, rules: DEFAULT_RULES }, open, log.logger);
+  t.teardown(() => publisher.stop());
+  await lease.has(8080);
+  t.same(publishers, ['docker']);
+});
+
+t.test('an engine that is not there is one warning', async (t) => {
+  const log = new LogRecorder();
+  const socket = join(temporaryFolder(t), 'docker.sock');
+  const publisher = publishDocker({ socket, rules: DEFAULT_RULES }, () => new RecordingLease(), log.logger);
+  t.match(await log.line(/no such socket/), { level: WARN });
+  publisher.stop();
+});
