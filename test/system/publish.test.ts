@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { requireProgram } from '../fixtures/programs.js';
+import { Program, requireProgram } from '../fixtures/programs.js';
 import { BUSYBOX, DockerVm, IMAGE } from './fixtures/docker.js';
 import { freePorts, Publication } from './fixtures/publication.js';
 
@@ -88,9 +88,14 @@ t.test('what containers publish in the VM is there on the host', async (t) => {
 
   await t.test('udp', { skip: 'UDP forwards are not there yet' }, async (t) => {
     const port = takePort();
+    const socat = requireProgram(t, 'socat');
+    if (socat === undefined) return;
     t.teardown(() => remove('echo'));
-    const server = [BUSYBOX, 'udpsvd', '0', '53', BUSYBOX, 'cat'];
-    await vm.start(['--name', 'echo', '-p', `${port}:53/udp`], ...server);
+    await vm.start(['--name', 'echo', '-p', `${port}:53/udp`], BUSYBOX, 'sleep', '1000');
+    // This busybox has no server of datagrams: one from outside serves in the container's network.
+    const pid = await vm.docker('inspect', '-f', '{{.State.Pid}}', 'echo');
+    const server = ['-t', pid, '-n', socat, '-d', '-d', 'UDP4-RECVFROM:53,fork', 'EXEC:cat'];
+    await Program.start(t, 'nsenter', server, { endSignal: 'SIGTERM' }).line(/receiving on/);
     await on.listens(`udp *:${port}`);
     const client = createSocket('udp4');
     t.teardown(() => client.close());
