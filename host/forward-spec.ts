@@ -1,7 +1,7 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { UsageError } from '../protocol/errors.js';
-import { MAX_PATH_BYTES } from '../protocol/limits.js';
+import { MAX_IDLE_SECONDS, MAX_PATH_BYTES } from '../protocol/limits.js';
 import {
   EVERY_ADDRESS,
   type ForwardRule,
@@ -18,9 +18,6 @@ export const UNIX_SPEC_FORM = 'unix:HOST_PATH:GUEST_PATH';
 
 const MAX_PORT = 65_535;
 const GUEST_LOCALHOST = '127.0.0.1';
-
-/** A day: what is to stay longer than that is no UDP flow. */
-export const MAX_IDLE_SECONDS = 86_400;
 
 interface PortRange {
   first: number;

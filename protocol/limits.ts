@@ -88,6 +88,9 @@ export const MAX_DATAGRAM_BYTES = 65_507;
 /** How long (s) a UDP flow may be idle before it ends, where its forward says nothing else: the same as vpnkit's. */
 export const DEFAULT_IDLE_SECONDS = 90;
 
+/** The most (s) that may be asked for, a day: what is to stay longer than that is no UDP flow. */
+export const MAX_IDLE_SECONDS = 86_400;
+
 /** What a queued datagram costs beside its payload: the objects that hold it, about. */
 export const QUEUED_DATAGRAM_OVERHEAD_BYTES = 256;
 

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { messageOf, UsageError } from '../../protocol/errors.js';
+import { MAX_IDLE_SECONDS } from '../../protocol/limits.js';
 import { type Container, EVERY_ADDRESS, type PublishedPort } from './containers.js';
 import { parseHostAddresses, parseIdleSeconds, parseProxyVersion, type Wishes } from './wishes.js';
 
@@ -99,7 +100,8 @@ const READERS: { [Key in keyof RuleFields]: (value: unknown) => RuleFields[Key] 
   remap: parseRemap,
   bind: (value) => parseHostAddresses(value) ?? throwBad('bind', 'an IP address, "localhost" or "*"', value),
   proxy: (value) => parseProxyVersion(value) ?? throwBad('proxy', '"v1" or "v2"', value),
-  idle: (value) => parseIdleSeconds(value) ?? throwBad('idle', 'a number of seconds from 1 to 86400', value),
+  idle: (value) =>
+    parseIdleSeconds(value) ?? throwBad('idle', `a number of seconds from 1 to ${MAX_IDLE_SECONDS}`, value),
 };
 
 export const DEFAULT_RULES: readonly PublishRule[] = DEFAULTS.map((rule, index) =>

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
+import { MAX_IDLE_SECONDS } from '../../protocol/limits.js';
 import { type Container, EVERY_ADDRESS, type PublishedPort } from './containers.js';
 
 /** How a port is to be published, as far as it matters to whoever wishes. */
@@ -24,9 +25,6 @@ export interface LabelWishes extends Wishes {
 
 const PREFIX = 'portferry.';
 const LOCALHOST: readonly string[] = ['127.0.0.1', '::1'];
-
-/** A day: what is to stay longer than that is no UDP flow. */
-const MAX_IDLE_SECONDS = 86_400;
 
 const KNOWN = ['publish', 'host-address', 'proxy-protocol', 'proxy-protocol.PORT', 'idle'];
 

@@ -10,7 +10,7 @@ export const OWNER = Symbol('portferry.owner');
 /** A TCP or pipe handle. Methods return 0 or a negative errno. */
 export interface StreamHandle {
   [OWNER]?: unknown;
-  /** The descriptor; -1 when there is none. */
+  /** The descriptor; negative when there is none. */
   readonly fd: number;
   /** Called after each read, with the outcome in streamState; returns memory for the next read, if it changes. */
   onread: (this: StreamHandle) => Buffer | undefined;

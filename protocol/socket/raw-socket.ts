@@ -40,7 +40,7 @@ export interface RawSocket {
   readonly remote: SocketPeer | undefined;
   /** This end's address; a unix socket has none. */
   readonly local: SocketPeer | undefined;
-  /** The descriptor; -1 when there is none. */
+  /** The descriptor; negative when there is none. */
   readonly fd: number;
 
   /**

@@ -86,7 +86,7 @@ t.test('what containers publish in the VM is there on the host', async (t) => {
     t.equal(await on.fetch(others[0] ?? 0), PAGE, 'the others stay');
   });
 
-  await t.test('udp', { skip: 'UDP forwards are not there yet' }, async (t) => {
+  await t.test('udp', async (t) => {
     const port = takePort();
     const socat = requireProgram(t, 'socat');
     if (socat === undefined) return;

@@ -46,6 +46,14 @@ function testSockets(t: Test, internals: Handles | null): void {
     t.equal(unix.local, undefined);
   });
 
+  t.test('a socket has its descriptor until it is closed', async (t) => {
+    const { client, recorder } = await connectedClient(t);
+    t.ok(client.fd > 2);
+    client.destroy();
+    await recorder.until(() => recorder.closed);
+    t.ok(client.fd < 0);
+  });
+
   t.test('connect: a refused connection is told with its errno', async (t) => {
     const recorder = new Recorder();
     connectSocket(
