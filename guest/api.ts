@@ -67,6 +67,7 @@ export class Api {
     await listenOnUnixPath(server, path);
     server.on('error', (err) => this.#log.error({ err }, `${path} cannot accept clients`));
     this.#servers.push(server);
+    this.#log.info(`forwards can be asked for on ${path}`);
   }
 
   /** Stops answering, whoever is connected; what was exposed goes. */

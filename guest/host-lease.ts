@@ -1,5 +1,4 @@
-import ipaddr from 'ipaddr.js';
-import { messageOf, OperationError } from '../protocol/errors.js';
+import { OperationError } from '../protocol/errors.js';
 import type { Logger } from '../protocol/program/logger.js';
 import {
   EXPOSE_PIPE_RESOURCE,
@@ -15,9 +14,12 @@ import {
 import type { HostControlTimes } from './host-control.js';
 import type { Lease } from './lease.js';
 import { type Answer, ConnectionLost, type LeaseConnection } from './lease-connection.js';
+import { describePort, isMeant } from './vpnkit-port.js';
 
 const OK = 200;
 const UNAVAILABLE = 503;
+/** From here on the fault is the host's, and may pass. */
+const FIRST_FAULT = 500;
 
 /** The host does not listen for what it was asked for, or could not be asked; `status` is that of HTTP. */
 export class ExposeError extends OperationError {
@@ -58,6 +60,8 @@ export class HostLease implements Lease {
   #turn: Promise<unknown> = Promise.resolve();
   /** What is told of a change: a connection, a problem, the end. */
   readonly #waiters = new Set<() => void>();
+  /** Why the host did not take the newest state, as the log has last told it. */
+  #complaint: string | undefined;
   /** What the log has last told of a forward that is not listened on. */
   #logged = new Map<string, string>();
 
@@ -77,7 +81,18 @@ export class HostLease implements Lease {
     this.#use();
     const { channelWaitMs, answerTimeoutMs } = this.#source.times;
     const deadline = performance.now() + channelWaitMs;
-    return this.#within(channelWaitMs + answerTimeoutMs, () => this.#exposeUntil(deadline, forward));
+    for (;;) {
+      const connection = await this.#connected(deadline);
+      const action = (): Promise<VpnkitPort> =>
+        this.#within(answerTimeoutMs, () => this.#exposeOn(connection, forward));
+      try {
+        return await this.#inTurnBy(deadline, action);
+      } catch (thrown) {
+        if (!(thrown instanceof ConnectionLost)) throw thrown;
+        if (performance.now() >= deadline)
+          throw new ExposeError(UNAVAILABLE, `the host has not answered: ${thrown.message}`);
+      }
+    }
   }
 
   async unexpose(forward: VpnkitPort): Promise<void> {
@@ -169,24 +184,25 @@ export class HostLease implements Lease {
 
   // ---- requests --------------------------------------------------------------------------------------
 
-  async #exposeUntil(deadline: number, forward: VpnkitPort): Promise<VpnkitPort> {
-    for (;;) {
-      const connection = await this.#connected(deadline);
-      try {
-        return await this.#inTurn(() => this.#exposeOn(connection, forward));
-      } catch (thrown) {
-        if (!(thrown instanceof ConnectionLost)) throw thrown;
-        if (performance.now() >= deadline)
-          throw new ExposeError(UNAVAILABLE, `the host has not answered: ${thrown.message}`);
-      }
-    }
-  }
-
   /** One request at a time: what the lease is said to hold must not leave out what is being exposed. */
   #inTurn<T>(action: () => Promise<T>): Promise<T> {
     const outcome = this.#turn.then(action);
     this.#turn = outcome.catch(() => undefined);
     return outcome;
+  }
+
+  /** @throws ConnectionLost when its turn has not come by `deadline`; it is not done after that */
+  #inTurnBy<T>(deadline: number, action: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const late = (): void => reject(new ConnectionLost('it is still at work on what was published before'));
+      const timer = setTimeout(late, deadline - performance.now());
+      const start = async (): Promise<void> => {
+        clearTimeout(timer);
+        if (performance.now() >= deadline) late();
+        else await action().then(resolve, reject);
+      };
+      void this.#inTurn(start);
+    });
   }
 
   /** Tells the host the whole state, and what has changed meanwhile, until it knows the newest. */
@@ -209,16 +225,23 @@ export class HostLease implements Lease {
       );
       if (answer.status !== OK) throw refusalOf(answer);
       this.#source.works();
+      this.#complaint = undefined;
       this.#logOutcomes(forwards, (answer.body as LeaseReport).forwards);
     } catch (thrown) {
-      // The end of the stream is told of elsewhere; any other answer to this is not one to go on with.
-      if (!(thrown instanceof ConnectionLost))
-        this.#source.logger.warn(
-          { publisher: this.#publisher },
-          `the host has not taken what ${this.#publisher} publishes, and is asked again: ${messageOf(thrown)}`,
-        );
-      connection.close();
+      // The end of the stream is told of elsewhere.
+      if (thrown instanceof ExposeError) this.#complain(thrown.message);
+      // What the host finds wrong it will not find right the next time.
+      if (!(thrown instanceof ExposeError) || thrown.status >= FIRST_FAULT) connection.close();
     }
+  }
+
+  #complain(message: string): void {
+    if (message !== this.#complaint)
+      this.#source.logger.warn(
+        { publisher: this.#publisher },
+        `the host has not taken what ${this.#publisher} publishes: ${message}`,
+      );
+    this.#complaint = message;
   }
 
   async #exposeOn(connection: LeaseConnection, forward: VpnkitPort): Promise<VpnkitPort> {
@@ -244,7 +267,7 @@ export class HostLease implements Lease {
         throw thrown;
       }
     };
-    return this.#within(this.#source.times.answerTimeoutMs, () => this.#inTurn(ask));
+    return this.#inTurn(() => this.#within(this.#source.times.answerTimeoutMs, ask));
   }
 
   /** Gives up the stream when it takes longer than `ms`: nobody knows what the host has made of a request then. */
@@ -287,28 +310,4 @@ function refusalOf({ status, body }: Answer): ExposeError {
     status,
     typeof message === 'string' ? message : `the host has answered with ${status}`,
   );
-}
-
-/** Whether `named` means `other`: the guest's end must match as far as it is given, as on the host. */
-function isMeant(named: VpnkitPort, other: VpnkitPort): boolean {
-  const sameHostEnd =
-    named.proto === other.proto &&
-    canonical(named.out_ip) === canonical(other.out_ip) &&
-    (named.out_port ?? 0) === (other.out_port ?? 0) &&
-    (named.out_path ?? '') === (other.out_path ?? '');
-  const whole = Boolean(named.in_path || named.in_port);
-  return sameHostEnd && (!whole || guestEnd(named) === guestEnd(other));
-}
-
-function guestEnd({ in_ip: ip, in_port: port, in_path: path }: VpnkitPort): string {
-  return path || `${canonical(ip) || '127.0.0.1'} ${port}`;
-}
-
-function canonical(ip = ''): string {
-  return ipaddr.isValid(ip) ? ipaddr.process(ip).toString() : ip;
-}
-
-/** The host's end, for people. */
-function describePort({ proto, out_ip: ip = '', out_port: port, out_path: path }: VpnkitPort): string {
-  return path ? `${proto} ${path}` : `${proto} ${ip.includes(':') ? `[${ip}]` : ip || '*'}:${port ?? 0}`;
 }

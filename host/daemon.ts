@@ -7,7 +7,7 @@ import type { Stream } from '../protocol/stream.js';
 import { LeaseServer } from './control/lease-server.js';
 import type { ChannelReport, StatusReport } from './control/reports.js';
 import { type ControlServer, type ControlTarget, startControlServer } from './control/server.js';
-import { divideDescriptors } from './descriptors.js';
+import { maxClients, maxClientsBeside, maxLeasedForwards } from './descriptors.js';
 import { ExposePolicy } from './expose-policy.js';
 import { ForwardTable } from './forwards.js';
 import { Leases } from './leases.js';
@@ -47,7 +47,8 @@ class Host implements ControlTarget {
 
   constructor(options: HostOptions, context: HostContext) {
     const { logger } = context;
-    const { maxClients, maxLeasedForwards } = divideDescriptors();
+    const descriptors = maxClients();
+    const listening = (): number => this.forwards.size;
     this.#options = options;
     this.#context = context;
     this.#stateFile = options.stateFile === undefined ? undefined : new StateFile(options.stateFile, logger);
@@ -68,7 +69,9 @@ class Host implements ControlTarget {
     this.#relay = new Relay({
       keeper: this.#keeper,
       holdMs: options.holdSeconds * 1000,
-      maxClients,
+      get maxClients() {
+        return maxClientsBeside(listening(), descriptors);
+      },
       logger,
     });
     this.#udpRelay = new UdpRelay({ keeper: this.#keeper, logger });
@@ -85,7 +88,7 @@ class Host implements ControlTarget {
     this.leases = new Leases({
       forwards: this.forwards,
       policy: new ExposePolicy({ rules: options.allowExpose, socketsFolder: options.socketsFolder }),
-      maxForwards: maxLeasedForwards,
+      maxForwards: maxLeasedForwards(descriptors),
       logger,
     });
     this.#leaseServer = new LeaseServer(this.leases, logger);

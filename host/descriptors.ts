@@ -21,19 +21,21 @@ export function maxClients(report: unknown = process.report.getReport()): number
   return Math.max(descriptors - RESERVED, Math.floor(descriptors / 2));
 }
 
-/** Each leased forward listens on both families, so that they can take two thirds of what clients might need. */
-const LEASED_SHARE = 3;
+/** A forward may listen on both families. */
 const LISTENERS_PER_FORWARD = 2;
 
+/** Publishers in the guest must leave clients a third of what these could have, when all listen on both families. */
+const LEASED_SHARE = 3;
+
 /**
- * How many clients, and how many forwards for publishers in the guest, there can be at once: neither may take
- * the descriptors that the other needs.
+ * How many forwards publishers in the guest may have.
  * @param descriptors what maxClients says
  */
-export function divideDescriptors(descriptors = maxClients()): {
-  maxClients: number;
-  maxLeasedForwards: number;
-} {
-  const maxLeasedForwards = Math.min(MAX_LEASED_FORWARDS, Math.floor(descriptors / LEASED_SHARE));
-  return { maxClients: descriptors - maxLeasedForwards * LISTENERS_PER_FORWARD, maxLeasedForwards };
+export function maxLeasedForwards(descriptors = maxClients()): number {
+  return Math.min(MAX_LEASED_FORWARDS, Math.floor(descriptors / LEASED_SHARE));
+}
+
+/** How many clients can be served at once beside the listeners of so many forwards. */
+export function maxClientsBeside(forwards: number, descriptors: number): number {
+  return descriptors - forwards * LISTENERS_PER_FORWARD;
 }

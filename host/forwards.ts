@@ -137,6 +137,11 @@ export class ForwardTable {
     });
   }
 
+  /** How many are listened on. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
   /** In the order in which they were exposed. */
   list(): Forward[] {
     return [...this.#entries.values()].map(({ forward }) => forward);

@@ -1,5 +1,5 @@
 import { messageOf, OperationError, UsageError } from '../protocol/errors.js';
-import { MAX_LEASED_FORWARD_BYTES } from '../protocol/limits.js';
+import { MAX_LEASED_FORWARD_BYTES, MAX_LEASED_FORWARDS } from '../protocol/limits.js';
 import type { LeaseOutcome, LeaseReport, VpnkitPort } from '../protocol/services/control.js';
 import type { ExposePolicy } from './expose-policy.js';
 import { type ForwardRule, formatRule } from './forward-rule.js';
@@ -105,7 +105,6 @@ export class Lease {
    */
   async set(body: unknown): Promise<LeaseReport> {
     const { publisher, forwards } = readRequest(body);
-    if (forwards.length > this.#keeper.maxForwards) throw new UsageError(this.#full());
     this.#refuseWhenEnded();
     this.publisher = publisher;
     const before = this.#wanted;
@@ -248,6 +247,8 @@ function readRequest(body: unknown): { publisher: string; forwards: unknown[] } 
   const { publisher, forwards } = (body ?? {}) as { publisher?: unknown; forwards?: unknown };
   if (!Array.isArray(forwards))
     throw new UsageError('the body must be a JSON object with "publisher" and "forwards"');
+  if (forwards.length > MAX_LEASED_FORWARDS)
+    throw new UsageError(`${forwards.length} forwards, at most ${MAX_LEASED_FORWARDS} are taken`);
   if (typeof publisher !== 'string' || !PUBLISHER.test(publisher))
     throw new UsageError(
       '"publisher" must be a name of 1 to 64 letters, digits, spaces or any of . : @ / _ -',

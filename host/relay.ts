@@ -20,7 +20,7 @@ export interface RelayOptions {
   keeper: ChannelKeeper;
   /** How long (ms) a client waits for a channel. */
   holdMs: number;
-  /** Clients at once; see descriptors.ts. */
+  /** Clients at once, as of now; see descriptors.ts. */
   maxClients: number;
   logger: Logger;
 }
@@ -32,7 +32,7 @@ export interface RelayOptions {
 export class Relay {
   readonly #keeper: ChannelKeeper;
   readonly #holdMs: number;
-  readonly #maxClients: number;
+  readonly #options: RelayOptions;
   readonly #log: Logger;
   readonly #open = new Set<ClientConnection>();
   readonly #recent: ClientConnection[] = [];
@@ -45,7 +45,7 @@ export class Relay {
   constructor(options: RelayOptions) {
     this.#keeper = options.keeper;
     this.#holdMs = options.holdMs;
-    this.#maxClients = options.maxClients;
+    this.#options = options;
     this.#held = new DeadlineQueue(options.holdMs, (connection) => this.#noChannel(connection));
     this.#log = options.logger;
   }
@@ -57,7 +57,7 @@ export class Relay {
     forward.counters.active++;
     this.#open.add(connection);
     const { multiplexer } = this.#keeper;
-    if (this.#open.size > this.#maxClients) this.#tooMany(connection);
+    if (this.#open.size > this.#options.maxClients) this.#tooMany(connection);
     else if (multiplexer?.takesStreams) this.#serve(connection, multiplexer);
     else this.#held.add(connection);
   }
@@ -139,7 +139,7 @@ export class Relay {
     this.#open.delete(connection);
     connection.ended(state);
     counters.active--;
-    if (this.#open.size < this.#maxClients) this.#crowdLogged = false;
+    if (this.#open.size < this.#options.maxClients) this.#crowdLogged = false;
     counters.bytesToGuest += connection.bytesToGuest;
     counters.bytesToHost += connection.bytesToHost;
     if (state === 'refused') counters.refused++;
@@ -166,7 +166,7 @@ export class Relay {
     if (!this.#crowdLogged)
       this.#log.warn(
         { forward: connection.forward.id },
-        `clients are reset: ${this.#maxClients} are being served, and more would need more file descriptors than this process may have; raise the limit (ulimit -n)`,
+        `clients are reset: ${this.#options.maxClients} are being served, and more would need more file descriptors than this process may have; raise the limit (ulimit -n)`,
       );
     this.#crowdLogged = true;
     this.#drop(connection);

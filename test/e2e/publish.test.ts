@@ -20,8 +20,8 @@ class Publishing extends Pair {
   }
 
   async startPublisher(): Promise<void> {
-    this.startGuest('--proxy-socket', this.api);
-    await untilTrue(() => answers(this.api));
+    const guest = this.startGuest('--proxy-socket', this.api);
+    await guest.line(/"msg":"forwards can be asked for on /);
   }
 
   ask(method: string, resource: string, body?: object, agent?: http.Agent): Promise<Answer> {
@@ -56,19 +56,13 @@ async function ask(
   return { status: response.statusCode, text };
 }
 
-const answers = (path: string): Promise<boolean> =>
-  ask(path, 'GET', '/forwards/list').then(
-    () => true,
-    () => false,
-  );
-
-/** Asks again and again, as fast as the answers come. */
-async function untilTrue(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise(setImmediate);
-}
-
 /** How a connection to this port of the host ends: `end` where it is forwarded to a server that says hello. */
-const outcomeAt = (t: Test, port: number): Promise<string> => connect(t, port).outcome();
+async function outcomeAt(t: Test, hostPort: number): Promise<string> {
+  const client = connect(t, hostPort);
+  const outcome = await client.outcome();
+  client.socket.destroy();
+  return outcome;
+}
 
 const serveHello = (t: Test): Promise<number> => startServer(t, (socket) => socket.end('hello'));
 
@@ -97,19 +91,19 @@ t.test('what is exposed in the guest answers on the host, whoever of the two res
 
   t.equal(await pair.host.stop('SIGKILL'), 'SIGKILL');
   for (const each of [exposed, published]) t.equal(await outcomeAt(t, each), 'ECONNREFUSED');
-  pair.startHost();
-  await untilTrue(async () => (await answers(pair.control)) && (await pair.listed()).length === 2);
+  const host = pair.startHost();
+  await host.until(() => host.count(/"msg":"listening on/) === 2);
   for (const each of [exposed, published]) t.equal(await outcomeAt(t, each), 'end', 'back after the host');
 
   pair.guest.child.kill('SIGKILL');
-  await untilTrue(async () => (await pair.listed()).length === 0);
+  await host.until(() => host.count(/"msg":"no longer listening/) === 2);
   for (const each of [exposed, published]) t.equal(await outcomeAt(t, each), 'ECONNREFUSED');
   await pair.startPublisher();
   t.same(await pair.ask('PUT', '/forwards/expose/port', port(exposed, server)), DONE);
   t.equal(await outcomeAt(t, exposed), 'end', 'the new guest may have it');
 
   t.equal(await pair.guest.stop('SIGTERM'), 0);
-  await untilTrue(async () => (await pair.listed()).length === 0);
+  await host.until(() => host.count(/"msg":"no longer listening/) === 3);
   t.equal(await pair.host.stop('SIGTERM'), 0);
 });
 

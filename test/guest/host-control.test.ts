@@ -297,19 +297,54 @@ t.test('a host that gives no lease until nobody waits any more', async (t) => {
   await t.rejects(guest.control.openLease('docker').expose(port(0)), { name: 'ExposeError', status: 503 });
 });
 
-t.test('a host that does not answer in time', async (t) => {
-  const { guest } = await start(t, { channelWaitMs: 1, answerTimeoutMs: 5 });
+t.test('a host that is at work on what was published before, or hangs', async (t) => {
+  const { host, guest } = await start(t, { channelWaitMs: 5, publishTimeoutMs: 50 });
+  let hangs = true;
+  const hanging = serving(() => {});
+  guest.up((stream) => (hangs ? hanging(stream) : host.server?.accept(stream)));
   const lease = guest.control.openLease('docker');
-  guest.up(serving(() => {}));
-  await t.rejects(lease.expose(port(0)), { name: 'ExposeError', status: 503, message: /has not answered: / });
+  const [number = 0] = await freePorts(t, 1);
+  lease.publish([port(number)]);
+  await t.rejects(lease.expose(port(0)), {
+    name: 'ExposeError',
+    status: 503,
+    message: 'the host has not answered: it is still at work on what was published before',
+  });
+  hangs = false;
+  await untilListening(host, port(number));
+});
+
+t.test('a host that does not answer in time', async (t) => {
+  const { guest } = await start(t, { channelWaitMs: 100, answerTimeoutMs: 5 });
+  const lease = guest.control.openLease('docker');
+  guest.up(
+    serving((request, response) => {
+      if (request.url === '/v1/lease') response.end('{"forwards":[]}');
+    }),
+  );
+  await t.rejects(lease.expose(port(0)), {
+    name: 'ExposeError',
+    status: 503,
+    message: /^the host has not answered: /,
+  });
   t.same(await lease.list(), []);
   await lease.unexpose(port(1));
+});
+
+t.test('who has no time at all is not served', async (t) => {
+  const { host, guest } = await start(t, { channelWaitMs: 0 });
+  guest.up();
+  const lease = guest.control.openLease('docker');
+  await t.rejects(lease.expose(port(0)), { name: 'ExposeError', status: 503 });
+  await lease.list();
+  t.same(host.forwards.list(), []);
 });
 
 t.test('a host that does not take what is published is asked again', async (t) => {
   const { host, guest } = await start(t);
   const answers: [status: number, body: string][] = [
     [500, '{"message":"a fault"}'],
+    [503, '{"message":"a fault"}'],
     [500, ''],
     [200, 'no JSON'],
   ];
@@ -330,6 +365,21 @@ t.test('a host that does not take what is published is asked again', async (t) =
     guest.log.lines.map(({ msg }) => msg.replace(/.*: /, '')),
     ['a fault', 'the host has answered with 500'],
   );
+});
+
+t.test('what the host finds wrong is not sent again', async (t) => {
+  const { host, guest } = await start(t);
+  guest.up();
+  const [number = 0] = await freePorts(t, 1);
+  const lease = guest.control.openLease('docker');
+  lease.publish(Array.from({ length: 17_000 }, () => ({ proto: 'tcp' }) as const));
+  t.match(await guest.log.line(/^the host has not taken/), {
+    level: WARN,
+    msg: 'the host has not taken what docker publishes: 17000 forwards, at most 16384 are taken',
+  });
+  lease.publish([port(number)]);
+  await untilListening(host, port(number));
+  t.equal(guest.log.lines.length, 1);
 });
 
 t.test('a channel that is lost while requests wait for their turn', async (t) => {
