@@ -36,6 +36,9 @@ export const MAX_WINDOW_BYTES = 4 * 1024 * 1024;
 /** Payloads up to this size are copied and sent together; they are those of requests, not of bulk data. */
 export const SMALL_PAYLOAD_BYTES = 16 * 1024;
 
+/** So many small payloads after a large one make a stream one of requests; a read or a window that ends is fewer. */
+export const SMALL_IN_A_ROW = 4;
+
 /**
  * While small payloads come between those of bulk streams, no window is opened further than this: what a bulk
  * transfer has under way is what everybody else's bytes must wait for.

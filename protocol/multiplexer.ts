@@ -7,7 +7,6 @@ import {
   MAX_WINDOW_BYTES,
   SHARED_WINDOW_BYTES,
   SHARING_MS,
-  SMALL_PAYLOAD_BYTES,
 } from './limits.js';
 import { type Link, Outbox } from './outbox.js';
 import { Slab, type SlabPool } from './slab.js';
@@ -354,7 +353,7 @@ export class Multiplexer implements FrameSink, StreamCarrier {
     const stream = this.#streams.get(id);
     this.#receiver = stream?.expectData(length) ? stream : undefined;
     if (this.#receiver) {
-      if (this.#receiver !== this.#lastReceiver) this.#noteSwitch(this.#receiver, length);
+      if (this.#receiver !== this.#lastReceiver) this.#noteSwitch(this.#receiver);
       return;
     }
     // What no stream expects is skipped; so much of it that no window ever allowed it is no late frame.
@@ -467,9 +466,9 @@ export class Multiplexer implements FrameSink, StreamCarrier {
     }
   }
 
-  /** A small payload between those of another stream: somebody waits for an answer while bulk data flows. */
-  #noteSwitch(receiver: Stream, length: number): void {
-    if (this.#lastReceiver && length <= SMALL_PAYLOAD_BYTES) this.#switchedAt = this.#now();
+  /** A request or an answer between the payloads of another stream: somebody waits while bulk data flows. */
+  #noteSwitch(receiver: Stream): void {
+    if (this.#lastReceiver && receiver.interactive) this.#switchedAt = this.#now();
     this.#lastReceiver = receiver;
   }
 

@@ -1,5 +1,5 @@
 import { ProtocolError } from './errors.js';
-import { DATA_HEADER_BYTES } from './limits.js';
+import { DATA_HEADER_BYTES, SMALL_IN_A_ROW, SMALL_PAYLOAD_BYTES } from './limits.js';
 import { Slab, type SlabPool } from './slab.js';
 import { ReceiveWindow, SendWindow, type WindowBudget } from './window.js';
 import type { Destination } from './wire/destination.js';
@@ -88,6 +88,8 @@ export class Stream {
   /** Payload that came before the stream was accepted: with room for all the early data there can be. */
   #early: Slab | undefined;
   #earlyEnd = DATA_HEADER_BYTES;
+  /** Small payloads received since the last large one; no number reaches it before there was a large one. */
+  #smallInARow = Number.POSITIVE_INFINITY;
   #shutdownSent = false;
   #shutdownReceived = false;
   #closeSent = false;
@@ -137,6 +139,11 @@ export class Stream {
   /** Whether the peer has ended its direction, by half-close or entirely. */
   get shutdownReceived(): boolean {
     return this.#shutdownReceived;
+  }
+
+  /** Whether the peer sends requests or answers here; now and then a bulk transfer sends little, too. */
+  get interactive(): boolean {
+    return this.#smallInARow >= SMALL_IN_A_ROW;
   }
 
   /** One line for `portferry dump`. */
@@ -266,7 +273,10 @@ export class Stream {
       this.#violate('WINDOW_EXCEEDED', `${length} bytes on stream ${this.id} after its Shutdown`);
       return false;
     }
-    if (this.#receiveWindow.receive(length)) return true;
+    if (this.#receiveWindow.receive(length)) {
+      this.#smallInARow = length > SMALL_PAYLOAD_BYTES ? 0 : this.#smallInARow + 1;
+      return true;
+    }
     const { received, allowed } = this.#receiveWindow;
     this.#violate(
       'WINDOW_EXCEEDED',

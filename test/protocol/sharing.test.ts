@@ -1,5 +1,5 @@
 import t from 'tap';
-import { MAX_WINDOW_BYTES, SHARED_WINDOW_BYTES, SHARING_MS } from '../../protocol/limits.js';
+import { MAX_WINDOW_BYTES, SHARED_WINDOW_BYTES, SHARING_MS, SMALL_IN_A_ROW } from '../../protocol/limits.js';
 import { Multiplexer } from '../../protocol/multiplexer.js';
 import { Slab, SlabPool } from '../../protocol/slab.js';
 import type { Stream, StreamHandler } from '../../protocol/stream.js';
@@ -121,4 +121,21 @@ t.test('bulk streams beside each other keep their windows', async (t) => {
   channel.send(channel.other, channel.open(channel.other));
   channel.send(channel.bulk, channel.open(channel.bulk));
   t.equal(channel.open(channel.bulk), MAX_WINDOW_BYTES);
+});
+
+t.test('what a bulk stream sends after a large payload is no request, until only little comes', async (t) => {
+  const channel = new SharedChannel();
+  channel.fill(channel.bulk);
+  channel.fill(channel.other);
+  channel.now += SHARING_MS;
+  const sendBoth = (): void => {
+    channel.send(channel.other, SMALL);
+    channel.send(channel.bulk, channel.open(channel.bulk));
+  };
+  for (let count = 1; count < SMALL_IN_A_ROW; count++) {
+    sendBoth();
+    t.equal(channel.open(channel.bulk), MAX_WINDOW_BYTES);
+  }
+  sendBoth();
+  t.equal(channel.open(channel.bulk), SHARED_WINDOW_BYTES);
 });
