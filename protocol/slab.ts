@@ -6,12 +6,6 @@ import { DATA_HEADER_BYTES } from './limits.js';
  */
 const SLAB_PAYLOAD_BYTES = 512 * 1024;
 
-/** What is read into a slab while many are in use: all of them together are to stay in the processor's cache. */
-const PART_BYTES = 256 * 1024;
-
-/** Slabs in use that count as many. */
-const MANY_SLABS = 4;
-
 /** Free slabs that are kept for the next use; further ones are left to the garbage collector. */
 const MAX_FREE_SLABS = 8;
 
@@ -27,8 +21,6 @@ export class Slab {
   readonly bytes: Buffer;
   /** Where reads go: all but the header's place. */
   readonly room: Buffer;
-  /** Where reads go while many slabs are in use. */
-  readonly part: Buffer;
   /** How many still need the bytes; see SlabPool.release. */
   holds = 1;
   /** Whether the slab goes back to its pool; one made for a single payload does not. */
@@ -38,7 +30,6 @@ export class Slab {
     this.pooled = pooled;
     this.bytes = Buffer.allocUnsafeSlow(DATA_HEADER_BYTES + payloadBytes);
     this.room = this.bytes.subarray(DATA_HEADER_BYTES);
-    this.part = this.room.subarray(0, PART_BYTES);
   }
 }
 
@@ -55,11 +46,6 @@ export class SlabPool {
   /** True when so much is lent that a holder should copy what is small instead of keeping a slab for it. */
   get tight(): boolean {
     return this.#out >= MAX_SLABS_OUT;
-  }
-
-  /** Whether so many slabs are in use that a read should take less at once. */
-  get busy(): boolean {
-    return this.#out > MANY_SLABS;
   }
 
   /** A slab with one hold on it. */

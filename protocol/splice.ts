@@ -133,9 +133,7 @@ export class Splice implements SocketHandler, StreamHandler {
   // ---- socket → stream -------------------------------------------------------------------------------
 
   nextMemory(): Buffer {
-    const slab = this.#slab;
-    if (!slab) return scratch.room;
-    return this.#stream.pool.busy ? slab.part : slab.room;
+    return (this.#slab ?? scratch).room;
   }
 
   onRead(_memory: Buffer, length: number): boolean {

@@ -274,7 +274,7 @@ export class Stream {
       return false;
     }
     if (this.#receiveWindow.receive(length)) {
-      this.#smallInARow = length > SMALL_PAYLOAD_BYTES ? 0 : this.#smallInARow + 1;
+      this.#smallInARow = length < SMALL_PAYLOAD_BYTES ? this.#smallInARow + 1 : 0;
       return true;
     }
     const { received, allowed } = this.#receiveWindow;

@@ -59,17 +59,3 @@ t.test('the pool is tight at 32, and keeps no more than 8 that are free', (t) =>
   t.equal(new Set(after).size, 32);
   t.end();
 });
-
-t.test('a pool is busy when more than four slabs are out: reads are to be shorter then', (t) => {
-  const pool = new SlabPool();
-  const slabs = Array.from({ length: 4 }, () => pool.acquire());
-  t.equal(pool.busy, false);
-  const fifth = pool.acquire();
-  t.equal(pool.busy, true);
-  t.equal(fifth.part.length * 2, fifth.room.length);
-  t.equal(fifth.part.buffer, fifth.room.buffer);
-  t.equal(fifth.part.byteOffset, fifth.room.byteOffset);
-  for (const slab of [...slabs, fifth]) pool.release(slab);
-  t.equal(pool.busy, false);
-  t.end();
-});
