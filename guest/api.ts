@@ -95,14 +95,14 @@ export class Api {
   #makeRoutes(): Map<string, Handler> {
     const routes = new Map<string, Handler>();
     for (const resource of ['port', 'pipe'] as const) {
-      const on = (action: (port: VpnkitPort) => Promise<unknown>): Handler =>
-        this.#answering(async (body) => {
+      const on = (action: (port: VpnkitPort, wanted: AbortSignal) => Promise<unknown>): Handler =>
+        this.#answering(async (body, socket) => {
           const port = await body();
           checkResource(port, resource);
-          await action(port);
+          await whileOpen(socket, (wanted) => action(port, wanted));
           return nothing();
         });
-      const expose = on((port) => this.#sharedLease().expose(port));
+      const expose = on((port, wanted) => this.#sharedLease().expose(port, wanted));
       const unexpose = on((port) => this.#sharedLease().unexpose(port));
       for (const method of ['PUT', 'POST']) routes.set(`${method} /forwards/expose/${resource}`, expose);
       for (const method of ['DELETE', 'POST'])
@@ -154,6 +154,14 @@ export class Api {
     this.#log.error({ err: thrown }, 'a request for a forward failed');
     return INTERNAL_ERROR;
   }
+}
+
+/** Does something for a client; the signal is aborted when that has gone meanwhile. */
+async function whileOpen(socket: Socket, action: (wanted: AbortSignal) => Promise<unknown>): Promise<void> {
+  const gone = new AbortController();
+  const onClose = (): void => gone.abort();
+  socket.once('close', onClose);
+  await action(gone.signal).finally(() => socket.off('close', onClose));
 }
 
 /** @throws UsageError, TooLarge */

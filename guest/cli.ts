@@ -97,9 +97,8 @@ export function readAgentOptions(
   environment: NodeJS.ProcessEnv,
 ): AgentOptions & { apiPaths: string[]; docker: DockerOptions | undefined } {
   const { 'proxy-socket': proxySocket, 'control-listen': controlPath } = values;
-  const folder = runtimeFolder(environment);
-  if (proxySocket !== undefined && dirname(resolve(proxySocket)) === folder) ensureFolder(folder);
-  const level = values['log-level'] ?? (values.debug ? 'debug' : 'info');
+  if (proxySocket !== undefined) makeOwnFolder(dirname(resolve(proxySocket)), environment);
+  const level = values.debug ? 'debug' : (values['log-level'] ?? 'info');
   const apiPaths = [proxySocket, controlPath].filter((path) => path !== undefined);
   return {
     channel: readChannel(values, environment),
@@ -109,6 +108,11 @@ export function readAgentOptions(
     apiPaths,
     docker: readDockerOptions(values, apiPaths.length > 0),
   };
+}
+
+/** The environment may say another runtime folder than portferry-proxy looks in by default; both are portferry's. */
+function makeOwnFolder(folder: string, environment: NodeJS.ProcessEnv): void {
+  if ([runtimeFolder(environment), runtimeFolder({})].includes(folder)) ensureFolder(folder);
 }
 
 function readChannel(values: Values, environment: NodeJS.ProcessEnv): AgentOptions['channel'] {

@@ -84,7 +84,7 @@ export class HostControl implements LeaseSource {
   }
 
   /** A new stream; undefined when none can be had now. */
-  connect(onEnd: () => void): LeaseConnection | undefined {
+  connect(onEnd: (refusal: string | undefined) => void): LeaseConnection | undefined {
     const multiplexer = this.#multiplexer;
     if (this.#problem !== undefined) this.#warn(this.#problem);
     if (!multiplexer?.takesStreams || this.#problem !== undefined) return undefined;
@@ -94,10 +94,11 @@ export class HostControl implements LeaseSource {
       );
       return new LeaseConnection(duplex, (refusal) => {
         if (refusal && multiplexer === this.#multiplexer) this.#refused(refusal);
-        onEnd();
+        onEnd(refusal?.message);
       });
     } catch (thrown) {
-      this.logger.warn(`no lease can be had of the host: ${messageOf(thrown)}`);
+      this.logger.warn(`no lease can be had of the host, and is asked for again: ${messageOf(thrown)}`);
+      queueMicrotask(() => onEnd(messageOf(thrown)));
       return undefined;
     }
   }

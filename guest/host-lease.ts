@@ -37,9 +37,17 @@ export interface LeaseSource {
   readonly logger: Logger;
   readonly times: HostControlTimes;
   readonly problem: string | undefined;
-  connect(onEnd: () => void): LeaseConnection | undefined;
+  /** @param onEnd told once, with the reason if no lease is given */
+  connect(onEnd: (refusal: string | undefined) => void): LeaseConnection | undefined;
   works(): void;
   closed(lease: HostLease): void;
+}
+
+/** A forward that somebody waits for. */
+interface Attempt {
+  readonly forward: VpnkitPort;
+  /** It is not wanted any more. */
+  withdrawn: boolean;
 }
 
 /** A lease on the host, by the service portferry:control: one stream at a time, and one request on it. */
@@ -48,7 +56,10 @@ export class HostLease implements Lease {
   readonly #source: LeaseSource;
   #published: readonly VpnkitPort[] = [];
   #exposed: VpnkitPort[] = [];
+  readonly #attempts = new Set<Attempt>();
   #connection: LeaseConnection | undefined;
+  /** Why the host gave no lease when it was asked last. */
+  #refusal: string | undefined;
   /** Whether the host may not know the newest state. */
   #stale = false;
   #syncing = false;
@@ -77,30 +88,30 @@ export class HostLease implements Lease {
     void this.#sync();
   }
 
-  async expose(forward: VpnkitPort): Promise<VpnkitPort> {
+  async expose(forward: VpnkitPort, wanted?: AbortSignal): Promise<VpnkitPort> {
     this.#use();
-    const { channelWaitMs, answerTimeoutMs } = this.#source.times;
-    const deadline = performance.now() + channelWaitMs;
-    for (;;) {
-      const connection = await this.#connected(deadline);
-      const action = (): Promise<VpnkitPort> =>
-        this.#within(answerTimeoutMs, () => this.#exposeOn(connection, forward));
-      try {
-        return await this.#inTurnBy(deadline, action);
-      } catch (thrown) {
-        if (!(thrown instanceof ConnectionLost)) throw thrown;
-        if (performance.now() >= deadline)
-          throw new ExposeError(UNAVAILABLE, `the host has not answered: ${thrown.message}`);
-      }
+    const attempt: Attempt = { forward, withdrawn: wanted?.aborted === true };
+    const withdraw = (): void => this.#withdraw(attempt);
+    this.#attempts.add(attempt);
+    wanted?.addEventListener('abort', withdraw);
+    try {
+      const exposed = await this.#exposeInTime(attempt);
+      if (!attempt.withdrawn) return exposed;
+      await this.unexpose(exposed);
+      throw notWanted();
+    } finally {
+      this.#attempts.delete(attempt);
+      wanted?.removeEventListener('abort', withdraw);
     }
   }
 
   async unexpose(forward: VpnkitPort): Promise<void> {
-    const keep = (other: VpnkitPort): boolean => !isMeant(forward, other);
-    this.#exposed = this.#exposed.filter(keep);
-    this.#published = this.#published.filter(keep);
+    for (const attempt of this.#attempts) if (isMeant(forward, attempt.forward)) this.#withdraw(attempt);
+    this.#forget(forward);
     const resource = forward.proto === 'unix' ? UNEXPOSE_PIPE_RESOURCE : UNEXPOSE_PORT_RESOURCE;
     await this.#askIfConnected('DELETE', resource, forward);
+    // What was being exposed meanwhile has gone from the host with it.
+    this.#forget(forward);
   }
 
   /** What the host listens for; nothing without a channel. */
@@ -133,7 +144,7 @@ export class HostLease implements Lease {
   #connect(): void {
     clearTimeout(this.#retryTimer);
     if (this.#closed) return;
-    const connection = this.#source.connect(() => this.#onEnd(connection));
+    const connection = this.#source.connect((refusal) => this.#onEnd(connection, refusal));
     this.#connection = connection;
     if (!connection) return;
     this.#stale = true;
@@ -141,26 +152,27 @@ export class HostLease implements Lease {
     this.#wake();
   }
 
-  #onEnd(connection: LeaseConnection | undefined): void {
+  #onEnd(connection: LeaseConnection | undefined, refusal: string | undefined): void {
     // A channel that is there again has given another one already.
     if (connection !== this.#connection) return;
+    this.#refusal = refusal;
     this.#connection = undefined;
     this.#wake();
     if (!this.#closed) this.#retryTimer = setTimeout(() => this.#connect(), this.#source.times.retryMs);
   }
 
-  async #connected(deadline: number): Promise<LeaseConnection> {
+  async #connected(deadline: number, attempt: Attempt): Promise<LeaseConnection> {
     for (;;) {
-      if (this.#closed) throw new ExposeError(UNAVAILABLE, 'the forward is not wanted any more');
+      if (this.#closed || attempt.withdrawn) throw notWanted();
       if (this.#source.problem !== undefined) throw new ExposeError(UNAVAILABLE, this.#source.problem);
       if (this.#connection && !this.#connection.ended) return this.#connection;
       const left = deadline - performance.now();
       if (left <= 0) {
         const seconds = this.#source.times.channelWaitMs / 1000;
-        throw new ExposeError(
-          UNAVAILABLE,
-          `there has been no channel to the host for ${seconds} s: start or check portferry host`,
-        );
+        const why = this.#refusal
+          ? `the host has granted nothing for ${seconds} s: ${this.#refusal}`
+          : `there has been no channel to the host for ${seconds} s: start or check portferry host`;
+        throw new ExposeError(UNAVAILABLE, why);
       }
       await this.#changeWithin(left);
     }
@@ -183,6 +195,34 @@ export class HostLease implements Lease {
   }
 
   // ---- requests --------------------------------------------------------------------------------------
+
+  async #exposeInTime(attempt: Attempt): Promise<VpnkitPort> {
+    const { channelWaitMs, answerTimeoutMs } = this.#source.times;
+    const deadline = performance.now() + channelWaitMs;
+    for (;;) {
+      const connection = await this.#connected(deadline, attempt);
+      const action = (): Promise<VpnkitPort> =>
+        this.#within(answerTimeoutMs, () => this.#exposeOn(connection, attempt.forward));
+      try {
+        return await this.#inTurnBy(deadline, action);
+      } catch (thrown) {
+        if (!(thrown instanceof ConnectionLost)) throw thrown;
+        if (performance.now() >= deadline)
+          throw new ExposeError(UNAVAILABLE, `the host has not answered: ${this.#refusal ?? thrown.message}`);
+      }
+    }
+  }
+
+  #withdraw(attempt: Attempt): void {
+    attempt.withdrawn = true;
+    this.#wake();
+  }
+
+  #forget(forward: VpnkitPort): void {
+    const keep = (other: VpnkitPort): boolean => !isMeant(forward, other);
+    this.#exposed = this.#exposed.filter(keep);
+    this.#published = this.#published.filter(keep);
+  }
 
   /** One request at a time: what the lease is said to hold must not leave out what is being exposed. */
   #inTurn<T>(action: () => Promise<T>): Promise<T> {
@@ -302,6 +342,10 @@ export class HostLease implements Lease {
     }
     this.#logged = logged;
   }
+}
+
+function notWanted(): ExposeError {
+  return new ExposeError(UNAVAILABLE, 'the forward is not wanted any more');
 }
 
 function refusalOf({ status, body }: Answer): ExposeError {

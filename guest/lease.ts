@@ -12,10 +12,11 @@ export interface Lease {
   publish(forwards: readonly VpnkitPort[]): void;
   /**
    * Adds one forward and waits until the host listens for it; it is not wanted any more when that fails.
+   * @param wanted aborted when nobody waits for it any more: it is given up then
    * @returns it, with the port that was chosen where none was given
    * @throws OperationError with the host's reason, or when there is no channel
    */
-  expose(forward: VpnkitPort): Promise<VpnkitPort>;
+  expose(forward: VpnkitPort, wanted?: AbortSignal): Promise<VpnkitPort>;
   /** Removes one forward, and resolves when the host's port is free. */
   unexpose(forward: VpnkitPort): Promise<void>;
   /** Gives up the lease, and its forwards with it. */

@@ -43,6 +43,8 @@ class Host implements ControlTarget {
   readonly #stateFile: StateFile | undefined;
   readonly #version = readVersion();
   readonly #startedAt = performance.now();
+  /** The user's own forwards come first: a guest that is early is not to take their ports. */
+  readonly #restored = new AbortController();
   #control: ControlServer | undefined;
 
   constructor(options: HostOptions, context: HostContext) {
@@ -102,6 +104,7 @@ class Host implements ControlTarget {
     await this.#keeper.start();
     await this.forwards.expose(forwards, 'static');
     await this.#stateFile?.restore((rule) => this.forwards.expose([rule]));
+    this.#restored.abort();
     this.#control = await startControlServer(this, controlPath, logger);
     onReady?.({ controlPath, forwards: this.forwards.list() });
   }
@@ -144,7 +147,7 @@ class Host implements ControlTarget {
   #onStream(stream: Stream): void {
     const { destination } = stream;
     if (destination.proto === 'unix' && destination.path === CONTROL_SERVICE)
-      this.#leaseServer.accept(stream);
+      void aborted(this.#restored.signal).then(() => this.#leaseServer.accept(stream));
     else
       stream.refuse('service', {
         code: 'EACCES',

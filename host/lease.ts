@@ -9,6 +9,9 @@ import { matcherFromVpnkit, ruleFromVpnkit, ruleToVpnkit } from './vpnkit-port.j
 /** Names of publishers stand in listings on a terminal: what a guest sends must do nothing there. */
 const PUBLISHER = /^[\w.:@/ -]{1,64}$/;
 
+/** Refusals of one lease that are logged: a guest that asks without end is not to fill the log. */
+const MAX_LOGGED_REFUSALS = 100;
+
 /** One forward that a lease wants. */
 export class Wanted implements Claim {
   rule: ForwardRule;
@@ -42,7 +45,8 @@ export class Wanted implements Claim {
 
   /** Why it is not listened on. */
   get reason(): Failure {
-    return this.refusal ?? this.failure ?? { message: 'the host is stopping', code: undefined };
+    const otherwise = this.withdrawn ? 'it was removed meanwhile' : 'the host is stopping';
+    return this.refusal ?? this.failure ?? { message: otherwise, code: undefined };
   }
 
   /** It stays as it is; only what it is explained with to people is what was asked for last. */
@@ -85,6 +89,7 @@ export class Lease {
   /** By formatRule of what was asked for. */
   #wanted = new Map<string, Wanted>();
   #exposes = 0;
+  #refusals = 0;
   #ended = false;
 
   constructor(keeper: LeaseKeeper) {
@@ -139,7 +144,7 @@ export class Lease {
     if (!before && this.#keeper.room <= 0) throw new OperationError(this.#full());
     const known = before?.refusal ? undefined : before;
     const asked = known ?? new Wanted(this, rule);
-    asked.once = !known;
+    if (!known) asked.once = true;
     this.#wanted.set(key, asked);
     await this.#keeper.claim([asked], []);
     if (asked.forward) {
@@ -193,6 +198,7 @@ export class Lease {
     if (!known && wanted.size >= room) return { state: 'refused', message: this.#full(), code: 'EMFILE' };
     const one = known ?? this.#make(rule);
     one.annotate(rule.annotation);
+    one.once = false;
     wanted.set(key, one);
     return one;
   }
@@ -202,7 +208,7 @@ export class Lease {
     const refusal = this.#keeper.policy.refusalOf(rule);
     if (refusal) {
       wanted.refusal = { message: refusal.message, code: refusal.code };
-      this.#keeper.logRefusal(wanted);
+      if (this.#refusals++ < MAX_LOGGED_REFUSALS) this.#keeper.logRefusal(wanted);
     }
     return wanted;
   }
@@ -210,7 +216,8 @@ export class Lease {
   #drop(entries: [string, Wanted][]): Wanted[] {
     return entries.map(([key, wanted]) => {
       wanted.withdrawn = true;
-      this.#wanted.delete(key);
+      // Meanwhile the same may have been asked for anew.
+      if (this.#wanted.get(key) === wanted) this.#wanted.delete(key);
       return wanted;
     });
   }

@@ -1,9 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import net from 'node:net';
 import { dirname } from 'node:path';
+import { errnoOf } from '../protocol/errors.js';
 import type { Logger } from '../protocol/program/logger.js';
 import { acceptSockets } from '../protocol/socket/accept.js';
 import type { RawSocket } from '../protocol/socket/raw-socket.js';
+import { systemFailure } from '../protocol/transport/advice.js';
 import { listenOnUnixPath } from '../protocol/transport/unix-path.js';
 import { formatHostPort } from '../protocol/wire/destination.js';
 import { bindPort } from './bind-port.js';
@@ -78,7 +80,11 @@ export class Listener {
 
   async #bindPath(path: string): Promise<void> {
     const server = makeServer();
-    await mkdir(dirname(path), { recursive: true, mode: FOLDER_MODE });
+    try {
+      await makeFolder(dirname(path));
+    } catch (thrown) {
+      throw systemFailure(`cannot make the folder for the socket ${path}`, thrown);
+    }
     await listenOnUnixPath(server, path);
     this.#accept(server, false);
   }
@@ -116,6 +122,19 @@ function bind(server: net.Server, host: string, port: number, onListening: () =>
       resolve((server.address() as net.AddressInfo).port);
     });
   });
+}
+
+/** Makes a folder and, where need be, the one that it is in. What is missing above is rather a mistake. */
+async function makeFolder(path: string, levels = 2): Promise<void> {
+  try {
+    await mkdir(path, { mode: FOLDER_MODE });
+  } catch (thrown) {
+    const errno = errnoOf(thrown);
+    if (errno === 'EEXIST') return;
+    if (errno !== 'ENOENT' || levels === 1) throw thrown;
+    await makeFolder(dirname(path), levels - 1);
+    await mkdir(path, { mode: FOLDER_MODE });
+  }
 }
 
 function makeServer(): net.Server {

@@ -151,9 +151,12 @@ export class Relay {
   // ---- without one -----------------------------------------------------------------------------------
 
   #noChannel(connection: ClientConnection): void {
-    const { address, lastError } = this.#keeper.state;
-    const why = lastError === undefined ? 'no guest has come yet' : lastError;
-    const message = `no channel on ${address} for ${this.#holdMs / 1000} s (${why}): start or check the guest`;
+    const { state, address, lastError = 'no guest has come yet' } = this.#keeper.state;
+    const time = `for ${this.#holdMs / 1000} s`;
+    const message =
+      state === 'connected'
+        ? `the guest has taken no new streams ${time}: it is stopping`
+        : `no channel on ${address} ${time} (${lastError}): start or check the guest`;
     const context = { forward: connection.forward.id };
     if (this.#outageLogged) this.#log.debug(context, `client reset: ${message}`);
     else this.#log.warn(context, `clients are reset: ${message}`);

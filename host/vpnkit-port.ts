@@ -28,7 +28,7 @@ export function ruleFromVpnkit(body: unknown): ForwardRule {
 export function matcherFromVpnkit(body: unknown): (rule: ForwardRule) => boolean {
   const port = readObject(body);
   const named = readRule(port, false);
-  const whole = port['in_path'] !== undefined || port['in_port'] !== undefined;
+  const whole = Boolean(port['in_path'] || port['in_port']);
   return (rule) => takesHostEnd(named, rule) && (!whole || formatGuestEnd(named) === formatGuestEnd(rule));
 }
 

@@ -65,15 +65,19 @@ function parsePorts(ports: string, bad: Bad): (port: number) => boolean {
 
 function parseAddress(address: string, bad: Bad): (ip: string) => boolean {
   const bare = address.replace(/^\[([^\]]*)\]/, '$1');
-  if (ipaddr.isValidCIDR(bare)) {
+  // A part alone, such as 127 in 127/8, would be taken for 0.0.0.127.
+  if (isLiteral(bare.replace(/\/.*/, '')) && ipaddr.isValidCIDR(bare)) {
     const [network, prefix] = ipaddr.parseCIDR(bare);
     return (ip) => {
       const candidate = ipaddr.process(ip);
       return candidate.kind() === network.kind() && candidate.match(network, prefix);
     };
   }
-  if (!ipaddr.IPv4.isValidFourPartDecimal(bare) && !ipaddr.IPv6.isValid(bare))
-    bad(`'${bare}' is no IP address`);
+  if (!isLiteral(bare)) bad(`'${bare}' is no IP address`);
   const wanted = ipaddr.process(bare).toString();
   return (ip) => ipaddr.process(ip).toString() === wanted;
+}
+
+function isLiteral(address: string): boolean {
+  return ipaddr.IPv4.isValidFourPartDecimal(address) || ipaddr.IPv6.isValid(address);
 }

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
-import { OperationError } from '../../protocol/errors.js';
+import { messageOf, OperationError } from '../../protocol/errors.js';
 
 /** A container that runs, as far as publishing its ports is concerned. */
 export interface Container {
@@ -9,6 +9,8 @@ export interface Container {
   name: string;
   labels: Readonly<Record<string, string>>;
   ports: readonly PublishedPort[];
+  /** Why its ports are not known, though it may have some. */
+  problem?: string;
 }
 
 /** A port that dockerd has published in the VM. */
@@ -37,25 +39,43 @@ export function describeContainer({ name, id }: Container): string {
 
 /**
  * Reads the engine's answer to `GET /containers/json`. Ports that are not published are left out, and what
- * dockerd lists twice, once per family, becomes one.
- * @throws OperationError that says what in the answer is not as it should be
+ * dockerd lists twice, once per family, becomes one. A container that cannot be understood has a problem, and
+ * the others are as if it were not there.
+ * @throws OperationError when the answer is no list
  */
 export function parseContainers(answer: unknown): Container[] {
   if (!Array.isArray(answer)) throw malformed('it is no list');
   return answer.map((entry: unknown, index) => {
-    const fields = readObject(entry, `container ${index + 1}`);
-    const { Id: id } = fields;
-    if (typeof id !== 'string' || id === '') throw malformed(`container ${index + 1} has no Id`);
-    const what = `container ${shortId(id)}`;
-    return {
-      id,
-      name: readName(fields['Names'], what) ?? shortId(id),
-      labels: readLabels(fields['Labels'], what),
-      ports: joinFamilies(
-        readList(fields['Ports'], `${what}: Ports`).flatMap((port) => readPort(port, what)),
-      ),
+    const fallback = {
+      id: idOf(entry) ?? '',
+      name: `number ${index + 1} of the list`,
+      labels: {},
+      ports: [],
     };
+    try {
+      return parseContainer(entry);
+    } catch (thrown) {
+      return { ...fallback, problem: messageOf(thrown) };
+    }
   });
+}
+
+function parseContainer(entry: unknown): Container {
+  const fields = readObject(entry, 'a container');
+  const id = idOf(entry);
+  if (id === undefined) throw malformed('a container has no Id');
+  const what = `container ${shortId(id)}`;
+  return {
+    id,
+    name: readName(fields['Names'], what) ?? shortId(id),
+    labels: readLabels(fields['Labels'], what),
+    ports: joinFamilies(readList(fields['Ports'], `${what}: Ports`).flatMap((port) => readPort(port, what))),
+  };
+}
+
+function idOf(entry: unknown): string | undefined {
+  const id = (entry as { Id?: unknown } | null)?.Id;
+  return typeof id === 'string' && id !== '' ? id : undefined;
 }
 
 function shortId(id: string): string {

@@ -21,6 +21,8 @@ export interface DockerOptions {
   /** The path of the engine's socket. */
   socket: string;
   rules: readonly PublishRule[];
+  /** Whether there is an engine, as far as is known: one that only may come is waited for without a warning. */
+  expected: boolean;
 }
 
 /**
@@ -38,9 +40,9 @@ export function readDockerOptions(
   const { docker, 'publish-rules': rulesPath } = values;
   const rules = rulesPath === undefined ? DEFAULT_RULES : readRuleFile(rulesPath);
   if (docker === OFF) return undefined;
-  if (docker !== undefined) return { socket: readSocket(docker), rules };
-  const wanted = rulesPath !== undefined || (!viaApi && exists(DEFAULT_SOCKET));
-  return wanted ? { socket: DEFAULT_SOCKET, rules } : undefined;
+  if (docker !== undefined) return { socket: readSocket(docker), rules, expected: true };
+  if (rulesPath !== undefined) return { socket: DEFAULT_SOCKET, rules, expected: true };
+  return viaApi ? undefined : { socket: DEFAULT_SOCKET, rules, expected: exists(DEFAULT_SOCKET) };
 }
 
 /** A path, also in the form that DOCKER_HOST has. */

@@ -14,6 +14,8 @@ export interface PublisherOptions {
   /** Closed with the publisher. */
   lease: Lease;
   rules: readonly PublishRule[];
+  /** Whether it is worth a warning that the engine is not there at first. Default: true. */
+  expected?: boolean;
   logger: Logger;
   /** How long (ms) published ports stay when the engine has gone. Default: ENGINE_GRACE_MS. */
   graceMs?: number;
@@ -42,12 +44,12 @@ const MAX_REMARKS = 10_000;
 
 /** Begins to publish what the Docker engine at a socket publishes, on a lease of the name `docker`. */
 export function publishDocker(
-  { socket, rules }: DockerOptions,
+  { socket, ...options }: DockerOptions,
   openLease: OpenLease,
   logger: Logger,
 ): DockerPublisher {
   const engine = new EngineClient(socket);
-  const publisher = new DockerPublisher({ engine, lease: openLease('docker'), rules, logger });
+  const publisher = new DockerPublisher({ engine, lease: openLease('docker'), ...options, logger });
   publisher.start();
   return publisher;
 }
@@ -70,11 +72,12 @@ export class DockerPublisher {
   /** Whether the engine has answered with its containers since it was lost. */
   #reached = false;
   /** Whether the present outage has been logged: each is logged once. */
-  #outageLogged = false;
+  #outageLogged: boolean;
   #graceTimer: NodeJS.Timeout | undefined;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
+    this.#outageLogged = options.expected === false;
     this.#backoff = options.backoffMs ?? BACKOFF_MS;
     [this.#pauseMs] = this.#backoff;
   }
@@ -95,11 +98,14 @@ export class DockerPublisher {
     const [, longestMs] = this.#backoff;
     while (!stopping.aborted) {
       const session = new AbortController();
-      const signal = AbortSignal.any([stopping, session.signal]);
+      const { signal } = session;
+      const stop = (): void => session.abort();
+      stopping.addEventListener('abort', stop);
       const problem: unknown = await this.#follow(signal, (reason) => session.abort(reason)).catch(
         (thrown: unknown) => thrown,
       );
-      if (!stopping.aborted) this.#lost(messageOf(session.signal.reason ?? problem));
+      stopping.removeEventListener('abort', stop);
+      if (!stopping.aborted) this.#lost(messageOf(signal.reason ?? problem));
       // A list that is still awaited belongs to an engine that has gone.
       session.abort();
       // Only stop() makes it fail, which the loop sees.

@@ -24,6 +24,11 @@ export function computeWanted(containers: readonly Container[], rules: readonly 
   const forwards = new Map<string, VpnkitPort>();
   const remarks: Remark[] = [];
   for (const container of containers) {
+    if (container.problem !== undefined)
+      remarks.push({
+        level: 'warn',
+        text: `${describeContainer(container)}: its ports are not published: ${container.problem}`,
+      });
     const labels = readLabelWishes(container);
     for (const problem of labels.problems)
       remarks.push({ level: 'warn', text: `${describeContainer(container)}: ${problem}` });

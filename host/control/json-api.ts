@@ -25,12 +25,16 @@ export function readBodiesAsJson(app: FastifyInstance): void {
 }
 
 /** Every failure is `{"message", "code"}`, as vpnkit's clients read it, and in the log. */
-export function reportErrors(app: FastifyInstance, logger: Logger): void {
+export function reportErrors(
+  app: FastifyInstance,
+  logger: Logger,
+  refusalLevel: 'info' | 'debug' = 'info',
+): void {
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const status = statusOf(error);
     const what = `${request.method} ${request.url}`;
     if (status >= INTERNAL_ERROR) logger.error({ err: error }, `${what} failed`);
-    else logger.info(`${what} was refused: ${error.message}`);
+    else logger[refusalLevel](`${what} was refused: ${error.message}`);
     const code = errnoOf(error) ?? error.code;
     return reply
       .code(status)

@@ -29,6 +29,7 @@ interface Client {
 export class LeaseServer {
   readonly #leases: Leases;
   readonly #app: FastifyInstance;
+  #closed = false;
   readonly #clients = new Map<Duplex, Client>();
   /** Of all clients. */
   #bodyBytes = 0;
@@ -38,7 +39,8 @@ export class LeaseServer {
     // A lease lives as long as its stream: an idle one must not be ended.
     this.#app = fastify({ bodyLimit: MAX_FORWARD_BODY_BYTES, keepAliveTimeout: 0 });
     readBodiesAsJson(this.#app);
-    reportErrors(this.#app, logger);
+    // A guest is not to fill the log; that its forwards fail is said where that is found.
+    reportErrors(this.#app, logger, 'debug');
     this.#boundRequests();
     serveVpnkit(this.#app, (request) => this.#clientOf(request).lease);
     this.#app.put(LEASE_RESOURCE, { bodyLimit: MAX_LEASE_BODY_BYTES }, (request) =>
@@ -53,9 +55,10 @@ export class LeaseServer {
 
   /** Takes a stream that the guest has opened to the service, and serves one lease on it until it ends. */
   accept(stream: Stream): void {
-    const lease = this.#leases.open();
+    const lease = this.#closed ? undefined : this.#leases.open();
     if (!lease) {
-      stream.refuse('policy', { code: 'EAGAIN', message: 'the host has as many leases as it takes' });
+      const message = this.#closed ? 'the host is stopping' : 'the host has as many leases as it takes';
+      stream.refuse('policy', { code: 'EAGAIN', message });
       return;
     }
     const duplex = new StreamDuplex((handler) => {
@@ -75,8 +78,9 @@ export class LeaseServer {
     this.#app.server.emit('connection', duplex);
   }
 
-  /** Ends all leases. */
+  /** Ends all leases, and gives no more. */
   close(): void {
+    this.#closed = true;
     for (const duplex of this.#clients.keys()) duplex.destroy(new Error('the host was told to stop'));
   }
 

@@ -183,6 +183,30 @@ t.test('who goes in the middle of a request leaves nothing', async (t) => {
   t.same(guest.log.matching(/failed/), []);
 });
 
+t.test('what a client has not waited for is not exposed', async (t) => {
+  const signals: AbortSignal[] = [];
+  const guest = await start(t, (publisher) => {
+    const lease = guest.control.openLease(publisher);
+    const expose = lease.expose.bind(lease);
+    lease.expose = (forward, wanted = AbortSignal.abort()) => {
+      signals.push(wanted);
+      return expose(forward, wanted);
+    };
+    return lease;
+  });
+  guest.control.onDown();
+  const client = net.connect(guest.path);
+  const body = JSON.stringify(port(0));
+  client.write(
+    `PUT /forwards/expose/port HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+  );
+  while (signals.length < 1) await new Promise(setImmediate);
+  client.destroy();
+  while (!signals[0]?.aborted) await new Promise(setImmediate);
+  guest.control.onUp(guest.host.channel().guest.multiplexer);
+  t.match(await ask(guest, 'GET', '/forwards/list'), { status: 200, text: '[]' });
+});
+
 t.test('a fault of ours is logged', async (t) => {
   const guest = await start(t, () => {
     throw new TypeError('a fault');

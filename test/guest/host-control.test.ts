@@ -279,6 +279,31 @@ t.test('a host that refuses the service: one warning, and errors that say so', a
   t.match(await lease.expose(port(0)), { out_port: Number });
 });
 
+t.test('what nobody waits for any more is not exposed', async (t) => {
+  const { host, guest } = await start(t);
+  const lease = guest.control.openLease('api');
+  const unwanted = { status: 503, message: 'the forward is not wanted any more' };
+  await t.rejects(lease.expose(port(0), AbortSignal.abort()), unwanted);
+  const gone = new AbortController();
+  const waiting = lease.expose(port(0), gone.signal);
+  gone.abort();
+  await t.rejects(waiting, unwanted);
+
+  const [one = 0] = await freePorts(t, 1);
+  const removed = lease.expose(port(one));
+  await lease.unexpose(port(one));
+  await t.rejects(removed, unwanted);
+
+  const late = new AbortController();
+  guest.up();
+  const exposed = lease.expose(port(one), late.signal);
+  await host.until(() => host.forwards.list().length === 1);
+  late.abort();
+  await t.rejects(exposed, unwanted);
+  await host.until(() => host.forwards.list().length === 0);
+  t.same(await lease.list(), []);
+});
+
 t.test('a host that has too many leases is asked again', async (t) => {
   const { host, guest } = await start(t);
   let refusals = 0;
@@ -294,7 +319,11 @@ t.test('a host that has too many leases is asked again', async (t) => {
 t.test('a host that gives no lease until nobody waits any more', async (t) => {
   const { guest } = await start(t, { channelWaitMs: 20 });
   guest.up((stream) => stream.refuse('policy', { code: 'EAGAIN', message: 'too many' }));
-  await t.rejects(guest.control.openLease('docker').expose(port(0)), { name: 'ExposeError', status: 503 });
+  await t.rejects(guest.control.openLease('docker').expose(port(0)), {
+    name: 'ExposeError',
+    status: 503,
+    message: /too many/,
+  });
 });
 
 t.test('a host that is at work on what was published before, or hangs', async (t) => {
@@ -419,7 +448,9 @@ t.test('a channel that takes no more streams', async (t) => {
   const solo = new Solo(everything, { maxStreams: 0 });
   guest.control.onUp(solo.multiplexer);
   await t.rejects(guest.control.openLease('docker').expose(port(0)), { name: 'ExposeError', status: 503 });
-  t.match(guest.log.lines, [{ msg: /^no lease can be had of the host: the channel carries 0 streams/ }]);
+  t.match(guest.log.lines, [
+    { msg: /^no lease can be had of the host, and is asked for again: the channel carries 0 streams/ },
+  ]);
 });
 
 /** A host that answers as `handler` does. */

@@ -110,6 +110,49 @@ t.test('expose and unexpose, strictly', async (t) => {
   t.equal(host.log.matching(/tried again/).length, 0);
 });
 
+t.test(
+  'what is asked for, removed and asked for anew in one go is one forward, which goes with its lease',
+  async (t) => {
+    const host = new LeaseHost(t, { allow: ['127.0.0.1'] });
+    const lease = open(host);
+    const [free = 0] = await freePorts(t, 1);
+    const first = lease.expose(port(free));
+    const removed = lease.unexpose(port(free));
+    const second = lease.expose(port(free));
+    await t.rejects(first, { message: 'it was removed meanwhile' });
+    await removed;
+    t.same(await second, port(free));
+    t.equal(lease.size, 1);
+    await lease.end();
+    t.same(host.forwards.list(), []);
+  },
+);
+
+t.test('two that wait for one forward that cannot be had keep nothing', async (t) => {
+  const host = new LeaseHost(t, { allow: ['127.0.0.1'] });
+  const lease = open(host);
+  const taken = await takenPort(t);
+  const both = [lease.expose(port(taken.port)), lease.expose(port(taken.port))];
+  await Promise.all(both.map((each) => t.rejects(each, { code: 'EADDRINUSE' })));
+  t.equal(lease.size, 0);
+  const alone = lease.expose(port(taken.port));
+  const set = lease.set(request(port(taken.port)));
+  await t.rejects(alone, { code: 'EADDRINUSE' });
+  t.match(await set, { forwards: [{ state: 'failed' }] });
+  t.equal(lease.size, 1, 'what is published stays wanted');
+});
+
+t.test('refusals do not fill the log', async (t) => {
+  const host = new LeaseHost(t, { allow: ['127.0.0.1'] });
+  const lease = open(host);
+  const forbidden: VpnkitPort = { proto: 'tcp', out_ip: '0.0.0.0', out_port: 80, in_port: 80 };
+  for (let round = 0; round < 150; round++) {
+    await lease.set(request(forbidden));
+    await lease.set(request());
+  }
+  t.equal(host.log.matching(/^refused to/).length, 100);
+});
+
 t.test('a lease can remove nothing that is not its own', async (t) => {
   const host = new LeaseHost(t);
   const [mine, other] = [open(host), open(host)];

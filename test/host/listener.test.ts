@@ -144,6 +144,23 @@ t.test('a unix path, in a folder that is made', async (t) => {
   await listener.close();
 });
 
+t.test('a unix path in no folder that there could be', async (t) => {
+  const folder = shortFolder(t);
+  const open = (hostPath: string): Promise<Listener> =>
+    Listener.open(
+      { proto: 'unix', hostPath, destination: { proto: 'unix', path: '/x' } },
+      silent,
+      notExpected,
+    ) as Promise<Listener>;
+  const listener = await open(`${folder}/a/b/f.sock`);
+  await listener.close();
+  await t.rejects(open(`${folder}/c/d/e/f.sock`), {
+    name: 'OperationError',
+    message: /cannot make the folder for the socket .*ENOENT/,
+  });
+  await t.rejects(open('/dev/null/x/f.sock'), { name: 'OperationError', message: /ENOTDIR/ });
+});
+
 t.test('failing accepts are logged, not more than one a second', async (t) => {
   const servers: net.Server[] = [];
   const create = net.createServer;

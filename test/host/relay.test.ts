@@ -278,6 +278,16 @@ t.test('a guest that is about to stop gets no new clients', async (t) => {
   t.equal(leaving.opened.length, 0);
 });
 
+t.test('clients that a stopping guest keeps waiting are told so', async (t) => {
+  const bench = await Bench.start(t, 5);
+  const forward = await bench.expose();
+  const leaving = await bench.guest();
+  leaving.multiplexer.goAway({ code: 'STOPPED', message: 'told to stop' });
+  await bench.log.line(/takes no new streams/);
+  t.equal(await bench.connect(forward).outcome(), 'ECONNRESET');
+  t.match(bench.log.matching(/^clients are reset/), [{ msg: /guest has taken no new streams for 0\.005 s/ }]);
+});
+
 t.test('a destination that cannot be sent resets its clients', async (t) => {
   const bench = await Bench.start(t);
   const guest = await bench.guest();

@@ -59,3 +59,14 @@ t.test('what is no rule is refused with the reason', async (t) => {
     ),
   );
 });
+
+t.test('a network is written in full: a part alone would mean another one', async (t) => {
+  for (const rule of ['127/8', '10.0/8', '0x7f.0.0.0/8'])
+    t.throws(() => parseEndpointRule(rule, '--allow-expose'), {
+      name: 'UsageError',
+      message: /is no IP address/,
+    });
+  const rule = parseEndpointRule('127.0.0.0/8', '--allow-expose');
+  t.ok(rule.allows({ proto: 'tcp', ip: '127.1.2.3', port: 80 }));
+  t.notOk(rule.allows({ proto: 'tcp', ip: '0.0.0.0', port: 80 }));
+});

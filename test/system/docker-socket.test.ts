@@ -58,7 +58,9 @@ t.test("the VM's docker.sock on the host serves the docker CLI", async (t) => {
   await t.test('exec on a terminal', async (t) => {
     t.teardown(() => vm.docker('rm', '-f', 'idle'));
     await vm.start(['--name', 'idle'], BUSYBOX, 'sleep', '1000');
-    const line = `docker exec -it idle ${BUSYBOX} sh -c "stty size; tty; read word; echo got \\$word"`;
+    // The client tells the terminal's size only after the program has started.
+    const sized = 'until stty size 2>&1 | grep "33 77"; do :; done';
+    const line = `docker exec -it idle ${BUSYBOX} sh -c '\\''${sized}; tty; read word; echo got $word'\\''`;
     const terminal = `stty rows 33 cols 77; ${line}`;
     const program = shell(t, `(echo word) | ${script} -qec '${terminal}' /dev/null`);
     t.equal(await program.exit(), 0, program.describe());

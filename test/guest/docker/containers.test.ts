@@ -1,6 +1,10 @@
 import t from 'tap';
-import { describeContainer, EVERY_ADDRESS, parseContainers } from '../../../guest/docker/containers.js';
-import { OperationError } from '../../../protocol/errors.js';
+import {
+  type Container,
+  describeContainer,
+  EVERY_ADDRESS,
+  parseContainers,
+} from '../../../guest/docker/containers.js';
 
 const id = '1a2b3c4d5e6f7a8b9c';
 
@@ -89,12 +93,12 @@ t.test('addresses stay what they are, and only the two that stand for every one 
   );
 });
 
-t.test('an answer that is not what it should be is an error that says what', async (t) => {
+t.test('what is not as it should be is a problem of that container alone', async (t) => {
   const wrong: [unknown, RegExp][] = [
-    [{ message: 'x' }, /it is no list/],
-    [[1], /container 1 is no object/],
-    [[{ Id: id }, {}], /container 2 has no Id/],
-    [[{ Id: '' }], /container 1 has no Id/],
+    [[1], /a container is no object/],
+    [[null], /a container is no object/],
+    [[{}], /a container has no Id/],
+    [[{ Id: '' }], /a container has no Id/],
     [[{ Id: id, Names: 'web' }], /container 1a2b3c4d5e6f: Names is no list/],
     [[{ Id: id, Labels: [] }], /container 1a2b3c4d5e6f: Labels is no object/],
     [[{ Id: id, Ports: {} }], /container 1a2b3c4d5e6f: Ports is no list/],
@@ -106,8 +110,14 @@ t.test('an answer that is not what it should be is an error that says what', asy
     [[{ Id: id, Ports: [port('somewhere', 80)] }], /published on the address "somewhere"/],
     [[{ Id: id, Ports: [{ ...port('', 80), IP: 1 }] }], /published on the address 1/],
   ];
-  for (const [answer, message] of wrong) {
-    t.throws(() => parseContainers(answer), { message });
-    t.throws(() => parseContainers(answer), OperationError);
+  for (const [answer, problem] of wrong) {
+    const entries = answer as unknown[];
+    const containers = parseContainers([...entries, { Id: 'b', Ports: [port('', 80)] }]);
+    t.match(containers, [
+      { ports: [], problem },
+      { id: 'b', ports: [{ port: 80 }] },
+    ]);
+    t.match(describeContainer(containers[0] as Container), /^container number 1 of the list \(/);
   }
+  t.throws(() => parseContainers({ message: 'x' }), { name: 'OperationError', message: /it is no list/ });
 });

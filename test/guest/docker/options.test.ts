@@ -3,7 +3,7 @@ import t from 'tap';
 import { readDockerOptions } from '../../../guest/docker/options.js';
 import { DEFAULT_RULES } from '../../../guest/docker/rules.js';
 
-const usual = { socket: '/var/run/docker.sock', rules: DEFAULT_RULES };
+const usual = { socket: '/var/run/docker.sock', rules: DEFAULT_RULES, expected: true };
 const there = (): boolean => true;
 const nowhere = (): boolean => false;
 
@@ -11,9 +11,9 @@ function read(docker: string | undefined, viaApi: boolean, exists?: () => boolea
   return readDockerOptions({ docker, 'publish-rules': undefined }, viaApi, exists);
 }
 
-t.test('without a word it is on where the usual socket is, unless programs publish themselves', async (t) => {
+t.test('without a word the usual socket is waited for, unless programs publish themselves', async (t) => {
   t.same(read(undefined, false, there), usual);
-  t.equal(read(undefined, false, nowhere), undefined);
+  t.same(read(undefined, false, nowhere), { ...usual, expected: false });
   t.equal(read(undefined, true, there), undefined);
 });
 

@@ -1,8 +1,9 @@
+import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { publishDocker } from '../../../guest/docker/publisher.js';
 import { DEFAULT_RULES } from '../../../guest/docker/rules.js';
-import { LogRecorder, WARN } from '../../fixtures/log-recorder.js';
+import { DEBUG, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
 import { temporaryFolder } from '../../fixtures/programs.js';
 import { EngineServer, listed } from './fixtures/engine-server.js';
 import { RecordingLease } from './fixtures/recording-lease.js';
@@ -17,7 +18,11 @@ t.test('the agent publishes on a lease of its own', async (t) => {
     return lease;
   };
   const log = new LogRecorder();
-  const publisher = publishDocker({ socket: engine.socket, rules: DEFAULT_RULES }, open, log.logger);
+  const publisher = publishDocker(
+    { socket: engine.socket, rules: DEFAULT_RULES, expected: true },
+    open,
+    log.logger,
+  );
   t.teardown(() => publisher.stop());
   await lease.has(8080);
   t.same(publishers, ['docker']);
@@ -26,7 +31,30 @@ t.test('the agent publishes on a lease of its own', async (t) => {
 t.test('an engine that is not there is one warning', async (t) => {
   const log = new LogRecorder();
   const socket = join(temporaryFolder(t), 'docker.sock');
-  const publisher = publishDocker({ socket, rules: DEFAULT_RULES }, () => new RecordingLease(), log.logger);
+  const publisher = publishDocker(
+    { socket, rules: DEFAULT_RULES, expected: true },
+    () => new RecordingLease(),
+    log.logger,
+  );
   t.match(await log.line(/no such socket/), { level: WARN });
   publisher.stop();
+});
+
+t.test('an engine that only may come is waited for without a warning', async (t) => {
+  const engine = await EngineServer.start(t);
+  const log = new LogRecorder();
+  const socket = join(temporaryFolder(t), 'docker.sock');
+  const publisher = publishDocker(
+    { socket, rules: DEFAULT_RULES, expected: false },
+    () => new RecordingLease(),
+    log.logger,
+  );
+  t.teardown(() => publisher.stop());
+  t.match(await log.line(/no such socket/), { level: DEBUG });
+  symlinkSync(engine.socket, socket);
+  await log.line(/are published on the host/);
+  t.same(
+    log.lines.filter(({ level }) => level >= WARN),
+    [],
+  );
 });

@@ -143,3 +143,10 @@ t.test('labels fill in what rules leave open, and cannot undo a denial', async (
   );
   t.match(remarks, [{ text: /tcp \*:81 is not published: rule 2 denies it/ }]);
 });
+
+t.test('a container whose ports are not known is a warning', async (t) => {
+  const container = makeContainer({ problem: 'it has the port 0' });
+  t.match(computeWanted([container], DEFAULT_RULES).remarks, [
+    { level: 'warn', text: /^container .* its ports are not published: it has the port 0$/ },
+  ]);
+});

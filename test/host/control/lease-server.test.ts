@@ -122,6 +122,9 @@ t.test('when the host stops, all leases do, and the guest learns why', async (t)
   host.server?.close();
   await client.until(() => client.error !== undefined);
   t.match(client.error, { message: 'the host was told to stop' });
+  const late = dial();
+  await late.until(() => late.error !== undefined);
+  t.match(late.error, { refused: true, code: 'EAGAIN', message: 'the host is stopping' });
 });
 
 t.test('there can be only so many', async (t) => {
