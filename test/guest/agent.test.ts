@@ -1,41 +1,15 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
-import { Agent, type AgentOptions } from '../../guest/agent.js';
+import t from 'tap';
+import { Agent } from '../../guest/agent.js';
 import { parseEndpointRule } from '../../protocol/endpoint-rule.js';
 import { OperationError } from '../../protocol/errors.js';
 import type { connectSocket } from '../../protocol/socket/connect.js';
 import { NodeSocket } from '../../protocol/socket/node-socket.js';
+import { startGuest } from '../fixtures/guest.js';
 import { DEBUG, INFO, LogRecorder, WARN } from '../fixtures/log-recorder.js';
-import { Peer } from '../fixtures/peer.js';
 import { startServer, temporaryFolder } from '../fixtures/programs.js';
-
-interface Guest {
-  agent: Agent;
-  log: LogRecorder;
-  host: Peer;
-}
-
-/** An agent, and the test as its host. */
-async function startGuest(t: Test, options: Partial<AgentOptions> = {}, AgentClass = Agent): Promise<Guest> {
-  const log = new LogRecorder();
-  const address = { kind: 'unix', path: join(temporaryFolder(t), 'c') } as const;
-  const agent = new AgentClass({
-    channel: { mode: 'listen', address },
-    version: 'test',
-    allowDial: [],
-    logger: log.logger,
-    ...options,
-  });
-  await agent.start();
-  const host = await Peer.connect(t, address);
-  t.teardown(() => {
-    host.close();
-    return agent.stop();
-  });
-  return { agent, log, host };
-}
 
 const local = (port: number) => ({ proto: 'tcp', ip: '127.0.0.1', port }) as const;
 const client = { client: { ip: '10.0.0.1', port: 4711 }, listener: undefined };

@@ -1,43 +1,14 @@
 import { EventEmitter } from 'node:events';
-import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { Agent, type AgentOptions } from '../../guest/agent.js';
 import { parseEndpointRule } from '../../protocol/endpoint-rule.js';
 import { DATA_HEADER_BYTES } from '../../protocol/limits.js';
 import { Slab } from '../../protocol/slab.js';
 import { DatagramRecorder } from '../fixtures/datagram-recorder.js';
+import { type Guest, startGuest } from '../fixtures/guest.js';
 import { WITHOUT_IPV6 } from '../fixtures/ipv6.js';
-import { DEBUG, INFO, LogRecorder, WARN } from '../fixtures/log-recorder.js';
-import { Peer } from '../fixtures/peer.js';
-import { temporaryFolder } from '../fixtures/programs.js';
+import { DEBUG, INFO, WARN } from '../fixtures/log-recorder.js';
 import { startEcho, unheardUdpPort } from '../fixtures/udp-echo.js';
 import { Signal } from '../protocol/fixtures/signal.js';
-
-interface Guest {
-  agent: Agent;
-  log: LogRecorder;
-  host: Peer;
-}
-
-/** An agent, and the test as its host. */
-async function startGuest(t: Test, options: Partial<AgentOptions> = {}, AgentClass = Agent): Promise<Guest> {
-  const log = new LogRecorder();
-  const address = { kind: 'unix', path: join(temporaryFolder(t), 'c') } as const;
-  const agent = new AgentClass({
-    channel: { mode: 'listen', address },
-    version: 'test',
-    allowDial: [],
-    logger: log.logger,
-    ...options,
-  });
-  await agent.start();
-  const host = await Peer.connect(t, address);
-  t.teardown(() => {
-    host.close();
-    return agent.stop();
-  });
-  return { agent, log, host };
-}
 
 /** A UDP socket whose kernel is the test. */
 class FakeSocket extends EventEmitter {
