@@ -6,7 +6,7 @@ import type { ForwardRule } from '../../host/forward-rule.js';
 import { Listener } from '../../host/listener.js';
 import { createLogger } from '../../protocol/program/logger.js';
 import type { RawSocket } from '../../protocol/socket/raw-socket.js';
-import { WITHOUT_IPV6 } from '../fixtures/ipv6.js';
+import { openBothFamilies, WITHOUT_IPV6 } from '../fixtures/ipv6.js';
 import { shortFolder } from '../fixtures/short-folder.js';
 
 const silent = createLogger('silent');
@@ -79,10 +79,19 @@ t.test('clients that come before the start are reset when there is none', async 
 });
 
 t.test('a wildcard address is of its own family only', { skip: WITHOUT_IPV6 }, async (t) => {
-  const six = await Listener.open(rule(['::']), silent, notExpected);
-  await t.rejects(connect({ host: '127.0.0.1', port: portOf(six) }), { code: 'ECONNREFUSED' });
-  const four = await Listener.open(rule(['0.0.0.0'], portOf(six)), silent, notExpected);
+  const open = (ip: string, port: number): Promise<Listener> =>
+    Listener.open(rule([ip], port), silent, notExpected);
+  const [four, six] = await openBothFamilies(open, portOf);
   t.same([...four.addresses, ...six.addresses], [`0.0.0.0:${portOf(six)}`, `[::]:${portOf(six)}`]);
+  for (const [listener, host] of [
+    [four, '127.0.0.1'],
+    [six, '::1'],
+  ] as const) {
+    const accepted = nextClient(listener);
+    const client = await connect({ host, port: portOf(six) });
+    (await accepted).reset();
+    client.destroy();
+  }
   await Promise.all([four.close(), six.close()]);
   const each = await Listener.open(rule(['0.0.0.0', '::']), silent, notExpected);
   const port = portOf(each);

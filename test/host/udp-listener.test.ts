@@ -4,7 +4,7 @@ import t, { type Test } from 'tap';
 import type { PortRule } from '../../host/forward-rule.js';
 import { type UdpHandler, UdpListener } from '../../host/udp-listener.js';
 import type { SourceAddress } from '../../protocol/wire/extension.js';
-import { WITHOUT_IPV6 } from '../fixtures/ipv6.js';
+import { openBothFamilies, WITHOUT_IPV6 } from '../fixtures/ipv6.js';
 import { LogRecorder } from '../fixtures/log-recorder.js';
 import { UdpClient } from '../fixtures/udp-echo.js';
 import { Signal } from '../protocol/fixtures/signal.js';
@@ -67,8 +67,10 @@ t.test('localhost with a free port: one that is free in both families', { skip: 
 
 t.test('TCP and UDP, and both families, have ports of their own', { skip: WITHOUT_IPV6 }, async (t) => {
   const { logger } = new LogRecorder();
-  const six = await UdpListener.open(rule(['::']), logger, notExpected);
-  const four = await UdpListener.open(rule(['0.0.0.0'], six.rule.hostPort), logger, notExpected);
+  const [four, six] = await openBothFamilies(
+    (ip, port) => UdpListener.open(rule([ip], port), logger, notExpected),
+    (listener) => listener.rule.hostPort,
+  );
   await t.rejects(UdpListener.open(rule(['127.0.0.1'], six.rule.hostPort), logger, notExpected), {
     name: 'BindError',
     ip: '127.0.0.1',
