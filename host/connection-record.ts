@@ -54,10 +54,16 @@ export abstract class ConnectionRecord {
     this.state = 'connected';
   }
 
-  /** Keeps the figures: what has carried the connection may be let go. */
+  /** Keeps the figures, and adds them to the forward's: what has carried the connection may be let go. */
   ended(state: ConnectionState): void {
     this.#final = { endedAt: performance.now(), ...this.#carried };
     this.state = state;
+    const { counters } = this.forward;
+    counters.active--;
+    counters.bytesToGuest += this.bytesToGuest;
+    counters.bytesToHost += this.bytesToHost;
+    if (state === 'refused') counters.refused++;
+    if (state === 'failed') counters.failed++;
   }
 
   get bytesToGuest(): number {

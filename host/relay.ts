@@ -135,15 +135,9 @@ export class Relay {
   }
 
   #end(connection: ClientConnection, state: ConnectionState): void {
-    const { counters } = connection.forward;
     this.#open.delete(connection);
     connection.ended(state);
-    counters.active--;
     if (this.#open.size < this.#options.maxClients) this.#crowdLogged = false;
-    counters.bytesToGuest += connection.bytesToGuest;
-    counters.bytesToHost += connection.bytesToHost;
-    if (state === 'refused') counters.refused++;
-    if (state === 'failed') counters.failed++;
     this.#recent.push(connection);
     if (this.#recent.length > RECENT_CONNECTIONS) this.#recent.shift();
   }

@@ -202,12 +202,6 @@ export class UdpRelay {
     flow.group.flows.delete(flow.key);
     flow.group.idle.delete(flow);
     flow.ended(state);
-    const { counters } = flow.forward;
-    counters.active--;
-    counters.bytesToGuest += flow.bytesToGuest;
-    counters.bytesToHost += flow.bytesToHost;
-    if (state === 'refused') counters.refused++;
-    if (state === 'failed') counters.failed++;
     if (this.#flows.size < this.#maxFlows / 2) this.#crowdLogged = false;
     this.#recent.push(flow);
     if (this.#recent.length > RECENT_FLOWS) this.#recent.shift();
