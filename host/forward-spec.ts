@@ -2,6 +2,7 @@ import { isIPv4, isIPv6 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { UsageError } from '../protocol/errors.js';
 import { MAX_IDLE_SECONDS, MAX_PATH_BYTES } from '../protocol/limits.js';
+import { isIdleSeconds } from '../protocol/services/control.js';
 import {
   EVERY_ADDRESS,
   type ForwardRule,
@@ -138,11 +139,6 @@ function parseIdleSeconds(text: string, protocol: PortRule['proto'], value: stri
   if (!isIdleSeconds(Number(value)))
     throw bad(text, `/idle is a number of seconds from 1 to ${MAX_IDLE_SECONDS}, not "${value}"`);
   return Number(value);
-}
-
-/** Whether a UDP flow may be told to end after so many idle seconds. */
-export function isIdleSeconds(seconds: number): boolean {
-  return seconds >= 1 && seconds <= MAX_IDLE_SECONDS;
 }
 
 /** Splits at colons outside brackets. */

@@ -1,9 +1,9 @@
 import { UsageError } from '../protocol/errors.js';
 import { MAX_IDLE_SECONDS } from '../protocol/limits.js';
-import type { VpnkitPort } from '../protocol/services/control.js';
+import { isIdleSeconds, type VpnkitPort } from '../protocol/services/control.js';
 import type { Destination } from '../protocol/wire/destination.js';
 import { EVERY_ADDRESS, type ForwardRule, formatGuestEnd, type PortRule } from './forward-rule.js';
-import { canonicalIp, isIdleSeconds, problemOfPath, takesHostEnd } from './forward-spec.js';
+import { canonicalIp, problemOfPath, takesHostEnd } from './forward-spec.js';
 
 const MAX_PORT = 65_535;
 const DEFAULT_GUEST_IP = '127.0.0.1';

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { MAX_IDLE_SECONDS } from '../../protocol/limits.js';
+import { isIdleSeconds } from '../../protocol/services/control.js';
 import { type Container, EVERY_ADDRESS, type PublishedPort } from './containers.js';
 
 /** How a port is to be published, as far as it matters to whoever wishes. */
@@ -102,6 +103,5 @@ export function parseProxyVersion(value: unknown): 1 | 2 | undefined {
 /** A number of seconds, as a number or as text. @returns undefined for anything else */
 export function parseIdleSeconds(value: unknown): number | undefined {
   const seconds = typeof value === 'string' && /^\d+$/.test(value) ? Number(value) : value;
-  const right = typeof seconds === 'number' && seconds >= 1 && seconds <= MAX_IDLE_SECONDS;
-  return right ? seconds : undefined;
+  return typeof seconds === 'number' && isIdleSeconds(seconds) ? seconds : undefined;
 }

@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.js';
+import { MAX_IDLE_SECONDS } from '../limits.js';
 
 /**
  * The service `portferry:control`, by which publishers in the guest ask the host for forwards: what the two
@@ -79,4 +80,9 @@ export function checkResource(body: unknown, resource: 'port' | 'pipe'): void {
     throw new UsageError('exposed pipes can only have "proto" "unix"');
   if (resource === 'port' && proto === 'unix')
     throw new UsageError('exposed ports can only have "proto" "tcp" or "udp"');
+}
+
+/** Whether a UDP flow may be told to end after so many idle seconds. */
+export function isIdleSeconds(seconds: number): boolean {
+  return seconds >= 1 && seconds <= MAX_IDLE_SECONDS;
 }
