@@ -6,8 +6,12 @@ import { DATA_HEADER_BYTES } from './limits.js';
  */
 const SLAB_PAYLOAD_BYTES = 512 * 1024;
 
-/** Free slabs that are kept for the next use; further ones are left to the garbage collector. */
-const MAX_FREE_SLABS = 8;
+/**
+ * Free slabs that are kept beyond as many as are lent; further ones are left to the garbage collector. Eight bulk
+ * connections take and return more than eight between two turns: if those came and went as garbage, collecting it
+ * would take a twentieth of the time.
+ */
+const SPARE_SLABS = 8;
 
 /** Slabs in use at once before readers fall back to small reads and to copying (16 MiB). */
 const MAX_SLABS_OUT = 32;
@@ -68,6 +72,7 @@ export class SlabPool {
     slab.holds--;
     if (slab.holds > 0 || !slab.pooled) return;
     this.#out--;
-    if (this.#free.length < MAX_FREE_SLABS) this.#free.push(slab);
+    this.#free.push(slab);
+    this.#free.splice(SPARE_SLABS + this.#out);
   }
 }
