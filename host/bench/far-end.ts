@@ -57,7 +57,7 @@ export async function serveFarEnd(
 }
 
 /** What all connections read into: each read is done with before the next one. */
-const memory = Buffer.allocUnsafeSlow(1024 * 1024);
+const memory = Buffer.allocUnsafeSlow(BLOCK_BYTES);
 
 class FarEndConnection implements SocketHandler {
   readonly #socket: RawSocket;

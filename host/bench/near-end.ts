@@ -6,7 +6,7 @@ import { encodeRequest, SINK_OK } from './far-end.js';
 import { BLOCK_BYTES, isPattern, patternAt } from './pattern.js';
 
 /** What all connections of the load read into: each read is done with before the next one. */
-const memory = Buffer.allocUnsafeSlow(1024 * 1024);
+const memory = Buffer.allocUnsafeSlow(BLOCK_BYTES);
 
 /**
  * A connection of the load. It fails as a whole: the first thing that goes wrong ends it, and is what its

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { BLOCK_BYTES, isPattern, patternAt } from '../../../host/bench/pattern.js';
 
-const PERIOD = 1024 * 1024 - 3;
+const PERIOD = 65_521;
 
 /** Any length of the pattern, which patternAt() gives a block at a time. */
 function patternOf(offset: number, length: number): Buffer {
@@ -41,7 +41,7 @@ t.test('every single wrong byte is found, whichever of its bits it is', async (t
 });
 
 t.test('a wrong, missing or doubled byte is found beside every boundary', async (t) => {
-  const length = 2 * PERIOD + BLOCK_BYTES;
+  const length = 2 * (PERIOD + BLOCK_BYTES);
   const bytes = patternOf(0, length);
   for (const boundary of [1, BLOCK_BYTES, 2 * BLOCK_BYTES, PERIOD, 2 * PERIOD, length - 1]) {
     for (const at of [boundary - 1, boundary]) {
