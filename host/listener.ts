@@ -3,7 +3,9 @@ import net from 'node:net';
 import { dirname } from 'node:path';
 import { errnoOf } from '../protocol/errors.js';
 import type { Logger } from '../protocol/program/logger.js';
-import { acceptSockets } from '../protocol/socket/accept.js';
+import { acceptSockets, descriptorOf } from '../protocol/socket/accept.js';
+import { boundLocalReceiveBuffer } from '../protocol/socket/buffers.js';
+import { isLoopback } from '../protocol/socket/loopback.js';
 import type { RawSocket } from '../protocol/socket/raw-socket.js';
 import { systemFailure } from '../protocol/transport/advice.js';
 import { listenOnUnixPath } from '../protocol/transport/unix-path.js';
@@ -91,7 +93,10 @@ export class Listener {
 
   #bind(ip: string, port: number): Promise<number> {
     const server = makeServer();
-    return bind(server, ip, port, () => this.#accept(server, true));
+    return bind(server, ip, port, () => {
+      if (isLoopback(ip)) boundLocalReceiveBuffer(descriptorOf(server));
+      this.#accept(server, true);
+    });
   }
 
   /** Must follow 'listening' at once: a client that node:net accepts by itself would be left alone. */

@@ -51,6 +51,9 @@ export const SHARING_MS = 100;
 /** What a channel's unix socket may hold in the kernel: one more read of a bulk transfer while one is taken out. */
 export const CHANNEL_BUFFER_BYTES = 512 * 1024;
 
+/** What the kernel may receive ahead of the host from a client on the same machine. */
+export const LOCAL_RECEIVE_BUFFER_BYTES = 256 * 1024;
+
 /** What all receive windows of one channel may add up to beyond their minimum. */
 export const WINDOW_BUDGET_BYTES = 64 * 1024 * 1024;
 

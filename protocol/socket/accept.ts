@@ -4,8 +4,9 @@ import { type Handles, handles, type StreamHandle } from './handles.js';
 import { NodeSocket } from './node-socket.js';
 import { type RawSocket, type SocketPeer, unattended } from './raw-socket.js';
 
-/** The internal Node interface this file uses: a listening handle calls `onconnection` for each new one. */
+/** The internal Node interface this file uses: a listening handle calls `onconnection` for each new connection. */
 interface ListeningHandle {
+  readonly fd?: number;
   onconnection?: (status: number, handle: StreamHandle) => void;
 }
 
@@ -25,7 +26,7 @@ export function acceptSockets(
   onSocket: (socket: RawSocket) => void,
   internals: Handles | null = handles,
 ): void {
-  const listening = (server as { _handle?: ListeningHandle })._handle;
+  const listening = handleOf(server);
   if (!internals || typeof listening?.onconnection !== 'function') {
     server.on('connection', (socket) => onSocket(NodeSocket.adopt(socket, tcp, unattended)));
     return;
@@ -39,6 +40,15 @@ export function acceptSockets(
       onSocket(new HandleSocket(internals, accepted, tcp, unattended, local));
     }
   };
+}
+
+/** The descriptor of a server that listens; negative where Node does not tell. */
+export function descriptorOf(server: net.Server): number {
+  return handleOf(server)?.fd ?? -1;
+}
+
+function handleOf(server: net.Server): ListeningHandle | null | undefined {
+  return (server as { _handle?: ListeningHandle | null })._handle;
 }
 
 /** What every connection's own end will be, unless the server listens on a whole family. */

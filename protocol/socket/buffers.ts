@@ -1,4 +1,4 @@
-import { CHANNEL_BUFFER_BYTES } from '../limits.js';
+import { CHANNEL_BUFFER_BYTES, LOCAL_RECEIVE_BUFFER_BYTES } from '../limits.js';
 import { type Libc, libc } from './libc.js';
 
 /** The socket level and its options' numbers: Linux's asm-generic/socket.h, macOS's sys/socket.h. */
@@ -10,21 +10,37 @@ const OPTIONS: Partial<
 };
 
 /**
- * Gives a unix socket buffers in which both ends find something to do at the same time. Unlike TCP's they do
- * not grow by themselves: they stay at 208 KiB on Linux and at 8 KiB on macOS, less than one read of a bulk
- * transfer. Where the OS refuses, the socket works as it did.
+ * Gives a channel's unix socket buffers in which both ends find something to do at the same time. Unlike TCP's
+ * they do not grow by themselves: they stay at 208 KiB on Linux and at 8 KiB on macOS, less than one read of a
+ * bulk transfer. Where the OS refuses, the socket works as it did.
  * @param fd the socket's descriptor
  * @returns whether the OS has taken the sizes
  */
-export function enlargeBuffers(
+export function enlargeChannelBuffers(fd: number, platform = process.platform, calls = libc): boolean {
+  return (['sendBuffer', 'receiveBuffer'] as const).every((buffer) =>
+    setSize(fd, buffer, CHANNEL_BUFFER_BYTES, platform, calls),
+  );
+}
+
+/**
+ * Bounds what the kernel receives ahead from clients of a TCP server on loopback, where no distance is to be
+ * bridged. By itself it takes up to 6 MiB (Linux) for each client, which have left the processor's caches by the
+ * time they are read. Where the OS refuses, the server works as it did.
+ * @param fd the listening socket's descriptor: accepted sockets inherit the size
+ * @returns whether the OS has taken the size
+ */
+export function boundLocalReceiveBuffer(fd: number, platform = process.platform, calls = libc): boolean {
+  return setSize(fd, 'receiveBuffer', LOCAL_RECEIVE_BUFFER_BYTES, platform, calls);
+}
+
+function setSize(
   fd: number,
-  platform: NodeJS.Platform = process.platform,
-  calls: Libc | null = libc,
+  buffer: 'sendBuffer' | 'receiveBuffer',
+  bytes: number,
+  platform: NodeJS.Platform,
+  calls: Libc | null,
 ): boolean {
   const options = OPTIONS[platform];
   if (!options || !calls || fd < 0) return false;
-  const { level, sendBuffer, receiveBuffer } = options;
-  return [sendBuffer, receiveBuffer].every(
-    (option) => calls.setsockopt(fd, level, option, [CHANNEL_BUFFER_BYTES], 4) === 0,
-  );
+  return calls.setsockopt(fd, options.level, options[buffer], [bytes], 4) === 0;
 }

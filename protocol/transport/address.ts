@@ -1,5 +1,6 @@
 import net from 'node:net';
 import { UsageError } from '../errors.js';
+import { isLoopback } from '../socket/loopback.js';
 
 /** Where a channel is to be found, or to be awaited. */
 export type ChannelAddress =
@@ -29,10 +30,6 @@ const LATER_KINDS = ['vsock', 'virtserial'];
 const MAX_TCP_PORT = 0xffff;
 /** The OS: a vsock port is u32, and the last one means "any". */
 const MAX_VSOCK_PORT = 0xffff_fffe;
-
-const loopback = new net.BlockList();
-loopback.addSubnet('127.0.0.0', 8, 'ipv4');
-loopback.addAddress('::1', 'ipv6');
 
 /**
  * Reads a channel address: `unix:PATH`, `tcp:HOST:PORT` (port 0: one that is free, for listening),
@@ -105,11 +102,6 @@ function tcpHost(text: string, hostText: string): string {
     text,
     `the host must be an IP address or localhost; the form is ${FORMS.tcp}, such as tcp:127.0.0.1:7000`,
   );
-}
-
-function isLoopback(host: string): boolean {
-  const family = net.isIPv4(host) ? 'ipv4' : 'ipv6';
-  return !host.includes('%') && loopback.check(host, family);
 }
 
 /** Splits at the last colon, since a path may have colons too. */

@@ -1,6 +1,6 @@
 import { OperationError } from '../errors.js';
 import { CONNECT_TIMEOUT_MS, FIRST_BYTES_LOGGED } from '../limits.js';
-import { enlargeBuffers } from '../socket/buffers.js';
+import { enlargeChannelBuffers } from '../socket/buffers.js';
 import { connectSocket } from '../socket/connect.js';
 import { type RawSocket, type SocketAddress, type SocketHandler, unattended } from '../socket/raw-socket.js';
 import { type ChannelAddress, formatAddress } from './address.js';
@@ -142,7 +142,7 @@ class Attempt implements SocketHandler {
 
   #succeed(): void {
     this.#release();
-    if ('path' in this.#dial.to) enlargeBuffers(this.#socket.fd);
+    if ('path' in this.#dial.to) enlargeChannelBuffers(this.#socket.fd);
     this.#settle.resolve(this.#socket);
   }
 

@@ -1,6 +1,6 @@
 import net from 'node:net';
 import { acceptSockets } from '../socket/accept.js';
-import { enlargeBuffers } from '../socket/buffers.js';
+import { enlargeChannelBuffers } from '../socket/buffers.js';
 import type { RawSocket } from '../socket/raw-socket.js';
 import { type ChannelAddress, formatAddress } from './address.js';
 import { systemFailure } from './advice.js';
@@ -30,7 +30,7 @@ export async function listenForChannel(
   const listening = await listen(server, address);
   const tcp = address.kind === 'tcp';
   acceptSockets(server, tcp, (socket) => {
-    if (!tcp) enlargeBuffers(socket.fd);
+    if (!tcp) enlargeChannelBuffers(socket.fd);
     onSocket(socket);
   });
   server.on('error', (error) => onError(systemFailure(`accepting on ${formatAddress(listening)}`, error)));

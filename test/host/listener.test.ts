@@ -1,9 +1,11 @@
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import net from 'node:net';
 import t from 'tap';
 import { BindError } from '../../host/bind-port.js';
 import type { ForwardRule } from '../../host/forward-rule.js';
 import { Listener } from '../../host/listener.js';
+import { LOCAL_RECEIVE_BUFFER_BYTES } from '../../protocol/limits.js';
 import { createLogger } from '../../protocol/program/logger.js';
 import type { RawSocket } from '../../protocol/socket/raw-socket.js';
 import { openBothFamilies, WITHOUT_IPV6 } from '../fixtures/ipv6.js';
@@ -192,3 +194,27 @@ t.test('failing accepts are logged, not more than one a second', async (t) => {
   t.match(JSON.parse(lines[0] ?? ''), { err: { code: 'EMFILE' }, msg: /listening goes on/ });
   await listener.close();
 });
+
+const WITHOUT_SS = spawnSync('ss', ['-V']).status === 0 ? false : 'there is no ss here';
+
+t.test(
+  'what the kernel receives ahead is bounded for clients of this machine only',
+  { skip: WITHOUT_SS },
+  async (t) => {
+    const bytes = async (ip: string): Promise<number> => {
+      const listener = await Listener.open(rule([ip]), silent, notExpected);
+      const accepted = nextClient(listener);
+      const client = await connect({ host: '127.0.0.1', port: portOf(listener) });
+      const socket = await accepted;
+      const { stdout } = spawnSync('ss', ['-Htnm', `sport = :${portOf(listener)}`], { encoding: 'utf8' });
+      socket.reset();
+      client.destroy();
+      await listener.close();
+      return Number(/\brb(\d+)/.exec(stdout)?.[1]);
+    };
+    // Linux doubles the size for its own book-keeping.
+    t.equal(await bytes('127.0.0.1'), 2 * LOCAL_RECEIVE_BUFFER_BYTES);
+    const untouched = await bytes('0.0.0.0');
+    t.ok(untouched > 0 && untouched !== 2 * LOCAL_RECEIVE_BUFFER_BYTES, `${untouched} bytes`);
+  },
+);

@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { CHANNEL_BUFFER_BYTES } from '../../../protocol/limits.js';
-import { enlargeBuffers } from '../../../protocol/socket/buffers.js';
+import { CHANNEL_BUFFER_BYTES, LOCAL_RECEIVE_BUFFER_BYTES } from '../../../protocol/limits.js';
+import { boundLocalReceiveBuffer, enlargeChannelBuffers } from '../../../protocol/socket/buffers.js';
 import { libc, loadLibc } from '../../../protocol/socket/libc.js';
 import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
 import { connectChannel } from '../../../protocol/transport/connect.js';
@@ -21,14 +21,15 @@ t.test('both ends of a channel get larger buffers from the OS', async (t) => {
   while (accepted.length === 0) await new Promise((resolve) => setImmediate(resolve));
   accepted[0]?.reset();
 
-  t.equal(enlargeBuffers(socket.fd), true);
+  t.equal(enlargeChannelBuffers(socket.fd), true);
 });
 
 t.test('where it cannot be done nothing happens', async (t) => {
-  t.equal(enlargeBuffers(-1), false, 'no descriptor');
-  t.equal(enlargeBuffers(0, 'win32'), false, 'an OS whose numbers are not known');
-  t.equal(enlargeBuffers(0, 'linux', null), false, 'no C library');
-  t.equal(enlargeBuffers(1 << 20), false, 'a descriptor that is not open');
+  t.equal(enlargeChannelBuffers(-1), false, 'no descriptor');
+  t.equal(enlargeChannelBuffers(0, 'win32'), false, 'an OS whose numbers are not known');
+  t.equal(enlargeChannelBuffers(0, 'linux', null), false, 'no C library');
+  t.equal(enlargeChannelBuffers(1 << 20), false, 'a descriptor that is not open');
+  t.equal(boundLocalReceiveBuffer(-1), false, 'no descriptor');
   t.equal(
     loadLibc(() => {
       throw new Error('no build for this machine');
@@ -43,10 +44,12 @@ t.test("macOS's own numbers are used there", async (t) => {
     calls.push([fd, level, name, ...value, bytes]);
     return 0;
   };
-  t.equal(enlargeBuffers(5, 'darwin', { setsockopt }), true);
+  t.equal(enlargeChannelBuffers(5, 'darwin', { setsockopt }), true);
+  t.equal(boundLocalReceiveBuffer(6, 'darwin', { setsockopt }), true);
   t.strictSame(calls, [
     [5, 0xffff, 0x1001, CHANNEL_BUFFER_BYTES, 4],
     [5, 0xffff, 0x1002, CHANNEL_BUFFER_BYTES, 4],
+    [6, 0xffff, 0x1002, LOCAL_RECEIVE_BUFFER_BYTES, 4],
   ]);
   t.ok(libc, 'koffi has a build for this machine');
 });
