@@ -2,8 +2,9 @@ import { statSync } from 'node:fs';
 import http from 'node:http';
 import { dirname } from 'node:path';
 import t from 'tap';
+import { freePort } from '../fixtures/free-ports.js';
 import { startServer } from '../fixtures/programs.js';
-import { connect, freePort, Pair } from './fixtures/pair.js';
+import { connect, Pair } from './fixtures/pair.js';
 
 interface Answer {
   status: number | undefined;

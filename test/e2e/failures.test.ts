@@ -1,6 +1,7 @@
 import t from 'tap';
+import { freePort } from '../fixtures/free-ports.js';
 import { startServer } from '../fixtures/programs.js';
-import { freePort, Pair } from './fixtures/pair.js';
+import { Pair } from './fixtures/pair.js';
 
 t.test('a dial that the guest cannot make resets the client, and one line says why', async (t) => {
   const port = await freePort();

@@ -2,19 +2,12 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { freePort, freePorts } from '../fixtures/free-ports.js';
 import { startPortferry, startServer } from '../fixtures/programs.js';
 import { Observer } from '../protocol/fixtures/observer.js';
-import { connect, freePort, hasIpv6, Pair } from './fixtures/pair.js';
+import { connect, hasIpv6, Pair } from './fixtures/pair.js';
 
 const serveHello = (t: Test): Promise<number> => startServer(t, (socket) => socket.end('hello'));
-
-/** Takes a port of 127.0.0.1, as another program would. */
-async function takePort(t: Test): Promise<number> {
-  const blocker = net.createServer().listen(0, '127.0.0.1');
-  t.teardown(() => blocker.close());
-  await once(blocker, 'listening');
-  return (blocker.address() as net.AddressInfo).port;
-}
 
 t.test('no host address means 127.0.0.1 and ::1', async (t) => {
   const guestPort = await serveHello(t);
@@ -32,14 +25,8 @@ t.test('0.0.0.0 is IPv4 only, and [::] IPv6 only', async (t) => {
   }
   const four = await serveHello(t);
   const six = await startServer(t, (socket) => socket.resetAndDestroy());
-  const pair = await Pair.start(t, `0.0.0.0:0:${four}`);
-  const port = await pair.port(four);
-  const { code, lines } = await pair.run('expose', `[::]:${port}:${six}`);
-  if (code !== 0) {
-    // Another test may have just that port of the other family.
-    t.match(lines, [/already in use .*\(pid \d+\)/]);
-    return;
-  }
+  const port = await freePort();
+  await Pair.start(t, `0.0.0.0:${port}:${four}`, `[::]:${port}:${six}`);
   t.equal(await connect(t, port).outcome(), 'end');
   t.equal(await connect(t, port, '::1').outcome(), 'ECONNRESET');
 });
@@ -74,13 +61,14 @@ t.test('unix sockets are forwarded to unix sockets', async (t) => {
 t.test('forwards come and go while the host runs', async (t) => {
   const guestPort = await serveHello(t);
   const pair = await Pair.start(t, '127.0.0.1:0:1');
-  const exposed = await pair.run('expose', `127.0.0.1:0:${guestPort}`);
-  t.equal(exposed.code, 0);
-  const [, port = ''] =
-    /^tcp 127\.0\.0\.1:(\d+) → tcp 127\.0\.0\.1:\d+$/.exec(exposed.lines.join('\n')) ?? [];
-  t.equal(await connect(t, Number(port)).outcome(), 'end');
+  const port = await freePort();
+  t.same(await pair.run('expose', `127.0.0.1:${port}:${guestPort}`), {
+    code: 0,
+    lines: [`tcp 127.0.0.1:${port} → tcp 127.0.0.1:${guestPort}`],
+  });
+  t.equal(await connect(t, port).outcome(), 'end');
   t.equal((await pair.run('unexpose', `127.0.0.1:${port}`)).code, 0);
-  t.equal(await connect(t, Number(port)).outcome(), 'ECONNREFUSED');
+  t.equal(await connect(t, port).outcome(), 'ECONNREFUSED');
   t.same(await pair.run('unexpose', `127.0.0.1:${port}`), {
     code: 0,
     lines: ['nothing was forwarded there'],
@@ -88,7 +76,7 @@ t.test('forwards come and go while the host runs', async (t) => {
 });
 
 t.test('a port that is taken is an error that names the address and who holds it', async (t) => {
-  const taken = await takePort(t);
+  const taken = await serveHello(t);
   const pair = await Pair.start(t, '127.0.0.1:0:1');
   const { code, lines } = await pair.run('expose', `${taken}:80`);
   t.equal(code, 1);
@@ -111,10 +99,12 @@ t.test('a port that is taken is an error that names the address and who holds it
 });
 
 t.test('of a range all ports are exposed, or none', async (t) => {
-  const taken = await takePort(t);
+  const first = await freePorts(3);
+  const blocker = net.createServer().listen(first + 2, '127.0.0.1');
+  t.teardown(() => blocker.close());
+  await once(blocker, 'listening');
   const pair = await Pair.start(t, '127.0.0.1:0:1');
-  const first = taken - 2;
-  const { code, lines } = await pair.run('expose', `127.0.0.1:${first}-${taken}:9000-9002`);
+  const { code, lines } = await pair.run('expose', `127.0.0.1:${first}-${first + 2}:9000-9002`);
   t.equal(code, 1);
   t.equal(lines.length, 1, lines.join('\n'));
   const { lines: listed } = await pair.run('list', '--json');

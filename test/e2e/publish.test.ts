@@ -3,8 +3,9 @@ import http from 'node:http';
 import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { chooseFreePorts, freePort } from '../fixtures/free-ports.js';
 import { Program, requireProgram, run, startServer } from '../fixtures/programs.js';
-import { connect, freePort, Pair } from './fixtures/pair.js';
+import { connect, Pair } from './fixtures/pair.js';
 
 /** A pair whose guest offers the API. */
 class Publishing extends Pair {
@@ -76,7 +77,7 @@ const DONE = { status: 200, text: '' };
 t.test('what is exposed in the guest answers on the host, whoever of the two restarts', async (t) => {
   const server = await serveHello(t);
   const pair = await Publishing.publishing(t);
-  const [exposed, published] = [await freePort(), await freePort()];
+  const [exposed = 0, published = 0] = await chooseFreePorts(2);
   t.same(await pair.ask('PUT', '/forwards/expose/port', port(exposed, server)), DONE);
   const agent = new http.Agent({ keepAlive: true });
   t.teardown(() => agent.destroy());
@@ -109,7 +110,7 @@ t.test('what is exposed in the guest answers on the host, whoever of the two res
 
 t.test('the host’s rules hold', async (t) => {
   const server = await serveHello(t);
-  const [allowed, other] = [await freePort(), await freePort()];
+  const [allowed = 0, other = 0] = await chooseFreePorts(2);
   const pair = await Publishing.publishing(t, '--allow-expose', `127.0.0.1:${allowed}`);
   t.same(await pair.ask('PUT', '/forwards/expose/port', port(allowed, server)), DONE);
   const refused = await pair.ask('PUT', '/forwards/expose/port', port(other, server));
@@ -170,9 +171,10 @@ t.test('a thousand forwards', async (t) => {
   const pair = await Publishing.publishing(t);
   const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
   t.teardown(() => agent.destroy());
+  const ports = await chooseFreePorts(1000);
   // By the same lease, so that they come back in one request.
   const exposed = await Promise.all(
-    Array.from({ length: 1000 }, () => pair.ask('PUT', '/forwards/expose/port', port(0, server), agent)),
+    ports.map((each) => pair.ask('PUT', '/forwards/expose/port', port(each, server), agent)),
   );
   t.equal(exposed.filter(({ status }) => status === 200).length, 1000);
   const before = await pair.listed();

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { freePort } from '../fixtures/free-ports.js';
 import { startServer } from '../fixtures/programs.js';
 import type { Observer } from '../protocol/fixtures/observer.js';
 import { connect, Pair } from './fixtures/pair.js';
@@ -23,10 +24,11 @@ async function startTransfer(t: Test): Promise<Transfer> {
     socket.write('the first half');
     accept(socket);
   });
-  const pair = await Pair.start(t, `0:${guestPort}`);
-  const client = await pair.connect(guestPort);
+  const port = await freePort();
+  const pair = await Pair.start(t, `${port}:${guestPort}`);
+  const client = connect(t, port);
   await client.until(() => client.bytes > 0);
-  return { pair, port: await pair.port(guestPort), client, server: await accepted };
+  return { pair, port, client, server: await accepted };
 }
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -80,9 +82,10 @@ t.test('forwards exposed at run time are back after a restart', async (t) => {
   const state = ['--state', join(pair.folder, 'state.json')];
   pair.startHost(...state);
   await pair.host.line(/waiting for the channel/);
-  const { code, lines } = await whenControlled(pair, 'expose', `0:${guestPort}`);
+  const port = await freePort();
+  const { code, lines } = await whenControlled(pair, 'expose', `${port}:${guestPort}`);
   t.equal(code, 0, lines.join('\n'));
-  const port = Number(/localhost:(\d+)/.exec(lines.join())?.[1]);
+  t.match(lines.join(), `localhost:${port}`);
   t.equal(await pair.host.stop('SIGTERM'), 0);
   t.equal(await connect(t, port).outcome(), 'ECONNREFUSED');
 
