@@ -7,6 +7,7 @@ import { parseEndpointRule } from '../../protocol/endpoint-rule.js';
 import { OperationError } from '../../protocol/errors.js';
 import type { connectSocket } from '../../protocol/socket/connect.js';
 import { NodeSocket } from '../../protocol/socket/node-socket.js';
+import { freePort } from '../fixtures/free-ports.js';
 import { startGuest } from '../fixtures/guest.js';
 import { DEBUG, INFO, LogRecorder, WARN } from '../fixtures/log-recorder.js';
 import { startServer, temporaryFolder } from '../fixtures/programs.js';
@@ -46,10 +47,7 @@ t.test('a stream reaches a unix socket', async (t) => {
 
 t.test('a dial that fails is reported by its errno, on both sides', async (t) => {
   const { host, log } = await startGuest(t);
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
+  const port = await freePort();
   const stream = host.open(local(port), client);
   await host.until(() => stream.end !== undefined);
   t.match(stream.end, { how: 'refused', result: { step: 'dial', reason: { code: 'ECONNREFUSED' } } });

@@ -7,7 +7,8 @@ import t, { type Test } from 'tap';
 import { Api } from '../../guest/api.js';
 import { HostControl } from '../../guest/host-control.js';
 import type { HostLease } from '../../guest/host-lease.js';
-import { freePorts, LeaseHost, port, takenPort } from '../fixtures/leases.js';
+import { freePort } from '../fixtures/free-ports.js';
+import { LeaseHost, port, takenPort } from '../fixtures/leases.js';
 import { LogRecorder } from '../fixtures/log-recorder.js';
 import { shortFolder } from '../fixtures/short-folder.js';
 
@@ -114,7 +115,7 @@ t.test('failures are messages with the host’s status', async (t) => {
 
 t.test('a proxy’s forward lives as long as its connection', async (t) => {
   const guest = await start(t);
-  const [number = 0] = await freePorts(t, 1);
+  const number = await freePort();
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   t.match(await ask(guest, 'POST', '/v1/proxy', port(number), agent), {
     ...DONE,

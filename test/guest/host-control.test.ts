@@ -4,7 +4,8 @@ import { HostControl, type HostControlTimes } from '../../guest/host-control.js'
 import { StreamDuplex } from '../../protocol/duplex.js';
 import type { VpnkitPort } from '../../protocol/services/control.js';
 import type { Stream } from '../../protocol/stream.js';
-import { freePorts, LeaseHost, port, takenPort } from '../fixtures/leases.js';
+import { chooseFreePorts, freePort } from '../fixtures/free-ports.js';
+import { LeaseHost, port, takenPort } from '../fixtures/leases.js';
 import { INFO, LogRecorder, WARN } from '../fixtures/log-recorder.js';
 import { type End, everything, Solo } from '../protocol/fixtures/recording.js';
 
@@ -55,7 +56,7 @@ async function untilListening(host: LeaseHost, ...ports: VpnkitPort[]): Promise<
 
 t.test('what is published before there is a channel, and while there is none, comes with it', async (t) => {
   const { host, guest } = await start(t);
-  const [one = 0, two = 0, three = 0] = await freePorts(t, 3);
+  const [one = 0, two = 0, three = 0] = await chooseFreePorts(3);
   const lease = guest.control.openLease('docker');
   lease.publish([port(one)]);
   guest.up();
@@ -77,7 +78,7 @@ t.test('what is published before there is a channel, and while there is none, co
 
 t.test('only the newest state is sent', async (t) => {
   const { host, guest } = await start(t);
-  const ports = await freePorts(t, 20);
+  const ports = await chooseFreePorts(20);
   guest.up();
   const lease = guest.control.openLease('docker');
   for (const [index] of ports.entries()) lease.publish(ports.slice(0, index + 1).map((each) => port(each)));
@@ -289,7 +290,7 @@ t.test('what nobody waits for any more is not exposed', async (t) => {
   gone.abort();
   await t.rejects(waiting, unwanted);
 
-  const [one = 0] = await freePorts(t, 1);
+  const one = await freePort();
   const removed = lease.expose(port(one));
   await lease.unexpose(port(one));
   await t.rejects(removed, unwanted);
@@ -332,7 +333,7 @@ t.test('a host that is at work on what was published before, or hangs', async (t
   const hanging = serving(() => {});
   guest.up((stream) => (hangs ? hanging(stream) : host.server?.accept(stream)));
   const lease = guest.control.openLease('docker');
-  const [number = 0] = await freePorts(t, 1);
+  const number = await freePort();
   lease.publish([port(number)]);
   await t.rejects(lease.expose(port(0)), {
     name: 'ExposeError',
@@ -387,7 +388,7 @@ t.test('a host that does not take what is published is asked again', async (t) =
     else host.server?.accept(stream);
   });
   const lease = guest.control.openLease('docker');
-  const [number = 0] = await freePorts(t, 1);
+  const number = await freePort();
   lease.publish([port(number)]);
   await untilListening(host, port(number));
   t.same(
@@ -399,7 +400,7 @@ t.test('a host that does not take what is published is asked again', async (t) =
 t.test('what the host finds wrong is not sent again', async (t) => {
   const { host, guest } = await start(t);
   guest.up();
-  const [number = 0] = await freePorts(t, 1);
+  const number = await freePort();
   const lease = guest.control.openLease('docker');
   lease.publish(Array.from({ length: 17_000 }, () => ({ proto: 'tcp' }) as const));
   t.match(await guest.log.line(/^the host has not taken/), {
@@ -426,7 +427,7 @@ t.test('a channel that is lost while requests wait for their turn', async (t) =>
   lease.publish([]);
   const inFlight = lease.list();
   while (hanging === 0) await new Promise(setImmediate);
-  const [number = 0] = await freePorts(t, 1);
+  const number = await freePort();
   lease.publish([port(number)]);
   const waiting = [inFlight, lease.list()];
   guest.down();

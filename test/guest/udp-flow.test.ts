@@ -4,10 +4,11 @@ import { parseEndpointRule } from '../../protocol/endpoint-rule.js';
 import { DATA_HEADER_BYTES } from '../../protocol/limits.js';
 import { Slab } from '../../protocol/slab.js';
 import { DatagramRecorder } from '../fixtures/datagram-recorder.js';
+import { freePort } from '../fixtures/free-ports.js';
 import { type Guest, startGuest } from '../fixtures/guest.js';
 import { WITHOUT_IPV6 } from '../fixtures/ipv6.js';
 import { DEBUG, INFO, WARN } from '../fixtures/log-recorder.js';
-import { startEcho, unheardUdpPort } from '../fixtures/udp-echo.js';
+import { startEcho } from '../fixtures/udp-echo.js';
 import { Signal } from '../protocol/fixtures/signal.js';
 
 /** A UDP socket whose kernel is the test. */
@@ -96,7 +97,7 @@ t.test('a server may have an IPv6 address', { skip: WITHOUT_IPV6 }, async (t) =>
 
 t.test('a flow survives that nobody listens, and reaches the server that comes', async (t) => {
   const { host, log } = await startGuest(t);
-  const port = await unheardUdpPort();
+  const port = await freePort();
   const flow = DatagramRecorder.open(host, local(port));
   // The ICMP answer to the first one is what the kernel says of the second, or of none.
   for (const text of ['a', 'b', 'c']) flow.send(text);

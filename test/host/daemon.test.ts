@@ -12,6 +12,7 @@ import type { HostOptions, ReadyReport } from '../../host/options.js';
 import { OperationError } from '../../protocol/errors.js';
 import { encodeHandshakePayload } from '../../protocol/wire/handshake.js';
 import { DatagramRecorder } from '../fixtures/datagram-recorder.js';
+import { chooseFreePorts } from '../fixtures/free-ports.js';
 import { LogRecorder } from '../fixtures/log-recorder.js';
 import { Peer } from '../fixtures/peer.js';
 import { temporaryFolder } from '../fixtures/programs.js';
@@ -182,7 +183,10 @@ t.test('the guest can ask for forwards, as far as it is allowed', async (t) => {
 t.test('forwards that were exposed at run time are back after a restart', async (t) => {
   const options = makeOptions(temporaryFolder(t), []);
   const first = await start(t, options);
-  const [kept, taken] = await first.control.expose(['127.0.0.1:0:80', '127.0.0.1:0:81']);
+  const ports = await chooseFreePorts(2);
+  const [kept, taken] = await first.control.expose(
+    ports.map((port, index) => `127.0.0.1:${port}:${80 + index}`),
+  );
   await first.stop();
   const intruder = net.createServer().listen(taken?.out_port, '127.0.0.1');
   await once(intruder, 'listening');

@@ -5,6 +5,7 @@ import t from 'tap';
 import { formatRule, parseSpec, parseSpecMatcher } from '../../host/forward-spec.js';
 import { type Forward, ForwardTable, type ForwardTableOptions } from '../../host/forwards.js';
 import { createLogger } from '../../protocol/program/logger.js';
+import { freePort } from '../fixtures/free-ports.js';
 import { shortFolder } from '../fixtures/short-folder.js';
 
 function makeTable(options: Partial<ForwardTableOptions> = {}): ForwardTable {
@@ -81,9 +82,7 @@ t.test('all or none', async (t) => {
 t.test('two at once for the same address: one gets it, the other learns from whom', async (t) => {
   const table = makeTable();
   t.teardown(() => table.close());
-  const [probe] = await table.expose(parseSpec('127.0.0.1:0:80'));
-  const port = portOf(probe);
-  await table.unexpose(() => true);
+  const port = await freePort();
   const outcomes = await Promise.allSettled([
     table.expose(parseSpec(`127.0.0.1:${port}:81`)),
     table.expose(parseSpec(`127.0.0.1:${port}:82`)),
@@ -129,9 +128,7 @@ t.test('who serves no UDP has it listened on all the same', async (t) => {
 t.test('a batch that is in its own way says so', async (t) => {
   const table = makeTable();
   t.teardown(() => table.close());
-  const [probe] = await table.expose(parseSpec('127.0.0.1:0:80'));
-  const port = portOf(probe);
-  await table.unexpose(() => true);
+  const port = await freePort();
   await t.rejects(
     table.expose([...parseSpec(`127.0.0.1:${port}:81`), ...parseSpec(`127.0.0.1:${port}:82`)]),
     {

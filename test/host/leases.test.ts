@@ -4,7 +4,8 @@ import t from 'tap';
 import { parseSpec, parseSpecMatcher } from '../../host/forward-spec.js';
 import { Lease } from '../../host/lease.js';
 import type { VpnkitPort } from '../../protocol/services/control.js';
-import { freePorts, LeaseHost, port, takenPort } from '../fixtures/leases.js';
+import { chooseFreePorts, freePort } from '../fixtures/free-ports.js';
+import { LeaseHost, port, takenPort } from '../fixtures/leases.js';
 import { INFO, WARN } from '../fixtures/log-recorder.js';
 
 function open(host: LeaseHost): Lease {
@@ -18,7 +19,7 @@ const request = (...forwards: VpnkitPort[]) => ({ publisher: 'docker', forwards 
 t.test('a lease has the forwards that it is set to, and no others', async (t) => {
   const host = new LeaseHost(t);
   const lease = open(host);
-  const [one = 0, two = 0, three = 0] = await freePorts(t, 3);
+  const [one = 0, two = 0, three = 0] = await chooseFreePorts(3);
   t.same(await lease.set(request(port(one), port(two))), {
     forwards: [{ state: 'listening' }, { state: 'listening' }],
   });
@@ -49,7 +50,7 @@ t.test('a lease has the forwards that it is set to, and no others', async (t) =>
 t.test('a forward that stays is annotated anew', async (t) => {
   const host = new LeaseHost(t);
   const lease = open(host);
-  const [one = 0] = await freePorts(t, 1);
+  const one = await freePort();
   await lease.set(request({ ...port(one), annotation: 'container old' }));
   const [forward] = host.forwards.list();
   await lease.set(request({ ...port(one), annotation: 'container new' }));
@@ -115,7 +116,7 @@ t.test(
   async (t) => {
     const host = new LeaseHost(t, { allow: ['127.0.0.1'] });
     const lease = open(host);
-    const [free = 0] = await freePorts(t, 1);
+    const free = await freePort();
     const first = lease.expose(port(free));
     const removed = lease.unexpose(port(free));
     const second = lease.expose(port(free));
@@ -156,7 +157,7 @@ t.test('refusals do not fill the log', async (t) => {
 t.test('a lease can remove nothing that is not its own', async (t) => {
   const host = new LeaseHost(t);
   const [mine, other] = [open(host), open(host)];
-  const [one = 0, two = 0] = await freePorts(t, 2);
+  const [one = 0, two = 0] = await chooseFreePorts(2);
   await host.forwards.expose(parseSpec(`127.0.0.1:${one}:80`));
   await other.set(request(port(two)));
   await mine.unexpose(port(one));
@@ -169,7 +170,7 @@ t.test('a lease can remove nothing that is not its own', async (t) => {
 t.test('one forward for all who want it, until the last one lets go', async (t) => {
   const host = new LeaseHost(t);
   const [one, two] = [open(host), open(host)];
-  const [number = 0] = await freePorts(t, 1);
+  const number = await freePort();
   await one.set(request(port(number)));
   const [forward] = host.forwards.list();
   await two.set({ publisher: 'kubernetes', forwards: [port(number)] });
@@ -216,7 +217,7 @@ t.test('what cannot be had stays wanted, and comes when the port is free', async
 t.test('it comes at once when a forward of this host was in the way', async (t) => {
   const host = new LeaseHost(t, { retryMs: 3_600_000 });
   const [first, second] = [open(host), open(host)];
-  const [number = 0] = await freePorts(t, 1);
+  const number = await freePort();
   await first.set(request(port(number, 81)));
   t.match(await second.set({ publisher: 'kubernetes', forwards: [port(number), port(number, 81)] }), {
     forwards: [{ state: 'failed', message: /by the forward 127/ }, { state: 'listening' }],
@@ -264,7 +265,7 @@ t.test('sockets that fail: with an errno, and without one', async (t) => {
 t.test('what the policy or the form does not allow is refused, and the rest goes on', async (t) => {
   const host = new LeaseHost(t, { allow: ['127.0.0.1'] });
   const lease = open(host);
-  const [number = 0] = await freePorts(t, 1);
+  const number = await freePort();
   const refused = { ...port(number), out_ip: '0.0.0.0' };
   const body = {
     publisher: 'docker',
@@ -420,7 +421,7 @@ t.test('a thousand forwards come and go in two requests', async (t) => {
 });
 
 t.test('whatever leases ask for, a forward is there exactly while somebody wants it', async (t) => {
-  const ports = await freePorts(t, 3);
+  const ports = await chooseFreePorts(3);
   await fc.assert(
     fc.asyncProperty(
       fc.array(

@@ -4,7 +4,8 @@ import t, { type Test } from 'tap';
 import type { PortRule } from '../../host/forward-rule.js';
 import { type UdpHandler, UdpListener } from '../../host/udp-listener.js';
 import type { SourceAddress } from '../../protocol/wire/extension.js';
-import { openBothFamilies, WITHOUT_IPV6 } from '../fixtures/ipv6.js';
+import { freePort } from '../fixtures/free-ports.js';
+import { WITHOUT_IPV6 } from '../fixtures/ipv6.js';
 import { LogRecorder } from '../fixtures/log-recorder.js';
 import { UdpClient } from '../fixtures/udp-echo.js';
 import { Signal } from '../protocol/fixtures/signal.js';
@@ -56,28 +57,22 @@ t.test('localhost with a free port: one that is free in both families', { skip: 
   }
   await listener.close();
   t.equal(shouter.closed, 1);
-  // The port is free again, for others too.
-  const next = await UdpListener.open(
-    rule(['127.0.0.1', '::1'], port),
-    new LogRecorder().logger,
-    notExpected,
-  );
-  await next.close();
 });
 
 t.test('TCP and UDP, and both families, have ports of their own', { skip: WITHOUT_IPV6 }, async (t) => {
   const { logger } = new LogRecorder();
-  const [four, six] = await openBothFamilies(
-    (ip, port) => UdpListener.open(rule([ip], port), logger, notExpected),
-    (listener) => listener.rule.hostPort,
-  );
-  await t.rejects(UdpListener.open(rule(['127.0.0.1'], six.rule.hostPort), logger, notExpected), {
+  const port = await freePort();
+  const open = (...ips: string[]) => UdpListener.open(rule(ips, port), logger, notExpected);
+  const listeners = [await open('::'), await open('0.0.0.0')];
+  await t.rejects(open('127.0.0.1'), {
     name: 'BindError',
     ip: '127.0.0.1',
-    port: six.rule.hostPort,
+    port,
     cause: { code: 'EADDRINUSE' },
   });
-  await Promise.all([six.close(), four.close()]);
+  await Promise.all(listeners.map((listener) => listener.close()));
+  // The port is free again, for others too.
+  await (await open('127.0.0.1', '::1')).close();
 });
 
 t.test('an address that the machine does not have', async (t) => {

@@ -6,7 +6,8 @@ import { encodeRequest, serveFarEnd } from '../../../host/bench/far-end.js';
 import { Download, Exchange, Upload } from '../../../host/bench/near-end.js';
 import { BLOCK_BYTES, patternAt } from '../../../host/bench/pattern.js';
 import { startFarEnd } from '../../fixtures/far-end.js';
-import { closedEndpoint, double, drop, flip, startForwarder, stopAt } from '../../fixtures/forwarder.js';
+import { double, drop, flip, startForwarder, stopAt } from '../../fixtures/forwarder.js';
+import { freePort } from '../../fixtures/free-ports.js';
 import { startServer } from '../../fixtures/programs.js';
 
 const BYTES = 3 * BLOCK_BYTES + 17;
@@ -74,7 +75,7 @@ t.test('an early end, a reset and a port that is closed are told as such', async
   await t.rejects(new Download(ending).transfer(BYTES), /^0 bytes arrived before the end/);
   await t.rejects(new Exchange(ending).ask(), { message: 'the connection ended early' });
   const resetting = await ends('reset');
-  const closed = await closedEndpoint();
+  const closed = { host: '127.0.0.1', port: await freePort() };
   for (const [endpoint, code] of [
     [resetting, /ECONNRESET|EPIPE/],
     [closed, /connect ECONNREFUSED 127\.0\.0\.1:\d+/],

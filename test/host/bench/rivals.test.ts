@@ -5,11 +5,12 @@ import t, { type Test } from 'tap';
 import { Exchange, Upload } from '../../../host/bench/near-end.js';
 import { findByVersion, programFile } from '../../../host/bench/rivals/find.js';
 import { makePortferry } from '../../../host/bench/rivals/portferry.js';
-import { freeEndpoint, Programs, startPrograms } from '../../../host/bench/rivals/programs.js';
+import { Programs, startPrograms } from '../../../host/bench/rivals/programs.js';
 import type { Found, Rival } from '../../../host/bench/rivals/rival.js';
 import { RIVALS } from '../../../host/bench/rivals/rivals.js';
 import { VERSION } from '../../../protocol/program/version.js';
 import { startFarEnd } from '../../fixtures/far-end.js';
+import { freePort } from '../../fixtures/free-ports.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
 const STAND_IN = fileURLToPath(new URL('../../fixtures/stand-in.mjs', import.meta.url));
@@ -139,7 +140,7 @@ t.test('vpnkit-forwarder that refuses to expose a port has not started', async (
 
 t.test('a program that never listens is given up, with its last words', async (t) => {
   const programs = new Programs(10);
-  const endpoint = await freeEndpoint();
+  const endpoint = { host: '127.0.0.1', port: await freePort() };
   const quiet = ['/bin/sh', '-c', 'exec sleep 1000'] as const;
   await t.rejects(programs.start(quiet, endpoint), { message: '/bin/sh does not listen after 0.01 s' });
   await programs.stop();
@@ -161,7 +162,8 @@ t.test('when a later program fails, the earlier ones are stopped', async (t) => 
 
 t.test('a program that cannot be started has no process', async (t) => {
   const programs = new Programs();
-  const starting = programs.start(['/nowhere/at/all'], await freeEndpoint());
+  const endpoint = { host: '127.0.0.1', port: await freePort() };
+  const starting = programs.start(['/nowhere/at/all'], endpoint);
   await t.rejects(starting, /^\/nowhere\/at\/all cannot be started: .*ENOENT/);
   t.same(programs.pids, []);
   await programs.stop();

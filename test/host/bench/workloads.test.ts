@@ -3,14 +3,8 @@ import { WORKLOADS } from '../../../host/bench/choice.js';
 import type { Endpoint } from '../../../host/bench/endpoint.js';
 import type { Figures, Workload } from '../../../host/bench/workload.js';
 import { startFarEnd } from '../../fixtures/far-end.js';
-import {
-  closedEndpoint,
-  double,
-  type Fault,
-  flip,
-  startForwarder,
-  stopAt,
-} from '../../fixtures/forwarder.js';
+import { double, type Fault, flip, startForwarder, stopAt } from '../../fixtures/forwarder.js';
+import { freePort } from '../../fixtures/free-ports.js';
 
 /** The load beside it is a worker of its own, which takes its time to start: it is tried least. */
 const BESIDE_BULK = 'latency-beside-bulk';
@@ -68,7 +62,8 @@ async function rejectsEach(
 }
 
 t.test('each workload fails by what does not listen', async (t) => {
-  await rejectsEach(t, WORKLOADS, await closedEndpoint(), /connect ECONNREFUSED/);
+  const closed = { host: '127.0.0.1', port: await freePort() };
+  await rejectsEach(t, WORKLOADS, closed, /connect ECONNREFUSED/);
 });
 
 t.test('each workload fails by what changes, cuts off or resets', async (t) => {

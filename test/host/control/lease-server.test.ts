@@ -6,7 +6,8 @@ import {
   MAX_LEASE_REQUESTS,
 } from '../../../protocol/limits.js';
 import { LEASE_RESOURCE } from '../../../protocol/services/control.js';
-import { freePorts, LeaseHost, port } from '../../fixtures/leases.js';
+import { chooseFreePorts } from '../../fixtures/free-ports.js';
+import { LeaseHost, port } from '../../fixtures/leases.js';
 import { randomFrom } from '../../protocol/fixtures/memory-link.js';
 import type { End } from '../../protocol/fixtures/recording.js';
 
@@ -68,7 +69,7 @@ async function start(
 
 t.test('each stream is a lease: what it asks for goes with it', async (t) => {
   const { host, dial } = await start(t, { allow: ['127.0.0.1'] });
-  const [one = 0, two = 0] = await freePorts(t, 2);
+  const [one = 0, two = 0] = await chooseFreePorts(2);
   const [client, other] = [dial(), dial()];
   client.send('PUT', LEASE_RESOURCE, { publisher: 'docker', forwards: [port(one)] });
   t.match(await client.answer(1), { status: 200, body: '{"forwards":[{"state":"listening"}]}' });
