@@ -1,9 +1,9 @@
-import { once } from 'node:events';
-import net from 'node:net';
+import type net from 'node:net';
 import t, { type Test as Tap } from 'tap';
 import { MAX_WINDOW_BYTES } from '../../protocol/limits.js';
 import type { Splice } from '../../protocol/splice.js';
 import type { Stream } from '../../protocol/stream.js';
+import { freePort } from '../fixtures/free-ports.js';
 import { checksumOf, Observer, pattern } from './fixtures/observer.js';
 import { withoutEarlyData } from './fixtures/recording.js';
 import { Tunnel, type TunnelOptions } from './fixtures/tunnel.js';
@@ -83,8 +83,7 @@ function comply(t: Tap, variant: Variant): void {
 
   t.test('a client of a refused dial is reset, and the host knows why', async (t) => {
     const tunnel = await open(t, () => t.fail('a connection'));
-    const { port, release } = await unheardPort(tunnel);
-    tunnel.destination = { proto: 'tcp', ip: '127.0.0.1', port };
+    tunnel.destination = { proto: 'tcp', ip: '127.0.0.1', port: await freePort() };
     const client = new Observer(tunnel.connect());
     t.equal(await client.outcome(), 'ECONNRESET');
     await tunnel.until(() => tunnel.host.finished.length === 1);
@@ -92,7 +91,6 @@ function comply(t: Tap, variant: Variant): void {
     if (plain) t.same(end, { how: 'refused', result: undefined });
     else t.match(end, { how: 'refused', result: { step: 'dial', reason: { code: 'ECONNREFUSED' } } });
     t.same(tunnel.host.results, []);
-    release();
     await finish(t, tunnel);
   });
 
@@ -228,20 +226,4 @@ async function finish(t: Tap, tunnel: Tunnel): Promise<void> {
 function consumedBytes(stream: Stream): number {
   const unread = stream.describe().match(/unread=(\d+)/)?.[1];
   return stream.bytesReceived - Number(unread);
-}
-
-/** A port on which nobody listens and nobody will: it is the near end of a connection. */
-async function unheardPort(tunnel: Tunnel): Promise<{ port: number; release(): void }> {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo;
-  const holder = net.connect(port, '127.0.0.1').on('error', () => {});
-  const [[accepted]] = await Promise.all([once(server, 'connection'), once(holder, 'connect')]);
-  const release = (): void => {
-    holder.destroy();
-    (accepted as net.Socket).destroy();
-    server.close();
-    tunnel.signal.wake();
-  };
-  return { port: holder.localPort ?? 0, release };
 }

@@ -6,6 +6,7 @@ import t from 'tap';
 import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
 import type { ChannelAddress } from '../../../protocol/transport/address.js';
 import { connectChannel } from '../../../protocol/transport/transport.js';
+import { freePort } from '../../fixtures/free-ports.js';
 import { startPlainServer, temporaryFolder } from './fixtures/pairs.js';
 import { Recorder } from './fixtures/recorder.js';
 
@@ -52,9 +53,7 @@ t.test('a failure says the address, the errno and what to try', async (t) => {
     message: `cannot connect to unix:${folder}/s: ENOENT (there is no such socket; start the end that listens`,
     cause: { code: 'ENOENT' },
   });
-  const { server, port } = await startPlainServer();
-  server.close();
-  await once(server, 'close');
+  const port = await freePort();
   await t.rejects(connect(t, { kind: 'tcp', host: '127.0.0.1', port }), {
     name: 'OperationError',
     message: `cannot connect to tcp:127.0.0.1:${port}: ECONNREFUSED (nothing listens there; `,

@@ -10,6 +10,7 @@ import {
   connectChannel,
   listenForChannel,
 } from '../../../protocol/transport/transport.js';
+import { freePort } from '../../fixtures/free-ports.js';
 import { temporaryFolder } from './fixtures/pairs.js';
 import { Recorder } from './fixtures/recorder.js';
 
@@ -32,12 +33,17 @@ for (const host of ['127.0.0.1', '::1']) {
     t.match(listener.address, { kind: 'tcp', host });
     t.notMatch(formatAddress(listener.address), /:0$/);
     await exchange(t, await connectChannel(listener.address), await accepted());
-    await t.rejects(start(t, listener.address), {
+  });
+
+  t.test(`tcp: an address is taken until it is closed: ${host}`, async (t) => {
+    const address: ChannelAddress = { kind: 'tcp', host, port: await freePort() };
+    const { listener } = await start(t, address);
+    await t.rejects(start(t, address), {
       name: 'OperationError',
-      message: `cannot listen on ${formatAddress(listener.address)}: EADDRINUSE (another process has it; stop`,
+      message: `cannot listen on ${formatAddress(address)}: EADDRINUSE (another process has it; stop`,
     });
     await listener.close();
-    await t.rejects(connectChannel(listener.address), { message: /ECONNREFUSED/ });
+    await t.rejects(connectChannel(address), { message: /ECONNREFUSED/ });
   });
 }
 
