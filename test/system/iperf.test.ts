@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap';
 import { Pair } from '../e2e/fixtures/pair.js';
+import { freePort } from '../fixtures/free-ports.js';
 import { Program, requireProgram, run } from '../fixtures/programs.js';
-import { startOnFreePort } from './fixtures/free-port.js';
 
 const STREAMS = 8;
 const SECONDS = 2;
@@ -17,10 +17,9 @@ interface Report {
 async function measure(t: Test, ...direction: string[]): Promise<void> {
   const iperf = requireProgram(t, 'iperf3');
   if (iperf === undefined) return;
-  const port = await startOnFreePort(
-    (port) => Program.start(t, iperf, ['-s', '-B', '127.0.0.1', '-p', String(port), '--forceflush']),
-    /Server listening on/,
-  );
+  const port = await freePort();
+  const server = Program.start(t, iperf, ['-s', '-B', '127.0.0.1', '-p', String(port), '--forceflush']);
+  await server.line(/Server listening on/);
   const pair = await Pair.start(t, `127.0.0.1:0:${port}`);
   const hostPort = String(await pair.port(port));
   const { outcome, output } = await run(

@@ -3,8 +3,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Pair } from '../e2e/fixtures/pair.js';
+import { freePort } from '../fixtures/free-ports.js';
 import { Program, requireProgram, run, temporaryFolder } from '../fixtures/programs.js';
-import { startOnFreePort } from './fixtures/free-port.js';
 
 const MIB = 1024 * 1024;
 const LARGE_BYTES = 200 * MIB + 12_345;
@@ -26,12 +26,11 @@ async function startWeb(t: Test): Promise<Web | undefined> {
   const folder = temporaryFolder(t);
   const files = join(folder, 'files');
   mkdirSync(files);
-  const start = (port: number): Program => {
-    const config = join(folder, `${port}.conf`);
-    writeFileSync(config, configure(folder, port));
-    return Program.start(t, nginx, ['-c', config, '-p', folder, '-e', 'stderr'], { endSignal: 'SIGTERM' });
-  };
-  const port = await startOnFreePort(start, /start worker process \d+/);
+  const port = await freePort();
+  const config = join(folder, 'nginx.conf');
+  writeFileSync(config, configure(folder, port));
+  const args = ['-c', config, '-p', folder, '-e', 'stderr'];
+  await Program.start(t, nginx, args, { endSignal: 'SIGTERM' }).line(/start worker process \d+/);
   const pair = await Pair.start(t, `127.0.0.1:0:${port}`);
   return { curl, files, url: `http://127.0.0.1:${await pair.port(port)}` };
 }
@@ -41,7 +40,7 @@ function configure(folder: string, port: number): string {
   return `
 daemon off;
 ${process.getuid?.() === 0 ? 'user root;' : ''}
-pid nginx-${port}.pid;
+pid nginx.pid;
 worker_processes 1;
 error_log stderr notice;
 events { worker_connections 1024; }

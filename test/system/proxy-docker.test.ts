@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { freePort, Pair } from '../e2e/fixtures/pair.js';
+import { Pair } from '../e2e/fixtures/pair.js';
+import { freePort, freePorts } from '../fixtures/free-ports.js';
 import { WITHOUT_IPV6 } from '../fixtures/ipv6.js';
 import { builtCommand, Program, requireProgram, run } from '../fixtures/programs.js';
 import { DockerVm } from './fixtures/docker.js';
@@ -10,6 +11,9 @@ import { requireProxy } from './fixtures/proxy.js';
 
 const HTTPD = ['/bin/busybox', 'httpd', '-f', '-p', '80', '-h', '/www'];
 const PAGE = 'from the container';
+
+/** Ports of the host and the VM that dockerd chooses from. */
+const DYNAMIC = 100;
 
 /** How the agent and the proxy learn of the agent's socket. */
 const SOCKET = 'PORTFERRY_PROXY_SOCKET';
@@ -22,7 +26,11 @@ t.test("portferry-proxy as dockerd's userland proxy", async (t) => {
   const pair = new Pair(t);
   process.env[SOCKET] = join(pair.folder, 'proxy.sock');
   t.teardown(() => delete process.env[SOCKET]);
-  const vm = await DockerVm.start(t, { daemonArgs: [`--userland-proxy-path=${proxy}`] });
+  const first = await freePorts(DYNAMIC);
+  const vm = await DockerVm.start(t, {
+    daemonArgs: [`--userland-proxy-path=${proxy}`],
+    dynamicPorts: [first, first + DYNAMIC - 1],
+  });
   if (!vm) return;
   pair.startHost();
   let guest = startGuest(t, vm, pair);

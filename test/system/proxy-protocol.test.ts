@@ -5,9 +5,9 @@ import type net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Pair } from '../e2e/fixtures/pair.js';
+import { freePort } from '../fixtures/free-ports.js';
 import { WITHOUT_IPV6 } from '../fixtures/ipv6.js';
 import { Program, requireProgram, temporaryFolder } from '../fixtures/programs.js';
-import { startOnFreePort } from './fixtures/free-port.js';
 
 const CLIENTS = 100;
 const HOST_IPS = WITHOUT_IPV6 ? ['127.0.0.1'] : ['127.0.0.1', '::1'];
@@ -20,7 +20,7 @@ const SERVERS = {
     configure: (folder: string, port: number) => `
 daemon off;
 ${process.getuid?.() === 0 ? 'user root;' : ''}
-pid nginx-${port}.pid;
+pid nginx.pid;
 worker_processes 1;
 error_log stderr notice;
 events { worker_connections 1024; }
@@ -91,12 +91,11 @@ async function startServer(t: Test, name: keyof typeof SERVERS): Promise<number 
   if (program === undefined) return undefined;
   const { args, configure, listening } = SERVERS[name];
   const folder = temporaryFolder(t);
-  const start = (port: number): Program => {
-    const config = join(folder, `${port}.conf`);
-    writeFileSync(config, configure(folder, port));
-    return Program.start(t, program, args(folder, config), { endSignal: 'SIGTERM' });
-  };
-  return startOnFreePort(start, listening);
+  const port = await freePort();
+  const config = join(folder, 'server.conf');
+  writeFileSync(config, configure(folder, port));
+  await Program.start(t, program, args(folder, config), { endSignal: 'SIGTERM' }).line(listening);
+  return port;
 }
 
 function forwardsTo(port: number, version: number): string[] {

@@ -5,7 +5,7 @@ import net from 'node:net';
 import t, { type Test } from 'tap';
 import { handles, type TcpHandle } from '../../protocol/socket/handles.js';
 import { connect } from '../e2e/fixtures/pair.js';
-import { closedEndpoint } from '../fixtures/forwarder.js';
+import { freePort } from '../fixtures/free-ports.js';
 import { WITHOUT_IPV6 } from '../fixtures/ipv6.js';
 import { Program, startServer } from '../fixtures/programs.js';
 import { checksumOf, Observer, pattern } from '../protocol/fixtures/observer.js';
@@ -78,8 +78,8 @@ if (requireProxy(t) !== undefined) {
     });
 
     await t.test('a container that refuses resets its clients', async (t) => {
-      const closed = await closedEndpoint();
-      const { port } = await startBound(t, agent, 'tcp', '127.0.0.1', `127.0.0.1:${closed.port}`);
+      const closed = await freePort();
+      const { port } = await startBound(t, agent, 'tcp', '127.0.0.1', `127.0.0.1:${closed}`);
       t.equal(await connect(t, port).outcome(), 'ECONNRESET');
     });
 
@@ -217,12 +217,11 @@ if (requireProxy(t) !== undefined) {
     });
 
     await t.test('a container that does not listen yet is no reason to stop', async (t) => {
-      const container = await bindUdp('127.0.0.3');
-      container.close();
-      const { port } = await startUdp(t, agent, `127.0.0.3:${container.port}`);
+      const container = await freePort();
+      const { port } = await startUdp(t, agent, `127.0.0.3:${container}`);
       const client = await UdpClient.connect(t, '127.0.0.1', port);
       for (let count = 0; count < 5; count++) client.socket.send('too early');
-      const late = await echoServer(t, '127.0.0.3', container.port);
+      const late = await echoServer(t, '127.0.0.3', container);
       await client.insist('now');
       t.equal(new Set(late.clients).size, 1);
     });

@@ -4,9 +4,10 @@ import { writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { freePorts } from '../fixtures/free-ports.js';
 import { Program, requireProgram } from '../fixtures/programs.js';
 import { BUSYBOX, DockerVm, IMAGE } from './fixtures/docker.js';
-import { freePorts, Publication } from './fixtures/publication.js';
+import { Publication } from './fixtures/publication.js';
 
 const HTTPD = [BUSYBOX, 'httpd', '-f', '-h', '/www', '-p'];
 const PAGE = 'from the container';

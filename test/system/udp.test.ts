@@ -1,9 +1,9 @@
 import { userInfo } from 'node:os';
 import t, { type Test } from 'tap';
 import { logLines, Pair } from '../e2e/fixtures/pair.js';
+import { freePort } from '../fixtures/free-ports.js';
 import { Program, requireProgram, run } from '../fixtures/programs.js';
-import { startEcho, UdpClient, unheardUdpPort } from '../fixtures/udp-echo.js';
-import { startOnFreePort } from './fixtures/free-port.js';
+import { startEcho, UdpClient } from '../fixtures/udp-echo.js';
 
 const MAX_DATAGRAM_BYTES = 65_507;
 
@@ -29,13 +29,14 @@ async function forwardOf(pair: Pair): Promise<ForwardReport> {
   throw new Error('there is no forward');
 }
 
-/** Both programs, which say everything, and the host's port of the one forward. */
+/** Both programs, which say everything, and the host's port of the one forward: one that stays free after it. */
 async function startVerbose(t: Test, guestPort: number, more = ''): Promise<{ pair: Pair; port: number }> {
   const pair = new Pair(t);
-  pair.startHost('--forward', `127.0.0.1:0:${guestPort}/udp${more}`, '--log-level', 'debug');
+  const port = await freePort();
+  pair.startHost('--forward', `127.0.0.1:${port}:${guestPort}/udp${more}`, '--log-level', 'debug');
   pair.startGuest('--log-level', 'debug');
   await pair.up();
-  return { pair, port: await pair.port(guestPort) };
+  return { pair, port };
 }
 
 t.test('a DNS server answers real clients', async (t) => {
@@ -44,18 +45,16 @@ t.test('a DNS server answers real clients', async (t) => {
   const dig = requireProgram(t, 'dig');
   if (dig === undefined) return;
   const long = Array.from({ length: 12 }, (_, index) => `${index}`.repeat(100).slice(0, 100));
-  const server = await startOnFreePort(
-    (port) =>
-      Program.start(t, dnsmasq, [
-        ...['--no-daemon', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', '--pid-file='],
-        ...['--listen-address=127.0.0.1', '--bind-interfaces', `--port=${port}`],
-        ...[`--user=${userInfo().username}`, '--edns-packet-max=4096'],
-        ...['--address=/www.example/192.0.2.7', `--txt-record=long.example,${long.join(',')}`],
-      ]),
-    /started, version/,
-  );
-  const pair = await Pair.start(t, `127.0.0.1:0:${server}/udp`);
-  const port = String(await pair.port(server));
+  const guestPort = await freePort();
+  const server = Program.start(t, dnsmasq, [
+    ...['--no-daemon', '--conf-file=/dev/null', '--no-resolv', '--no-hosts', '--pid-file='],
+    ...['--listen-address=127.0.0.1', '--bind-interfaces', `--port=${guestPort}`],
+    ...[`--user=${userInfo().username}`, '--edns-packet-max=4096'],
+    ...['--address=/www.example/192.0.2.7', `--txt-record=long.example,${long.join(',')}`],
+  ]);
+  await server.line(/started, version/);
+  const pair = await Pair.start(t, `127.0.0.1:0:${guestPort}/udp`);
+  const port = String(await pair.port(guestPort));
   const ask = (...question: string[]) =>
     run(t, dig, '@127.0.0.1', '-p', port, ...question, '+short', '+notcp', '+ignore', '+bufsize=4096');
   const answers = await Promise.all(Array.from({ length: 20 }, () => ask('www.example')));
@@ -70,10 +69,9 @@ for (const [name, ...direction] of [['to the server'], ['to the client', '-R']] 
   t.test(`iperf3 sends datagrams ${name}`, async (t) => {
     const iperf = requireProgram(t, 'iperf3');
     if (iperf === undefined) return;
-    const port = await startOnFreePort(
-      (port) => Program.start(t, iperf, ['-s', '-B', '127.0.0.1', '-p', String(port), '--forceflush']),
-      /Server listening on/,
-    );
+    const port = await freePort();
+    const server = Program.start(t, iperf, ['-s', '-B', '127.0.0.1', '-p', String(port), '--forceflush']);
+    await server.line(/Server listening on/);
     const spec = `${OTHER_LOCALHOST}:${port}:${port}`;
     const pair = await Pair.start(t, `${spec}/tcp`, `${spec}/udp`);
     const { outcome, output } = await run(
@@ -108,7 +106,7 @@ t.test('datagrams of every size pass in both directions as they were', async (t)
 });
 
 t.test('a server that comes later is reached by the flow that was refused', async (t) => {
-  const guestPort = await unheardUdpPort();
+  const guestPort = await freePort();
   const { pair, port } = await startVerbose(t, guestPort);
   const client = await UdpClient.connect(t, port);
   client.send('nobody there');

@@ -1,8 +1,8 @@
-import { once } from 'node:events';
 import net from 'node:net';
 import t, { type Test } from 'tap';
+import { freePort } from '../fixtures/free-ports.js';
 import { requireProgram, run, startServer } from '../fixtures/programs.js';
-import { startEcho, UdpClient, unheardUdpPort } from '../fixtures/udp-echo.js';
+import { startEcho, UdpClient } from '../fixtures/udp-echo.js';
 import { Pairing, type PairingOptions } from '../interop/fixtures/pairing.js';
 import { checksumOf, Observer, pattern } from '../protocol/fixtures/observer.js';
 import { Signal } from '../protocol/fixtures/signal.js';
@@ -25,7 +25,7 @@ for (const [name, roles] of PAIRINGS)
     const forwarder = requireProgram(t, 'vpnkit-forwarder', true);
     if (forwarder === undefined) return;
     const options = { forwarder, ...roles };
-    const pairing = await Pairing.start(t, options, await unheardPort(t));
+    const pairing = await Pairing.start(t, options, await freePort());
 
     await t.test('200 requests at once', (t) => manyRequests(t, pairing));
     await t.test('half-closes, from both sides', (t) => halfCloses(t, pairing));
@@ -174,7 +174,7 @@ async function udp(t: Test, pairing: Pairing, { portferry }: Roles): Promise<voi
   );
   t.equal(right.length, clients.length);
 
-  const latePort = await unheardUdpPort();
+  const latePort = await freePort();
   const late = await UdpClient.connect(t, await pairing.expose(latePort, 'udp'));
   late.send('nobody there');
   await startEcho(t, '127.0.0.1', latePort);
@@ -231,13 +231,4 @@ function pump(socket: net.Socket): void {
   };
   socket.on('drain', write);
   write();
-}
-
-/** A port on which nobody listens and nobody will: it is the near end of a connection. */
-async function unheardPort(t: Test): Promise<number> {
-  const port = await startServer(t, () => {});
-  const holder = net.connect(port, '127.0.0.1');
-  await once(holder, 'connect');
-  t.teardown(() => holder.destroy());
-  return holder.localPort ?? 0;
 }
