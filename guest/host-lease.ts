@@ -161,13 +161,19 @@ export class HostLease implements Lease {
     if (!this.#closed) this.#retryTimer = setTimeout(() => this.#connect(), this.#source.times.retryMs);
   }
 
-  async #connected(deadline: number, attempt: Attempt): Promise<LeaseConnection> {
+  /** @param lost what became of the last try, if there was one */
+  async #connected(
+    deadline: number,
+    attempt: Attempt,
+    lost: ConnectionLost | undefined,
+  ): Promise<LeaseConnection> {
     for (;;) {
       if (this.#closed || attempt.withdrawn) throw notWanted();
       if (this.#source.problem !== undefined) throw new ExposeError(UNAVAILABLE, this.#source.problem);
       if (this.#connection && !this.#connection.ended) return this.#connection;
       const left = deadline - performance.now();
       if (left <= 0) {
+        if (lost) throw this.#notAnswered(lost);
         const seconds = this.#source.times.channelWaitMs / 1000;
         const why = this.#refusal
           ? `the host has granted nothing for ${seconds} s: ${this.#refusal}`
@@ -199,18 +205,23 @@ export class HostLease implements Lease {
   async #exposeInTime(attempt: Attempt): Promise<VpnkitPort> {
     const { channelWaitMs, answerTimeoutMs } = this.#source.times;
     const deadline = performance.now() + channelWaitMs;
+    let lost: ConnectionLost | undefined;
     for (;;) {
-      const connection = await this.#connected(deadline, attempt);
+      const connection = await this.#connected(deadline, attempt, lost);
       const action = (): Promise<VpnkitPort> =>
         this.#within(answerTimeoutMs, () => this.#exposeOn(connection, attempt.forward));
       try {
         return await this.#inTurnBy(deadline, action);
       } catch (thrown) {
         if (!(thrown instanceof ConnectionLost)) throw thrown;
-        if (performance.now() >= deadline)
-          throw new ExposeError(UNAVAILABLE, `the host has not answered: ${this.#refusal ?? thrown.message}`);
+        if (performance.now() >= deadline) throw this.#notAnswered(thrown);
+        lost = thrown;
       }
     }
+  }
+
+  #notAnswered(lost: ConnectionLost): ExposeError {
+    return new ExposeError(UNAVAILABLE, `the host has not answered: ${this.#refusal ?? lost.message}`);
   }
 
   #withdraw(attempt: Attempt): void {

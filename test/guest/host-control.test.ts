@@ -223,6 +223,16 @@ t.test('asking waits for the channel, and over its loss', async (t) => {
   t.equal(host.forwards.list().length, 1);
 });
 
+t.test('asking ends when the channel that was lost does not come back', async (t) => {
+  const { guest } = await start(t, { channelWaitMs: 500 });
+  const waiting = guest.control.openLease('api').expose(port(0));
+  const asked = new Promise<void>((resolve) => guest.up(serving(() => resolve())));
+  const refused = t.rejects(waiting, { status: 503, message: /^the host has not answered: / });
+  await asked;
+  guest.down();
+  await refused;
+});
+
 t.test('a lease that is given up while somebody waits for it', async (t) => {
   const { guest } = await start(t);
   const [one, two] = [guest.control.openLease('a'), guest.control.openLease('b')];
