@@ -10,6 +10,7 @@ import { portferry } from '../../../host/cli/program.js';
 import { type ProgramDeclaration, runProgram } from '../../../protocol/program/run-program.js';
 import { benchResult } from '../../fixtures/bench-result.js';
 import { callProgram, TextSink } from '../../fixtures/call-program.js';
+import { freePort } from '../../fixtures/free-ports.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 import { parseXml } from '../../fixtures/xml.js';
 
@@ -147,10 +148,11 @@ t.test('serve says where it listens, and ends by a signal', async (t) => {
   });
   const stdout = new TextSink((text) => onListening(text));
   const stderr = new TextSink();
-  const args = ['bench', 'serve', '--listen', '127.0.0.1:0'];
+  const port = await freePort();
+  const args = ['bench', 'serve', '--listen', `127.0.0.1:${port}`];
   const outcome = runProgram(portferry, { args, environment: {}, stdout, stderr });
-  const [, port] = /^the far end listens on 127\.0\.0\.1:(\d+) until Ctrl-C\n$/.exec(await listening) ?? [];
-  const endpoint = { host: '127.0.0.1', port: Number(port) };
+  t.equal(await listening, `the far end listens on 127.0.0.1:${port} until Ctrl-C\n`);
+  const endpoint = { host: '127.0.0.1', port };
   await t.resolves(new Upload(endpoint).transfer(1000));
   t.match(await callProgram(portferry, ['bench', 'serve', '--listen', `127.0.0.1:${port}`]), {
     code: 1,
