@@ -1,8 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
+import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { CHANNEL_BUFFER_BYTES, LOCAL_RECEIVE_BUFFER_BYTES } from '../../../protocol/limits.js';
+import { descriptorOf } from '../../../protocol/socket/accept.js';
 import { boundLocalReceiveBuffer, enlargeChannelBuffers } from '../../../protocol/socket/buffers.js';
 import { libc, loadLibc } from '../../../protocol/socket/libc.js';
 import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
@@ -29,7 +31,7 @@ t.test('where it cannot be done nothing happens', async (t) => {
   t.equal(enlargeChannelBuffers(0, 'win32'), false, 'an OS whose numbers are not known');
   t.equal(enlargeChannelBuffers(0, 'linux', null), false, 'no C library');
   t.equal(enlargeChannelBuffers(1 << 20), false, 'a descriptor that is not open');
-  t.equal(boundLocalReceiveBuffer(-1), false, 'no descriptor');
+  t.equal(boundLocalReceiveBuffer(descriptorOf(net.createServer())), false, 'a server that does not listen');
   t.equal(
     loadLibc(() => {
       throw new Error('no build for this machine');
