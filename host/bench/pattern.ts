@@ -2,7 +2,7 @@
  * What bulk transfers carry: pseudo-random bytes, so that a byte out of place shows, repeated every PERIOD
  * bytes. Comparing with it costs a fraction of a copy, so every byte of every measured transfer is checked.
  *
- * It is the largest prime below 64 KiB, so that no forwarder's buffer is a multiple of it, and small on purpose,
+ * PERIOD is the largest prime below 64 KiB, so that no forwarder's buffer is a multiple of it, and small on purpose,
  * as BLOCK_BYTES is: what sends, receives and compares is to stay in a processor core's own cache. A load that
  * drives everything else out of it measures the machine's memory, and makes all forwarders alike.
  */
