@@ -1,47 +1,35 @@
-import { ChannelKeeper, type ChannelMode, type KeeperState } from '../protocol/channel-keeper.js';
-import { DatagramBudget } from '../protocol/datagram-stream.js';
-import { DeadlineQueue } from '../protocol/deadline-queue.js';
+import {
+  ChannelKeeper,
+  type ChannelMode,
+  type KeeperState,
+  STOP_GRACE_MS,
+} from '../protocol/channel/channel-keeper.js';
 import type { EndpointRule } from '../protocol/endpoint-rule.js';
-import { messageOf } from '../protocol/errors.js';
-import { DIAL_TIMEOUT_MS, STOP_GRACE_MS } from '../protocol/limits.js';
 import type { Logger } from '../protocol/program/logger.js';
 import { SlabPool } from '../protocol/slab.js';
-import type { SocketAddress } from '../protocol/socket/raw-socket.js';
-import { Splice, type SpliceEnd } from '../protocol/splice.js';
-import type { Stream, StreamEnd } from '../protocol/stream.js';
 import type { ChannelAddress } from '../protocol/transport/address.js';
-import { connectablePath } from '../protocol/transport/unix-path.js';
-import { formatDestination, formatHostPort } from '../protocol/wire/destination.js';
-import type { Reason, Source } from '../protocol/wire/extension.js';
-import { HostControl } from './host-control.js';
-import { type UdpDestination, UdpFlow } from './udp-flow.js';
+import { Dialler } from './dial/dialler.js';
+import { HostControl } from './publish/host-control.js';
 
 export interface AgentOptions {
   channel: { mode: ChannelMode; address: ChannelAddress };
   version: string;
   /** What may be dialled; without any rule everything may. */
   allowDial: readonly EndpointRule[];
-  /** How long (ms) a dial may take. Default: DIAL_TIMEOUT_MS. */
+  /** How long (ms) a dial may take. */
   dialTimeoutMs?: number;
   logger: Logger;
 }
 
-/** The guest's end: keeps the channel, and dials what the host asks for. */
+/** The guest's end: keeps the channel, dials what the host asks for, and asks the host for forwards. */
 export class Agent {
   /** By which publishers ask the host for forwards. */
   readonly hostControl: HostControl;
-  readonly #allowDial: readonly EndpointRule[];
-  readonly #log: Logger;
+  readonly #dialler: Dialler;
   readonly #keeper: ChannelKeeper;
-  readonly #splices = new Set<Splice>();
-  readonly #dialling: DeadlineQueue<Splice>;
-  readonly #udpFlows = new Set<UdpFlow>();
-  readonly #datagramBudget = new DatagramBudget();
 
-  constructor({ channel, version, allowDial, dialTimeoutMs = DIAL_TIMEOUT_MS, logger }: AgentOptions) {
-    this.#dialling = new DeadlineQueue(dialTimeoutMs, (splice) => splice.dialTimedOut());
-    this.#allowDial = allowDial;
-    this.#log = logger;
+  constructor({ channel, version, logger, ...dialling }: AgentOptions) {
+    this.#dialler = new Dialler({ ...dialling, logger });
     this.hostControl = new HostControl(logger);
     this.#keeper = new ChannelKeeper({
       ...channel,
@@ -50,7 +38,7 @@ export class Agent {
       logger,
       owner: {
         onUp: (multiplexer) => this.hostControl.onUp(multiplexer),
-        onStream: (stream, source) => this.#serve(stream, source),
+        onStream: (stream, source) => this.#dialler.serve(stream, source),
         onDown: () => this.hostControl.onDown(),
       },
     });
@@ -65,10 +53,9 @@ export class Agent {
   async stop(): Promise<void> {
     const reason = { code: 'STOPPED', message: 'the guest was told to stop' };
     this.hostControl.close();
-    // A flow has no end to wait for.
-    for (const flow of this.#udpFlows) flow.end(reason);
+    this.#dialler.endFlows(reason);
     await this.#keeper.stop(reason, STOP_GRACE_MS);
-    for (const splice of this.#splices) splice.abort(reason);
+    this.#dialler.abort(reason);
   }
 
   get channel(): KeeperState {
@@ -79,122 +66,4 @@ export class Agent {
   describe(): string {
     return this.#keeper.multiplexer?.describe() ?? 'no channel\n';
   }
-
-  #serve(stream: Stream, source: Source | undefined): void {
-    const { destination } = stream;
-    const allowed = this.#allowDial.length === 0 || this.#allowDial.some((rule) => rule.allows(destination));
-    if (!allowed) {
-      this.#refuse(stream, 'policy', { code: 'EACCES', message: 'no rule of --allow-dial allows it' });
-      return;
-    }
-    if (destination.proto === 'udp') {
-      this.#serveUdp(stream, destination, source);
-      return;
-    }
-    const target = this.#target(stream);
-    if (!target) return;
-    const connected = (): void => this.#dialling.delete(splice);
-    const splice = Splice.dial(
-      {
-        onConnected: connected,
-        onOpenResult: connected,
-        onFinished: (end) => this.#finished(splice, source, end),
-      },
-      stream,
-      target,
-    );
-    this.#splices.add(splice);
-    this.#dialling.add(splice);
-  }
-
-  /** What to connect to; refuses the stream and returns nothing where there is no such thing. */
-  #target(stream: Stream): SocketAddress | undefined {
-    const { destination } = stream;
-    if (destination.proto === 'unix') return this.#pathTarget(stream, destination.path);
-    return { host: destination.ip, port: destination.port };
-  }
-
-  #pathTarget(stream: Stream, path: string): SocketAddress | undefined {
-    if (!path.startsWith('/')) {
-      this.#refuse(stream, 'service', { code: 'ENOENT', message: `the guest has no service ${path}` });
-      return undefined;
-    }
-    try {
-      return { path: connectablePath(path) };
-    } catch (thrown) {
-      this.#refuse(stream, 'dial', { code: 'ENAMETOOLONG', message: messageOf(thrown) });
-      return undefined;
-    }
-  }
-
-  #serveUdp(stream: Stream, to: UdpDestination, source: Source | undefined): void {
-    const context = contextOf(stream, source);
-    const flow = new UdpFlow(
-      {
-        onRefused: ({ code, message }) => {
-          this.#udpFlows.delete(flow);
-          this.#log.warn({ ...context, errno: code }, `dial failed: ${message}`);
-        },
-        onTrouble: ({ code, message }) =>
-          // That nobody listens may be over soon, and is the rule where servers come and go.
-          this.#log[code === 'ECONNREFUSED' ? 'debug' : 'info'](
-            { ...context, code },
-            `${message}; the flow goes on, and this is said once of it`,
-          ),
-        onFinished: (end) => this.#udpFinished(flow, context, end),
-      },
-      this.#datagramBudget,
-      stream,
-      to,
-    );
-    this.#udpFlows.add(flow);
-    flow.dial();
-  }
-
-  #udpFinished(flow: UdpFlow, context: StreamContext, end: StreamEnd): void {
-    this.#udpFlows.delete(flow);
-    const { dropped } = flow;
-    if (end.how === 'reset' && end.reason.code === 'BAD_DATAGRAM')
-      this.#log.warn({ ...context, code: end.reason.code, dropped }, `flow reset: ${end.reason.message}`);
-    else this.#log.debug({ ...context, dropped }, 'flow ended');
-  }
-
-  #refuse(stream: Stream, step: 'policy' | 'dial' | 'service', reason: Reason): void {
-    this.#log.warn(
-      { streamId: stream.id, destination: formatDestination(stream.destination), errno: reason.code },
-      `refused to dial: ${reason.message}`,
-    );
-    stream.refuse(step, reason);
-  }
-
-  #finished(splice: Splice, source: Source | undefined, end: SpliceEnd): void {
-    this.#splices.delete(splice);
-    this.#dialling.delete(splice);
-    const context = contextOf(splice.stream, source);
-    if (end.how === 'dial-failed')
-      this.#log.warn({ ...context, errno: end.reason.code }, `dial failed: ${end.reason.message}`);
-    else if (end.how === 'socket-failed')
-      this.#log.info({ ...context, code: end.reason.code }, `server gone: ${end.reason.message}`);
-    else if (end.how === 'closed') this.#log.debug(context, 'connection closed');
-    else if (end.how !== 'refused')
-      this.#log.info(
-        { ...context, code: end.reason.code },
-        `connection to server reset: ${end.reason.message}`,
-      );
-  }
-}
-
-interface StreamContext {
-  streamId: number;
-  destination: string;
-  client?: string;
-}
-
-/** What log lines say of a stream. */
-function contextOf({ id, destination }: Stream, source: Source | undefined): StreamContext {
-  return {
-    streamId: id,
-    destination: formatDestination(destination),
-    ...(source?.client && { client: formatHostPort(source.client.ip, source.client.port) }),
-  };
 }

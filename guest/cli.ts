@@ -1,17 +1,21 @@
 import { dirname, resolve } from 'node:path';
 import { parseEndpointRule } from '../protocol/endpoint-rule.js';
 import { UsageError } from '../protocol/errors.js';
+import {
+  LOG_LEVEL_OPTION,
+  type OptionDeclarations,
+  type OptionValues,
+} from '../protocol/program/declared-options.js';
 import { createLogger, type LogLevel } from '../protocol/program/logger.js';
-import { LOG_LEVEL_OPTION, type OptionDeclarations, type OptionValues } from '../protocol/program/options.js';
 import { defineCommand, type ProgramDeclaration } from '../protocol/program/run-program.js';
 import { defaultChannelAddress, ensureFolder, runtimeFolder } from '../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../protocol/program/stop-signals.js';
 import { readVersion } from '../protocol/program/version.js';
 import { parseAddress } from '../protocol/transport/address.js';
 import { Agent, type AgentOptions } from './agent.js';
-import { Api } from './api.js';
-import { DOCKER_OPTIONS, type DockerOptions, readDockerOptions } from './docker/options.js';
+import { DOCKER_OPTIONS, type DockerOptions, readDockerOptions } from './docker/docker-options.js';
 import { type DockerPublisher, publishDocker } from './docker/publisher.js';
+import { Api } from './publish/api.js';
 
 const OPTIONS = {
   connect: {

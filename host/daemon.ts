@@ -1,20 +1,19 @@
-import { ChannelKeeper, type KeeperState } from '../protocol/channel-keeper.js';
-import { STOP_GRACE_MS } from '../protocol/limits.js';
+import { ChannelKeeper, type KeeperState, STOP_GRACE_MS } from '../protocol/channel/channel-keeper.js';
 import { readVersion } from '../protocol/program/version.js';
 import { CONTROL_SERVICE } from '../protocol/services/control.js';
 import { SlabPool } from '../protocol/slab.js';
 import type { Stream } from '../protocol/stream.js';
 import { LeaseServer } from './control/lease-server.js';
-import type { ChannelReport, StatusReport } from './control/reports.js';
 import { type ControlServer, type ControlTarget, startControlServer } from './control/server.js';
 import { maxClients, maxClientsBeside, maxLeasedForwards } from './descriptors.js';
-import { ExposePolicy } from './expose-policy.js';
-import { ForwardTable } from './forwards.js';
-import { Leases } from './leases.js';
+import { ExposePolicy } from './forwards/expose-policy.js';
+import { ForwardTable } from './forwards/forward-table.js';
+import { Leases } from './forwards/leases.js';
+import { StateFile } from './forwards/state-file.js';
 import type { HostContext, HostOptions } from './options.js';
-import { Relay } from './relay.js';
-import { StateFile } from './state-file.js';
-import { UdpRelay } from './udp-relay.js';
+import type { ChannelReport, StatusReport } from './records/reports.js';
+import { Relay } from './relay/relay.js';
+import { UdpRelay } from './relay/udp-relay.js';
 
 /**
  * Runs the host until it is told to stop: listens for its forwards, keeps the channel, answers the control

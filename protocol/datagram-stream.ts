@@ -1,15 +1,18 @@
 import { messageOf } from './errors.js';
-import {
-  DATA_HEADER_BYTES,
-  DATAGRAM_BUDGET_BYTES,
-  MAX_DATAGRAM_BYTES,
-  MAX_QUEUED_DATAGRAM_BYTES,
-  QUEUED_DATAGRAM_OVERHEAD_BYTES,
-} from './limits.js';
 import { Slab } from './slab.js';
 import type { Stream, StreamEnd, StreamHandler } from './stream.js';
-import { DATAGRAM_HEADER_BYTES, DatagramDecoder, putDatagram } from './wire/datagram.js';
+import { DATAGRAM_HEADER_BYTES, DatagramDecoder, MAX_DATAGRAM_BYTES, putDatagram } from './wire/datagram.js';
 import type { OpenResult, Reason } from './wire/extension.js';
+import { DATA_HEADER_BYTES } from './wire/frame.js';
+
+/** What a queued datagram costs beside its payload: the objects that hold it, about. */
+export const QUEUED_DATAGRAM_OVERHEAD_BYTES = 256;
+
+/** Datagrams that may wait for one stream: as much as a socket's buffer holds by default on Linux, about. */
+export const MAX_QUEUED_DATAGRAM_BYTES = 256 * 1024;
+
+/** Datagrams that may wait for all streams of a process together. */
+export const DATAGRAM_BUDGET_BYTES = 32 * 1024 * 1024;
 
 /** What a datagram stream tells the thing at this end of it. */
 export interface DatagramOwner {

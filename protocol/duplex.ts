@@ -1,7 +1,7 @@
 import { Duplex } from 'node:stream';
-import { DATA_HEADER_BYTES } from './limits.js';
 import { Slab } from './slab.js';
 import type { Stream, StreamEnd, StreamHandler } from './stream.js';
+import { DATA_HEADER_BYTES } from './wire/frame.js';
 
 /** The stream of a duplex has ended other than in good order. */
 export class StreamError extends Error {

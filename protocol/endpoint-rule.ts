@@ -1,6 +1,6 @@
 import ipaddr from 'ipaddr.js';
 import { UsageError } from './errors.js';
-import type { Destination } from './wire/destination.js';
+import { type Destination, MAX_PORT } from './wire/destination.js';
 
 /** One rule of a policy: which endpoints it allows. */
 export interface EndpointRule {
@@ -8,8 +8,6 @@ export interface EndpointRule {
   readonly text: string;
   allows(endpoint: Destination): boolean;
 }
-
-const MAX_PORT = 65535;
 
 /**
  * Reads a rule such as --allow-dial and --allow-expose take: `[ADDRESS[/PREFIX]][:PORT[-END]][/tcp|/udp]`,

@@ -1,17 +1,8 @@
 import { messageOf, OperationError, ProtocolError } from './errors.js';
-import {
-  EARLY_DATA_BYTES,
-  MAX_QUEUED_CONTROL_BYTES,
-  MAX_STREAM_ID,
-  MAX_STREAMS,
-  MAX_WINDOW_BYTES,
-  SHARED_WINDOW_BYTES,
-  SHARING_MS,
-} from './limits.js';
-import { type Link, Outbox } from './outbox.js';
+import { type Link, MAX_QUEUED_CONTROL_BYTES, Outbox } from './outbox.js';
 import { Slab, type SlabPool } from './slab.js';
 import { Stream, type StreamCarrier, type StreamHandler, unattended } from './stream.js';
-import { WindowBudget } from './window.js';
+import { MAX_WINDOW_BYTES, WindowBudget } from './window.js';
 import { FrameDecoder, type FrameSink } from './wire/decoder.js';
 import type { Destination } from './wire/destination.js';
 import {
@@ -19,6 +10,7 @@ import {
   decodePong,
   decodeReason,
   decodeSource,
+  EARLY_DATA_BYTES,
   encodeGoAway,
   encodeOpenResult,
   encodePing,
@@ -33,6 +25,7 @@ import {
   Command,
   encodeOpen,
   FRAME_HEADER_BYTES,
+  MAX_STREAM_ID,
   putHeader,
   putWindow,
   WINDOW_FRAME_BYTES,
@@ -45,6 +38,18 @@ import {
   HandshakeDecoder,
   type PeerIdentity,
 } from './wire/handshake.js';
+
+/**
+ * While small payloads come between those of bulk streams, no window is opened further than this: what a bulk
+ * transfer has under way is what everybody else's bytes must wait for.
+ */
+export const SHARED_WINDOW_BYTES = 64 * 1024;
+
+/** How long (ms) a channel counts as shared after such a small payload. */
+export const SHARING_MS = 100;
+
+/** Streams of one channel, both directions together. Each costs the guest one descriptor. */
+const MAX_STREAMS = 65_536;
 
 /** What a multiplexer tells the one who made it. */
 export interface MultiplexerOwner {
@@ -72,7 +77,7 @@ export interface MultiplexerOptions {
   version: string;
   /** What to announce; everything unless a test or an experiment wants less. */
   features?: readonly Feature[];
-  /** Streams at once; limits.ts has the default. */
+  /** Streams at once. Default: MAX_STREAMS. */
   maxStreams?: number;
   /** Runs a function when this turn of the event loop has seen all its events. Default: setImmediate. */
   defer?: (run: () => void) => void;

@@ -1,6 +1,11 @@
-import { DATA_HEADER_BYTES, MAX_QUEUED_CONTROL_BYTES, SMALL_PAYLOAD_BYTES } from './limits.js';
 import type { Slab, SlabPool } from './slab.js';
-import { putDataHeader } from './wire/frame.js';
+import { DATA_HEADER_BYTES, putDataHeader } from './wire/frame.js';
+
+/** Payloads up to this size are copied and sent together; they are those of requests, not of bulk data. */
+export const SMALL_PAYLOAD_BYTES = 16 * 1024;
+
+/** Control bytes that may wait for a peer that does not read, before its channel is given up. */
+export const MAX_QUEUED_CONTROL_BYTES = 16 * 1024 * 1024;
 
 /** The byte stream under a multiplexer, as far as sending goes. */
 export interface Link {

@@ -1,4 +1,4 @@
-import { DATA_HEADER_BYTES } from './limits.js';
+import { DATA_HEADER_BYTES } from './wire/frame.js';
 
 /**
  * Payload bytes that a slab holds: more than a unix socket's default buffer (208 KiB), so that one read can

@@ -1,10 +1,10 @@
 import { errnoOf } from './errors.js';
-import { DATA_HEADER_BYTES } from './limits.js';
 import { Slab } from './slab.js';
 import { connectSocket } from './socket/connect.js';
 import type { RawSocket, SocketAddress, SocketHandler } from './socket/raw-socket.js';
 import type { Stream, StreamEnd, StreamHandler } from './stream.js';
 import type { OpenResult, Reason } from './wire/extension.js';
+import { DATA_HEADER_BYTES } from './wire/frame.js';
 
 /** How a spliced connection ended: in good order, or which side broke it and why. */
 export type SpliceEnd = StreamEnd | { how: 'dial-failed' | 'socket-failed'; reason: Reason };

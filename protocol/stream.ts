@@ -1,9 +1,13 @@
 import { ProtocolError } from './errors.js';
-import { DATA_HEADER_BYTES, SMALL_IN_A_ROW, SMALL_PAYLOAD_BYTES } from './limits.js';
+import { SMALL_PAYLOAD_BYTES } from './outbox.js';
 import { Slab, type SlabPool } from './slab.js';
 import { ReceiveWindow, SendWindow, type WindowBudget } from './window.js';
 import type { Destination } from './wire/destination.js';
 import type { OpenResult, OpenStep, Reason } from './wire/extension.js';
+import { DATA_HEADER_BYTES } from './wire/frame.js';
+
+/** So many small payloads after a large one make a stream one of requests; a read or a window that ends is fewer. */
+export const SMALL_IN_A_ROW = 4;
 
 /** How a stream ended, as far as this end did not end it by itself. */
 export type StreamEnd =

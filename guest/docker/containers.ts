@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { messageOf, OperationError } from '../../protocol/errors.js';
+import { MAX_PORT } from '../../protocol/wire/destination.js';
 
 /** A container that runs, as far as publishing its ports is concerned. */
 export interface Container {
@@ -26,8 +27,6 @@ export interface PublishedPort {
 }
 
 export const EVERY_ADDRESS: readonly string[] = ['0.0.0.0', '::'];
-
-const MAX_PORT = 65_535;
 
 /** How many digits of a container's id people see. */
 const SHORT_ID_LENGTH = 12;

@@ -2,12 +2,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, OperationError } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import type { VpnkitPort } from '../../protocol/services/control.js';
-import type { Lease, OpenLease } from '../lease.js';
+import type { Lease, OpenLease } from '../publish/lease.js';
+import type { DockerOptions } from './docker-options.js';
 import { type Engine, EngineClient, type EngineEvent } from './engine.js';
-import type { DockerOptions } from './options.js';
 import { Afterwards, coalesced } from './pacing.js';
+import { computePublication, type Remark } from './publication.js';
 import type { PublishRule } from './rules.js';
-import { computeWanted, type Remark } from './wanted.js';
 
 export interface PublisherOptions {
   engine: Engine;
@@ -150,7 +150,7 @@ export class DockerPublisher {
     const listed = new Set(containers.map(({ id }) => id));
     for (const id of deadBefore) if (!listed.has(id)) this.#dead.delete(id);
     const alive = containers.filter(({ id }) => !this.#dead.has(id));
-    const { forwards, remarks } = computeWanted(alive, rules);
+    const { forwards, remarks } = computePublication(alive, rules);
     for (const remark of remarks) this.#remark(remark);
     this.#publish(forwards);
   }

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { messageOf, UsageError } from '../../protocol/errors.js';
-import { MAX_IDLE_SECONDS } from '../../protocol/limits.js';
+import { MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
+import { MAX_PORT } from '../../protocol/wire/destination.js';
 import { type Container, EVERY_ADDRESS, type PublishedPort } from './containers.js';
 import { parseHostAddresses, parseIdleSeconds, parseProxyVersion, type Wishes } from './wishes.js';
 
@@ -22,8 +23,6 @@ interface PortRange {
   first: number;
   last: number;
 }
-
-const MAX_PORT = 65_535;
 
 /** What to do where a rule is wrong: the documentation has them all. */
 const EXAMPLE = '[{"ports": "8000-8999", "remap": "+10000"}, {"container": "db-*", "deny": true}]';

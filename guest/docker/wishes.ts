@@ -1,7 +1,6 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
-import { MAX_IDLE_SECONDS } from '../../protocol/limits.js';
-import { isIdleSeconds } from '../../protocol/services/control.js';
+import { isIdleSeconds, MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
 import { type Container, EVERY_ADDRESS, type PublishedPort } from './containers.js';
 
 /** How a port is to be published, as far as it matters to whoever wishes. */

@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-#include "options.h"
+#include "arguments.h"
 
 /*
  * Asks the agent to have the host listen. Where that fails the first time, the program ends with the reason;

@@ -2,7 +2,7 @@
 #ifndef LOCAL_SOCKET_H
 #define LOCAL_SOCKET_H
 
-#include "options.h"
+#include "arguments.h"
 
 /*
  * The socket that clients inside the VM come to, TCP: listening. Ends the program where one must be had and

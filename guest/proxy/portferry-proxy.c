@@ -11,7 +11,7 @@
 #include "lease.h"
 #include "local-socket.h"
 #include "loop.h"
-#include "options.h"
+#include "arguments.h"
 #include "relay.h"
 #include "status.h"
 

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import type net from 'node:net';
 import type { Writable } from 'node:stream';
 import { messageOf, OperationError, UsageError } from '../../protocol/errors.js';
-import type { OptionDeclarations, OptionValues } from '../../protocol/program/options.js';
+import type { OptionDeclarations, OptionValues } from '../../protocol/program/declared-options.js';
 import { type CommandDeclaration, defineCommand } from '../../protocol/program/run-program.js';
 import { stopOnSignals } from '../../protocol/program/stop-signals.js';
 import { drawChart } from '../bench/chart.js';

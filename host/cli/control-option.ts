@@ -1,4 +1,4 @@
-import type { OptionDeclaration } from '../../protocol/program/options.js';
+import type { OptionDeclaration } from '../../protocol/program/declared-options.js';
 import { defaultControlPath } from '../../protocol/program/runtime-folder.js';
 import { ControlClient } from '../control/client.js';
 

@@ -1,5 +1,5 @@
 import { defineCommand } from '../../protocol/program/run-program.js';
-import { parseSpec, parseSpecMatcher, SPEC_FORM, UNIX_SPEC_FORM } from '../forward-spec.js';
+import { parseSpec, parseSpecMatcher, SPEC_FORM, UNIX_SPEC_FORM } from '../rule/forward-spec.js';
 import { CLIENT_OPTIONS, makeClient } from './control-option.js';
 import { formatForward, writeJson } from './output.js';
 

@@ -1,10 +1,10 @@
 import { UsageError } from '../../protocol/errors.js';
-import { createLogger, type LogLevel } from '../../protocol/program/logger.js';
 import {
   LOG_LEVEL_OPTION,
   type OptionDeclarations,
   type OptionValues,
-} from '../../protocol/program/options.js';
+} from '../../protocol/program/declared-options.js';
+import { createLogger, type LogLevel } from '../../protocol/program/logger.js';
 import { type CommandDeclaration, defineCommand } from '../../protocol/program/run-program.js';
 import {
   defaultChannelAddress,
@@ -15,10 +15,10 @@ import {
 } from '../../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../../protocol/program/stop-signals.js';
 import { parseAddress } from '../../protocol/transport/address.js';
-import { reportForward } from '../control/reports.js';
-import { parseAllowExpose } from '../expose-policy.js';
-import { parseSpec } from '../forward-spec.js';
+import { parseAllowExpose } from '../forwards/expose-policy.js';
 import { DEFAULT_HOLD_SECONDS, type HostContext, type HostOptions } from '../options.js';
+import { reportForward } from '../records/reports.js';
+import { parseSpec } from '../rule/forward-spec.js';
 import { CONTROL_OPTION } from './control-option.js';
 import { formatForward } from './output.js';
 

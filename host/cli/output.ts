@@ -1,5 +1,5 @@
 import type { Writable } from 'node:stream';
-import type { ForwardReport } from '../control/reports.js';
+import type { ForwardReport } from '../records/reports.js';
 
 /** Writes the one document that --json puts on stdout. */
 export function writeJson(stdout: Writable, value: unknown): void {

@@ -1,6 +1,6 @@
 import type { ProgramDeclaration } from '../../protocol/program/run-program.js';
 import { VERSION } from '../../protocol/program/version.js';
-import { SPEC_FORM, UNIX_SPEC_FORM } from '../forward-spec.js';
+import { SPEC_FORM, UNIX_SPEC_FORM } from '../rule/forward-spec.js';
 import { benchCommand } from './bench.js';
 import { exposeCommand, unexposeCommand } from './expose.js';
 import { makeHostCommand } from './host.js';

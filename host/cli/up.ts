@@ -1,11 +1,11 @@
 import { fileURLToPath } from 'node:url';
 import { UsageError } from '../../protocol/errors.js';
+import { LOG_LEVEL_OPTION, type OptionDeclarations } from '../../protocol/program/declared-options.js';
 import { logDestination } from '../../protocol/program/logger.js';
-import { LOG_LEVEL_OPTION, type OptionDeclarations } from '../../protocol/program/options.js';
 import { type CommandDeclaration, defineCommand } from '../../protocol/program/run-program.js';
 import { stopOnSignals } from '../../protocol/program/stop-signals.js';
-import { addressesOverlap, type ForwardRule, formatRule } from '../forward-rule.js';
-import { parseSpec, SPEC_FORM, UNIX_SPEC_FORM } from '../forward-spec.js';
+import { addressesOverlap, type ForwardRule, formatRule } from '../rule/forward-rule.js';
+import { parseSpec, SPEC_FORM, UNIX_SPEC_FORM } from '../rule/forward-spec.js';
 import { runUp } from '../up/session.js';
 
 const OPTIONS = {

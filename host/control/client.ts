@@ -1,7 +1,7 @@
 import http from 'node:http';
 import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
 import { connectablePath } from '../../protocol/transport/unix-path.js';
-import type { ConnectionReport, ForwardReport, StatusReport } from './reports.js';
+import type { ConnectionReport, ForwardReport, StatusReport } from '../records/reports.js';
 
 /** A host answers at once, unless it hangs (ms). Exposing waits for other changes and for the OS. */
 const ANSWER_TIMEOUT_MS = 30_000;

@@ -1,7 +1,7 @@
 import type { FastifyError, FastifyInstance } from 'fastify';
 import { errnoOf, messageOf, OperationError, UsageError } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
-import { PolicyError } from '../expose-policy.js';
+import { PolicyError } from '../forwards/expose-policy.js';
 
 export const OK = 200;
 export const BAD_REQUEST = 400;

@@ -2,14 +2,22 @@ import type { Duplex } from 'node:stream';
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import { StreamDuplex } from '../../protocol/duplex.js';
 import { OperationError } from '../../protocol/errors.js';
-import { MAX_LEASE_BODIES_BYTES, MAX_LEASE_BODY_BYTES, MAX_LEASE_REQUESTS } from '../../protocol/limits.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import { LEASE_RESOURCE } from '../../protocol/services/control.js';
 import type { Stream } from '../../protocol/stream.js';
-import type { Lease } from '../lease.js';
-import type { Leases } from '../leases.js';
+import type { Lease } from '../forwards/lease.js';
+import type { Leases } from '../forwards/leases.js';
 import { readBodiesAsJson, reportErrors } from './json-api.js';
 import { serveVpnkit } from './vpnkit-api.js';
+
+/** The body of a request that names a lease's forwards: some 30,000 of the usual size. */
+export const MAX_LEASE_BODY_BYTES = 4 * 1024 * 1024;
+
+/** What the bodies of all requests on all leases may take at the same time: a guest must not fill the host. */
+export const MAX_LEASE_BODIES_BYTES = 64 * 1024 * 1024;
+
+/** Requests on one lease that may wait for their answers; a client has one. */
+export const MAX_LEASE_REQUESTS = 16;
 
 /** All but the requests that name whole leases have one forward in their body. */
 const MAX_FORWARD_BODY_BYTES = 16 * 1024;

@@ -4,12 +4,12 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { messageOf, OperationError, UsageError } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import { listenOnUnixPath } from '../../protocol/transport/unix-path.js';
-import { parseSpec, parseSpecMatcher } from '../forward-spec.js';
-import type { ForwardTable } from '../forwards.js';
-import type { Leases } from '../leases.js';
-import { matcherFromVpnkit, ruleFromVpnkit, ruleToVpnkit } from '../vpnkit-port.js';
+import type { ForwardTable } from '../forwards/forward-table.js';
+import type { Leases } from '../forwards/leases.js';
+import { type ConnectionReport, reportForward, type StatusReport } from '../records/reports.js';
+import { parseSpec, parseSpecMatcher } from '../rule/forward-spec.js';
+import { matcherFromVpnkit, ruleFromVpnkit, ruleToVpnkit } from '../rule/vpnkit-rule.js';
 import { readBodiesAsJson, reportErrors } from './json-api.js';
-import { type ConnectionReport, reportForward, type StatusReport } from './reports.js';
 import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
 
 /** The host, as far as the control API shows and changes it. */

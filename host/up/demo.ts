@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { messageOf, OperationError } from '../../protocol/errors.js';
 import { formatHostPort } from '../../protocol/wire/destination.js';
 import { formatMicroseconds, formatTable } from '../cli/output.js';
-import type { ConnectionReport } from '../control/reports.js';
+import type { ConnectionReport } from '../records/reports.js';
 
 /** The demonstration's request must not wait for ever (ms). */
 const REQUEST_TIMEOUT_MS = 10_000;

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, OperationError } from '../../protocol/errors.js';
-import { Child, type ChildProgram } from '../child.js';
+import { Child, type ChildProgram } from '../../protocol/program/child.js';
 import { formatForward } from '../cli/output.js';
 import { ControlClient } from '../control/client.js';
-import type { ForwardReport, StatusReport } from '../control/reports.js';
+import type { ForwardReport, StatusReport } from '../records/reports.js';
 import { type DemoServer, findConnection, formatWay, makeDemoRequest, startDemoServer } from './demo.js';
 
 /** The port that the demonstration is shown on, if it is free. */

@@ -7,7 +7,7 @@ import {
   type OptionDeclarations,
   type OptionValues,
   resolveOptions,
-} from './options.js';
+} from './declared-options.js';
 
 /** What a program gets from its process, so that it can also be run inside a test. */
 export interface ProgramContext {

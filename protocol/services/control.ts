@@ -1,5 +1,7 @@
 import { UsageError } from '../errors.js';
-import { MAX_IDLE_SECONDS } from '../limits.js';
+
+/** The most (s) that may be asked for, a day: what is to stay longer than that is no UDP flow. */
+export const MAX_IDLE_SECONDS = 86_400;
 
 /**
  * The service `portferry:control`, by which publishers in the guest ask the host for forwards: what the two

@@ -1,5 +1,10 @@
-import { CHANNEL_BUFFER_BYTES, LOCAL_RECEIVE_BUFFER_BYTES } from '../limits.js';
 import { type Libc, libc } from './libc.js';
+
+/** What a channel's unix socket may hold in the kernel: one more read of a bulk transfer while one is taken out. */
+export const CHANNEL_BUFFER_BYTES = 512 * 1024;
+
+/** What the kernel may receive ahead of the host from a client on the same machine. */
+export const LOCAL_RECEIVE_BUFFER_BYTES = 256 * 1024;
 
 /** The socket level and its options' numbers: Linux's asm-generic/socket.h, macOS's sys/socket.h. */
 const OPTIONS: Partial<

@@ -1,12 +1,18 @@
 import { OperationError } from '../errors.js';
-import { CONNECT_TIMEOUT_MS, FIRST_BYTES_LOGGED } from '../limits.js';
 import { enlargeChannelBuffers } from '../socket/buffers.js';
 import { connectSocket } from '../socket/connect.js';
 import { type RawSocket, type SocketAddress, type SocketHandler, unattended } from '../socket/raw-socket.js';
+import { FIRST_BYTES_LOGGED } from '../wire/handshake.js';
 import { type ChannelAddress, formatAddress } from './address.js';
 import { systemFailure } from './advice.js';
 import { connectablePath } from './unix-path.js';
 import { hyperkitDial } from './vsock-path.js';
+
+/**
+ * How long (ms) a connect to a channel address may take, its preamble included. What is local answers in
+ * milliseconds or not at all.
+ */
+const CONNECT_TIMEOUT_MS = 10_000;
 
 /** `OK `, a u32 in decimal and the line feed are 14 bytes; a longer line is no answer to CONNECT. */
 const MAX_ANSWER_BYTES = 32;

@@ -1,5 +1,7 @@
 import { ProtocolError } from '../errors.js';
-import { MAX_DATAGRAM_BYTES } from '../limits.js';
+
+/** Wire: the largest payload of a UDP datagram over IPv4: 65535 bytes less the IP and UDP headers. */
+export const MAX_DATAGRAM_BYTES = 65_507;
 
 /** Of a datagram, before its payload: u16 total, and address, port, zone and payload length, two bytes each. */
 export const DATAGRAM_HEADER_BYTES = 10;

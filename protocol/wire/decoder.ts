@@ -1,8 +1,8 @@
 import { ProtocolError } from '../errors.js';
-import { DATA_HEADER_BYTES, MAX_PATH_BYTES } from '../limits.js';
-import { type Destination, decodeDestination } from './destination.js';
+import { type Destination, decodeDestination, MAX_PATH_BYTES } from './destination.js';
 import {
   Command,
+  DATA_HEADER_BYTES,
   FIRST_EXTENSION_COMMAND,
   FRAME_HEADER_BYTES,
   MULTIPLEXED,

@@ -1,6 +1,11 @@
 import { ProtocolError } from '../errors.js';
-import { MAX_PATH_BYTES } from '../limits.js';
 import { addressFromBytes, addressToBytes } from './address.js';
+
+/** Wire: ports are u16. */
+export const MAX_PORT = 0xffff;
+
+/** The longest path in an Open that we take; every socket path an OS accepts is far below it. */
+export const MAX_PATH_BYTES = 4096;
 
 /** What the guest dials. `ip` is a literal address; a `path` that does not begin with "/" names a service. */
 export type Destination =

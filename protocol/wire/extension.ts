@@ -1,8 +1,16 @@
 import { ProtocolError } from '../errors.js';
-import { MAX_REASON_BYTES } from '../limits.js';
 import { addressFromBytes, addressToBytes } from './address.js';
 import { Command, FRAME_HEADER_BYTES, putHeader, putUint32, putUint64, readUint64 } from './frame.js';
 import { withoutControls } from './handshake.js';
+
+/** The longest text (reason, message) in an extension frame that we send; longer text is cut. */
+const MAX_REASON_BYTES = 512;
+
+/**
+ * Wire, of the extension early-data: what may be sent on a new stream before its first Window. A request of
+ * nearly any kind fits in.
+ */
+export const EARLY_DATA_BYTES = 16 * 1024;
 
 /** Why something ended: a stable code, such as an errno name, and a sentence for people. */
 export interface Reason {

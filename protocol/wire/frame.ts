@@ -1,5 +1,10 @@
-import { DATA_HEADER_BYTES } from '../limits.js';
 import { type Destination, encodeDestination } from './destination.js';
+
+/** Wire: bytes before a Data frame's payload: u16 total, u8 command, u32 id, u32 length. */
+export const DATA_HEADER_BYTES = 11;
+
+/** Wire: stream ids are u32. */
+export const MAX_STREAM_ID = 0xffff_ffff;
 
 /** The commands of the plain protocol (1 to 5) and of the extensions (from 16). */
 export const Command = {

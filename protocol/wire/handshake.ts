@@ -1,5 +1,10 @@
 import { ProtocolError } from '../errors.js';
-import { FIRST_BYTES_LOGGED, MAX_HANDSHAKE_PAYLOAD_BYTES } from '../limits.js';
+
+/** Wire: a u16 counts the handshake's payload. */
+const MAX_HANDSHAKE_PAYLOAD_BYTES = 0xffff;
+
+/** Bytes of an unexpected peer's greeting that are put into the log. */
+export const FIRST_BYTES_LOGGED = 64;
 
 /** The 52 bytes with which both ends begin. */
 export const MAGIC = Buffer.from('https://github.com/moby/vpnkit multiplexer protocol\n', 'latin1');

@@ -64,8 +64,10 @@ t.test('a dial that takes too long is given up', async (t) => {
   const connectToNobody: typeof connectSocket = (_address, handler) =>
     NodeSocket.adopt(new net.Socket(), true, handler);
   const mocked = await t.mockImport<typeof import('../../guest/agent.js')>('../../guest/agent.js', {
-    '../../protocol/splice.js': await t.mockImport('../../protocol/splice.js', {
-      '../../protocol/socket/connect.js': { connectSocket: connectToNobody },
+    '../../guest/dial/dialler.js': await t.mockImport('../../guest/dial/dialler.js', {
+      '../../protocol/splice.js': await t.mockImport('../../protocol/splice.js', {
+        '../../protocol/socket/connect.js': { connectSocket: connectToNobody },
+      }),
     }),
   });
   const { host, log } = await startGuest(t, { dialTimeoutMs: 5 }, mocked.Agent);

@@ -1,8 +1,8 @@
 import type net from 'node:net';
 import t, { type Test as Tap } from 'tap';
-import { MAX_WINDOW_BYTES } from '../../protocol/limits.js';
 import type { Splice } from '../../protocol/splice.js';
 import type { Stream } from '../../protocol/stream.js';
+import { MAX_WINDOW_BYTES } from '../../protocol/window.js';
 import { freePort } from '../fixtures/free-ports.js';
 import { checksumOf, Observer, pattern } from './fixtures/observer.js';
 import { withoutEarlyData } from './fixtures/recording.js';

@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { DatagramBudget } from '../../protocol/datagram-stream.js';
 import {
   DATAGRAM_BUDGET_BYTES,
-  MAX_DATAGRAM_BYTES,
+  DatagramBudget,
   MAX_QUEUED_DATAGRAM_BYTES,
   QUEUED_DATAGRAM_OVERHEAD_BYTES,
-} from '../../protocol/limits.js';
+} from '../../protocol/datagram-stream.js';
 import type { Stream } from '../../protocol/stream.js';
+import { MAX_DATAGRAM_BYTES } from '../../protocol/wire/datagram.js';
 import type { Destination } from '../../protocol/wire/destination.js';
 import { DatagramRecorder } from '../fixtures/datagram-recorder.js';
 import { randomFrom } from './fixtures/memory-link.js';

@@ -1,22 +1,18 @@
 import { setImmediate as immediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import {
-  EARLY_DATA_BYTES,
-  INITIAL_WINDOW_BYTES,
-  MAX_QUEUED_CONTROL_BYTES,
-  MAX_WINDOW_BYTES,
-  WINDOW_BUDGET_BYTES,
-} from '../../protocol/limits.js';
 import { freeStreamId, Multiplexer } from '../../protocol/multiplexer.js';
+import { MAX_QUEUED_CONTROL_BYTES } from '../../protocol/outbox.js';
 import { Slab } from '../../protocol/slab.js';
-import type { OpenResult } from '../../protocol/wire/extension.js';
+import { INITIAL_WINDOW_BYTES, MAX_WINDOW_BYTES, WINDOW_BUDGET_BYTES } from '../../protocol/window.js';
 import {
   decodeOpenResult,
+  EARLY_DATA_BYTES,
   encodeGoAway,
   encodeOpenResult,
   encodePing,
   encodeReset,
   encodeSource,
+  type OpenResult,
 } from '../../protocol/wire/extension.js';
 import { Command, encodeOpen } from '../../protocol/wire/frame.js';
 import { encodeHandshake, encodeHandshakePayload, FEATURES } from '../../protocol/wire/handshake.js';

@@ -1,10 +1,9 @@
 import t from 'tap';
-import { DATA_HEADER_BYTES, MAX_QUEUED_CONTROL_BYTES } from '../../protocol/limits.js';
-import { type Link, Outbox } from '../../protocol/outbox.js';
+import { type Link, MAX_QUEUED_CONTROL_BYTES, Outbox } from '../../protocol/outbox.js';
 import { SlabPool } from '../../protocol/slab.js';
 import { FrameDecoder } from '../../protocol/wire/decoder.js';
 import { encodePing } from '../../protocol/wire/extension.js';
-import { FRAME_HEADER_BYTES, putHeader } from '../../protocol/wire/frame.js';
+import { DATA_HEADER_BYTES, FRAME_HEADER_BYTES, putHeader } from '../../protocol/wire/frame.js';
 import { Transcript } from './fixtures/recording.js';
 
 const BATCH_BYTES = 64 * 1024;

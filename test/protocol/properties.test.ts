@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { WINDOW_BUDGET_BYTES } from '../../protocol/limits.js';
 import type { Stream } from '../../protocol/stream.js';
+import { WINDOW_BUDGET_BYTES } from '../../protocol/window.js';
 import { FEATURES, type Feature } from '../../protocol/wire/handshake.js';
 import { type Random, randomFrom } from './fixtures/memory-link.js';
 import {

@@ -1,8 +1,8 @@
 import t from 'tap';
-import { MAX_WINDOW_BYTES, SHARED_WINDOW_BYTES, SHARING_MS, SMALL_IN_A_ROW } from '../../protocol/limits.js';
-import { Multiplexer } from '../../protocol/multiplexer.js';
+import { Multiplexer, SHARED_WINDOW_BYTES, SHARING_MS } from '../../protocol/multiplexer.js';
 import { Slab, SlabPool } from '../../protocol/slab.js';
-import type { Stream, StreamHandler } from '../../protocol/stream.js';
+import { SMALL_IN_A_ROW, type Stream, type StreamHandler } from '../../protocol/stream.js';
+import { MAX_WINDOW_BYTES } from '../../protocol/window.js';
 import { Command, putDataHeader } from '../../protocol/wire/frame.js';
 import { encodeHandshake, FEATURES } from '../../protocol/wire/handshake.js';
 

@@ -1,6 +1,6 @@
 import t from 'tap';
-import { DATA_HEADER_BYTES } from '../../protocol/limits.js';
 import { Slab, SlabPool } from '../../protocol/slab.js';
+import { DATA_HEADER_BYTES } from '../../protocol/wire/frame.js';
 
 t.test('a slab leaves room for a Data header before what is read into it', (t) => {
   const slab = new Slab(100, false);

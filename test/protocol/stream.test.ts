@@ -1,8 +1,8 @@
 import t from 'tap';
-import { EARLY_DATA_BYTES, INITIAL_WINDOW_BYTES, WINDOW_BUDGET_BYTES } from '../../protocol/limits.js';
 import { Slab } from '../../protocol/slab.js';
 import type { Stream } from '../../protocol/stream.js';
-import { encodeOpenResult, encodeReset } from '../../protocol/wire/extension.js';
+import { INITIAL_WINDOW_BYTES, WINDOW_BUDGET_BYTES } from '../../protocol/window.js';
+import { EARLY_DATA_BYTES, encodeOpenResult, encodeReset } from '../../protocol/wire/extension.js';
 import { encodeOpen } from '../../protocol/wire/frame.js';
 import { closeFrame, dataFrame, dataHeader, shutdownFrame, windowFrame } from './fixtures/frames.js';
 import { randomFrom } from './fixtures/memory-link.js';

@@ -1,15 +1,17 @@
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
+import { SHARED_WINDOW_BYTES } from '../../protocol/multiplexer.js';
 import {
-  EARLY_DATA_BYTES,
   INITIAL_WINDOW_BYTES,
   MAX_WINDOW_BYTES,
   MIN_WINDOW_BYTES,
-  SHARED_WINDOW_BYTES,
+  ReceiveWindow,
+  SendWindow,
   WINDOW_BUDGET_BYTES,
   WINDOW_GROWTH_MS,
-} from '../../protocol/limits.js';
-import { ReceiveWindow, SendWindow, WindowBudget } from '../../protocol/window.js';
+  WindowBudget,
+} from '../../protocol/window.js';
+import { EARLY_DATA_BYTES } from '../../protocol/wire/extension.js';
 
 const LONG = 10 * WINDOW_GROWTH_MS;
 

@@ -1,6 +1,6 @@
 import net from 'node:net';
 import { OperationError } from '../../../protocol/errors.js';
-import { Child, type ChildProgram } from '../../child.js';
+import { Child, type ChildProgram } from '../../../protocol/program/child.js';
 import type { Endpoint } from '../endpoint.js';
 import type { RunningRival } from './rival.js';
 

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { Child } from '../../../host/child.js';
+import { Child } from '../../../protocol/program/child.js';
 
 const shell = (script: string, log: (line: string) => void = () => {}): Child =>
   new Child({ name: 'the program', command: ['/bin/sh', '-c', script] }, log);

@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap';
 import { portferry } from '../../../host/cli/program.js';
 import { formatForwards, formatStatus } from '../../../host/cli/show.js';
-import type { ForwardReport } from '../../../host/control/reports.js';
 import { startControlServer } from '../../../host/control/server.js';
-import { ForwardTable, noCounts } from '../../../host/forwards.js';
+import { ForwardTable, noCounts } from '../../../host/forwards/forward-table.js';
+import type { ForwardReport } from '../../../host/records/reports.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js';
 import { fakeConnection, fakeStatus } from '../../fixtures/control-reports.js';

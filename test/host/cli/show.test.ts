@@ -1,6 +1,6 @@
 import t from 'tap';
 import { formatForwards } from '../../../host/cli/show.js';
-import type { ForwardReport } from '../../../host/control/reports.js';
+import type { ForwardReport } from '../../../host/records/reports.js';
 
 function forward(id: string, dropped: number): ForwardReport {
   return {

@@ -1,10 +1,10 @@
 import t, { type Test } from 'tap';
-import { StreamDuplex } from '../../../protocol/duplex.js';
 import {
   MAX_LEASE_BODIES_BYTES,
   MAX_LEASE_BODY_BYTES,
   MAX_LEASE_REQUESTS,
-} from '../../../protocol/limits.js';
+} from '../../../host/control/lease-server.js';
+import { StreamDuplex } from '../../../protocol/duplex.js';
 import { LEASE_RESOURCE } from '../../../protocol/services/control.js';
 import { chooseFreePorts } from '../../fixtures/free-ports.js';
 import { LeaseHost, port } from '../../fixtures/leases.js';

@@ -5,7 +5,7 @@ import net from 'node:net';
 import t, { type Test } from 'tap';
 import { ControlClient } from '../../../host/control/client.js';
 import { type ControlTarget, startControlServer } from '../../../host/control/server.js';
-import { ForwardTable } from '../../../host/forwards.js';
+import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { fakeConnection, fakeStatus } from '../../fixtures/control-reports.js';
 import { LeaseHost, noLeases, port, takenPort } from '../../fixtures/leases.js';

@@ -3,9 +3,13 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { CHANNEL_BUFFER_BYTES, LOCAL_RECEIVE_BUFFER_BYTES } from '../../../protocol/limits.js';
 import { descriptorOf } from '../../../protocol/socket/accept.js';
-import { boundLocalReceiveBuffer, enlargeChannelBuffers } from '../../../protocol/socket/buffers.js';
+import {
+  boundLocalReceiveBuffer,
+  CHANNEL_BUFFER_BYTES,
+  enlargeChannelBuffers,
+  LOCAL_RECEIVE_BUFFER_BYTES,
+} from '../../../protocol/socket/buffers.js';
 import { libc, loadLibc } from '../../../protocol/socket/libc.js';
 import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
 import { connectChannel } from '../../../protocol/transport/connect.js';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
 import type { ChannelAddress } from '../../../protocol/transport/address.js';
-import { connectChannel } from '../../../protocol/transport/transport.js';
+import { connectChannel } from '../../../protocol/transport/connect.js';
 import { freePort } from '../../fixtures/free-ports.js';
 import { startPlainServer, temporaryFolder } from './fixtures/pairs.js';
 import { Recorder } from './fixtures/recorder.js';

@@ -5,11 +5,8 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
 import { type ChannelAddress, formatAddress } from '../../../protocol/transport/address.js';
-import {
-  type ChannelListener,
-  connectChannel,
-  listenForChannel,
-} from '../../../protocol/transport/transport.js';
+import { connectChannel } from '../../../protocol/transport/connect.js';
+import { type ChannelListener, listenForChannel } from '../../../protocol/transport/listen.js';
 import { freePort } from '../../fixtures/free-ports.js';
 import { temporaryFolder } from './fixtures/pairs.js';
 import { Recorder } from './fixtures/recorder.js';

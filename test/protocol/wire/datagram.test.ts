@@ -1,7 +1,11 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { MAX_DATAGRAM_BYTES } from '../../../protocol/limits.js';
-import { DATAGRAM_HEADER_BYTES, DatagramDecoder, putDatagram } from '../../../protocol/wire/datagram.js';
+import {
+  DATAGRAM_HEADER_BYTES,
+  DatagramDecoder,
+  MAX_DATAGRAM_BYTES,
+  putDatagram,
+} from '../../../protocol/wire/datagram.js';
 
 function encode(payload: Buffer): Buffer {
   const bytes = Buffer.alloc(DATAGRAM_HEADER_BYTES + payload.length, 0xdb);

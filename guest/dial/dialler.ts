@@ -1,0 +1,168 @@
+import { DatagramBudget } from '../../protocol/datagram-stream.js';
+import { DeadlineQueue } from '../../protocol/deadline-queue.js';
+import type { EndpointRule } from '../../protocol/endpoint-rule.js';
+import { messageOf } from '../../protocol/errors.js';
+import type { Logger } from '../../protocol/program/logger.js';
+import type { SocketAddress } from '../../protocol/socket/raw-socket.js';
+import { Splice, type SpliceEnd } from '../../protocol/splice.js';
+import type { Stream, StreamEnd } from '../../protocol/stream.js';
+import { connectablePath } from '../../protocol/transport/unix-path.js';
+import { formatDestination, formatHostPort } from '../../protocol/wire/destination.js';
+import type { Reason, Source } from '../../protocol/wire/extension.js';
+import { type UdpDestination, UdpDial } from './udp-dial.js';
+
+/** How long (ms) the guest's dial may take; an OS tries for minutes, and the client would not know why. */
+const DIAL_TIMEOUT_MS = 20_000;
+
+export interface DiallerOptions {
+  /** What may be dialled; without any rule everything may. */
+  allowDial: readonly EndpointRule[];
+  /** How long (ms) a dial may take. Default: DIAL_TIMEOUT_MS. */
+  dialTimeoutMs?: number;
+  logger: Logger;
+}
+
+/** Dials the destinations of the streams that the host opens, and joins each to its stream. */
+export class Dialler {
+  readonly #allowDial: readonly EndpointRule[];
+  readonly #log: Logger;
+  readonly #splices = new Set<Splice>();
+  readonly #dialling: DeadlineQueue<Splice>;
+  readonly #udpDials = new Set<UdpDial>();
+  readonly #datagramBudget = new DatagramBudget();
+
+  constructor({ allowDial, dialTimeoutMs = DIAL_TIMEOUT_MS, logger }: DiallerOptions) {
+    this.#dialling = new DeadlineQueue(dialTimeoutMs, (splice) => splice.dialTimedOut());
+    this.#allowDial = allowDial;
+    this.#log = logger;
+  }
+
+  /** Ends the UDP flows: a flow has no end that could be waited for. */
+  endFlows(reason: Reason): void {
+    for (const flow of this.#udpDials) flow.end(reason);
+  }
+
+  /** Breaks every connection that is left. */
+  abort(reason: Reason): void {
+    for (const splice of this.#splices) splice.abort(reason);
+  }
+
+  /** Takes a stream that the host has opened. */
+  serve(stream: Stream, source: Source | undefined): void {
+    const { destination } = stream;
+    const allowed = this.#allowDial.length === 0 || this.#allowDial.some((rule) => rule.allows(destination));
+    if (!allowed) {
+      this.#refuse(stream, 'policy', { code: 'EACCES', message: 'no rule of --allow-dial allows it' });
+      return;
+    }
+    if (destination.proto === 'udp') {
+      this.#serveUdp(stream, destination, source);
+      return;
+    }
+    const target = this.#target(stream);
+    if (!target) return;
+    const connected = (): void => this.#dialling.delete(splice);
+    const splice = Splice.dial(
+      {
+        onConnected: connected,
+        onOpenResult: connected,
+        onFinished: (end) => this.#finished(splice, source, end),
+      },
+      stream,
+      target,
+    );
+    this.#splices.add(splice);
+    this.#dialling.add(splice);
+  }
+
+  /** What to connect to; refuses the stream and returns nothing where there is no such thing. */
+  #target(stream: Stream): SocketAddress | undefined {
+    const { destination } = stream;
+    if (destination.proto === 'unix') return this.#pathTarget(stream, destination.path);
+    return { host: destination.ip, port: destination.port };
+  }
+
+  #pathTarget(stream: Stream, path: string): SocketAddress | undefined {
+    if (!path.startsWith('/')) {
+      this.#refuse(stream, 'service', { code: 'ENOENT', message: `the guest has no service ${path}` });
+      return undefined;
+    }
+    try {
+      return { path: connectablePath(path) };
+    } catch (thrown) {
+      this.#refuse(stream, 'dial', { code: 'ENAMETOOLONG', message: messageOf(thrown) });
+      return undefined;
+    }
+  }
+
+  #serveUdp(stream: Stream, to: UdpDestination, source: Source | undefined): void {
+    const context = contextOf(stream, source);
+    const flow = new UdpDial(
+      {
+        onRefused: ({ code, message }) => {
+          this.#udpDials.delete(flow);
+          this.#log.warn({ ...context, errno: code }, `dial failed: ${message}`);
+        },
+        onTrouble: ({ code, message }) =>
+          // That nobody listens may be over soon, and is the rule where servers come and go.
+          this.#log[code === 'ECONNREFUSED' ? 'debug' : 'info'](
+            { ...context, code },
+            `${message}; the flow goes on, and this is said once of it`,
+          ),
+        onFinished: (end) => this.#udpFinished(flow, context, end),
+      },
+      this.#datagramBudget,
+      stream,
+      to,
+    );
+    this.#udpDials.add(flow);
+    flow.dial();
+  }
+
+  #udpFinished(flow: UdpDial, context: StreamContext, end: StreamEnd): void {
+    this.#udpDials.delete(flow);
+    const { dropped } = flow;
+    if (end.how === 'reset' && end.reason.code === 'BAD_DATAGRAM')
+      this.#log.warn({ ...context, code: end.reason.code, dropped }, `flow reset: ${end.reason.message}`);
+    else this.#log.debug({ ...context, dropped }, 'flow ended');
+  }
+
+  #refuse(stream: Stream, step: 'policy' | 'dial' | 'service', reason: Reason): void {
+    this.#log.warn(
+      { streamId: stream.id, destination: formatDestination(stream.destination), errno: reason.code },
+      `refused to dial: ${reason.message}`,
+    );
+    stream.refuse(step, reason);
+  }
+
+  #finished(splice: Splice, source: Source | undefined, end: SpliceEnd): void {
+    this.#splices.delete(splice);
+    this.#dialling.delete(splice);
+    const context = contextOf(splice.stream, source);
+    if (end.how === 'dial-failed')
+      this.#log.warn({ ...context, errno: end.reason.code }, `dial failed: ${end.reason.message}`);
+    else if (end.how === 'socket-failed')
+      this.#log.info({ ...context, code: end.reason.code }, `server gone: ${end.reason.message}`);
+    else if (end.how === 'closed') this.#log.debug(context, 'connection closed');
+    else if (end.how !== 'refused')
+      this.#log.info(
+        { ...context, code: end.reason.code },
+        `connection to server reset: ${end.reason.message}`,
+      );
+  }
+}
+
+interface StreamContext {
+  streamId: number;
+  destination: string;
+  client?: string;
+}
+
+/** What log lines say of a stream. */
+function contextOf({ id, destination }: Stream, source: Source | undefined): StreamContext {
+  return {
+    streamId: id,
+    destination: formatDestination(destination),
+    ...(source?.client && { client: formatHostPort(source.client.ip, source.client.port) }),
+  };
+}

@@ -1,0 +1,153 @@
+import { mkdir } from 'node:fs/promises';
+import net from 'node:net';
+import { dirname } from 'node:path';
+import { errnoOf } from '../../protocol/errors.js';
+import type { Logger } from '../../protocol/program/logger.js';
+import { acceptSockets, descriptorOf } from '../../protocol/socket/accept.js';
+import { boundLocalReceiveBuffer } from '../../protocol/socket/buffers.js';
+import { isLoopback } from '../../protocol/socket/loopback.js';
+import type { RawSocket } from '../../protocol/socket/raw-socket.js';
+import { systemFailure } from '../../protocol/transport/advice.js';
+import { listenOnUnixPath } from '../../protocol/transport/unix-path.js';
+import { formatHostPort } from '../../protocol/wire/destination.js';
+import { type ForwardRule, formatRule } from '../rule/forward-rule.js';
+import { bindPort } from './bind-port.js';
+
+/** Connections that the OS holds until they are accepted: as many as Linux takes by default (somaxconn). */
+const BACKLOG = 4096;
+
+/** A server that cannot accept fails for every client: it is logged this often (ms) at most. */
+const ERROR_LOG_INTERVAL_MS = 1_000;
+
+/** A folder that is made for a socket is its owner's. */
+const FOLDER_MODE = 0o700;
+
+/** The listening sockets of one TCP or unix forward. Clients that come before start() wait for it. */
+export class Listener {
+  #rule: ForwardRule;
+  readonly #logger: Logger;
+  readonly #servers: net.Server[] = [];
+  #early: RawSocket[] = [];
+  #onClient: ((socket: RawSocket) => void) | undefined;
+  #lastErrorLogged = Number.NEGATIVE_INFINITY;
+
+  private constructor(rule: ForwardRule, logger: Logger) {
+    this.#rule = rule;
+    this.#logger = logger;
+  }
+
+  /**
+   * Binds all addresses of a rule, as bindPort does.
+   * @param onMissing is told the address that was left out
+   * @throws BindError; for a unix path OperationError
+   */
+  static async open(rule: ForwardRule, logger: Logger, onMissing: (ip: string) => void): Promise<Listener> {
+    const listener = new Listener(rule, logger);
+    if (rule.proto === 'unix') await listener.#bindPath(rule.hostPath);
+    else {
+      const binder = {
+        bind: (ip: string, port: number) => listener.#bind(ip, port),
+        close: () => listener.close(),
+      };
+      listener.#rule = await bindPort(rule, binder, onMissing);
+    }
+    return listener;
+  }
+
+  /** With the port that was chosen, where 0 was asked for. */
+  get rule(): ForwardRule {
+    return this.#rule;
+  }
+
+  /** What is bound: `127.0.0.1:8080`, `[::1]:8080` or a path. */
+  get addresses(): string[] {
+    if (this.#rule.proto === 'unix') return [this.#rule.hostPath];
+    return this.#servers.map((server) => {
+      const { address, port } = server.address() as net.AddressInfo;
+      return formatHostPort(address, port);
+    });
+  }
+
+  /** Hands over the clients that wait, and from now on each new one. */
+  start(onClient: (socket: RawSocket) => void): void {
+    this.#onClient = onClient;
+    for (const socket of this.#early.splice(0)) onClient(socket);
+  }
+
+  /** Stops listening; clients that were handed over are not touched. Resolves when the addresses are free. */
+  async close(): Promise<void> {
+    for (const socket of this.#early.splice(0)) socket.reset();
+    await Promise.all(this.#servers.splice(0).map(closeServer));
+  }
+
+  async #bindPath(path: string): Promise<void> {
+    const server = makeServer();
+    try {
+      await makeFolder(dirname(path));
+    } catch (thrown) {
+      throw systemFailure(`cannot make the folder for the socket ${path}`, thrown);
+    }
+    await listenOnUnixPath(server, path);
+    this.#accept(server, false);
+  }
+
+  #bind(ip: string, port: number): Promise<number> {
+    const server = makeServer();
+    return bind(server, ip, port, () => {
+      if (isLoopback(ip)) boundLocalReceiveBuffer(descriptorOf(server));
+      this.#accept(server, true);
+    });
+  }
+
+  /** Must follow 'listening' at once: a client that node:net accepts by itself would be left alone. */
+  #accept(server: net.Server, tcp: boolean): void {
+    this.#servers.push(server);
+    server.on('error', (error) => this.#logError(error));
+    acceptSockets(server, tcp, (socket) => {
+      if (this.#onClient) this.#onClient(socket);
+      else this.#early.push(socket);
+    });
+  }
+
+  #logError(err: Error): void {
+    const now = performance.now();
+    if (now - this.#lastErrorLogged < ERROR_LOG_INTERVAL_MS) return;
+    this.#lastErrorLogged = now;
+    this.#logger.error({ err, forward: formatRule(this.#rule) }, 'cannot accept clients; listening goes on');
+  }
+}
+
+/** @returns the port */
+function bind(server: net.Server, host: string, port: number, onListening: () => void): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port, ipv6Only: true, backlog: BACKLOG }, () => {
+      server.off('error', reject);
+      onListening();
+      resolve((server.address() as net.AddressInfo).port);
+    });
+  });
+}
+
+/** Makes a folder and, where need be, the one that it is in. What is missing above is rather a mistake. */
+async function makeFolder(path: string, levels = 2): Promise<void> {
+  try {
+    await mkdir(path, { mode: FOLDER_MODE });
+  } catch (thrown) {
+    const errno = errnoOf(thrown);
+    if (errno === 'EEXIST') return;
+    if (errno !== 'ENOENT' || levels === 1) throw thrown;
+    await makeFolder(dirname(path), levels - 1);
+    await mkdir(path, { mode: FOLDER_MODE });
+  }
+}
+
+function makeServer(): net.Server {
+  return net.createServer({ pauseOnConnect: true, allowHalfOpen: true });
+}
+
+function closeServer(server: net.Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+  });
+}

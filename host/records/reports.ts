@@ -1,0 +1,99 @@
+import type { LeaseOutcome, VpnkitPort } from '../../protocol/services/control.js';
+import { formatDestination } from '../../protocol/wire/destination.js';
+import { type Forward, type ForwardCounters, forwardId, noCounts } from '../forwards/forward-table.js';
+import { Wanted } from '../forwards/lease.js';
+import { ruleToVpnkit } from '../rule/vpnkit-rule.js';
+
+/** `GET /v1/status`. */
+export interface StatusReport {
+  version: string;
+  pid: number;
+  uptimeSeconds: number;
+  channel: ChannelReport;
+  /** How many forwards are listened on. */
+  forwards: number;
+  /** How many the guest wants that are not. */
+  failedForwards: number;
+}
+
+export interface ChannelReport {
+  state: 'connected' | 'waiting';
+  /** As parseAddress reads it. */
+  address: string;
+  mode: 'listen' | 'connect';
+  /** When it came into this state, ISO 8601. */
+  since: string;
+  peer?: { version: string | null; features: string[] };
+  /** Why the last channel ended, or could not be had. */
+  lastError?: string;
+  reconnects: number;
+  /** Streams open now. */
+  streams: number;
+  roundTripMs?: number;
+}
+
+/** `GET /v1/connections`: one that is open, or that has ended a little while ago. */
+export interface ConnectionReport {
+  streamId: number;
+  /** The forward's id. */
+  forward: string;
+  destination: string;
+  /** `address:port`; a client of a unix socket has none. */
+  client?: string;
+  state: string;
+  ageMs: number;
+  bytesToGuest: number;
+  bytesToHost: number;
+  /** Microseconds that each part of the way took, in the order of the way. */
+  timings?: Record<string, number>;
+}
+
+/** `GET /v1/forwards`: vpnkit's fields, and more. */
+export interface ForwardReport extends VpnkitPort {
+  id: string;
+  destination: string;
+  /** `static`, `runtime` or `published`. */
+  origin: string;
+  /** Who in the guest wants it, if somebody does. */
+  publisher?: string;
+  state: LeaseOutcome['state'];
+  /** Why it is not listened on. */
+  error?: string;
+  /** What is bound: `127.0.0.1:8080`, `[::1]:8080` or a path. */
+  addresses: readonly string[];
+  /** ISO 8601. */
+  createdAt: string;
+  counters: ForwardCounters;
+}
+
+/** A forward that is listened on, or one that only is wanted. */
+export function reportForward(forward: Forward | Wanted): ForwardReport {
+  if (forward instanceof Wanted) return reportWanted(forward);
+  const { id, rule, origin, publisher, addresses, createdAt, counters } = forward;
+  return {
+    ...ruleToVpnkit(rule),
+    id,
+    destination: formatDestination(rule.destination),
+    origin,
+    ...(publisher !== undefined && { publisher }),
+    state: 'listening',
+    addresses,
+    createdAt: createdAt.toISOString(),
+    counters: { ...counters },
+  };
+}
+
+function reportWanted({ rule, publisher, state, reason, since }: Wanted): ForwardReport {
+  return {
+    ...ruleToVpnkit(rule),
+    id: forwardId(rule),
+    destination: formatDestination(rule.destination),
+    origin: 'published',
+    publisher,
+    state,
+    error: reason.message,
+    addresses: [],
+    createdAt: since.toISOString(),
+    counters: noCounts(),
+  };
+}

@@ -1,0 +1,75 @@
+import { type Destination, formatHostPort } from '../../protocol/wire/destination.js';
+
+/** How long (s) a UDP flow may be idle before it ends, where its forward says nothing else: the same as vpnkit's. */
+export const DEFAULT_IDLE_SECONDS = 90;
+
+/** A forward as it is asked for. */
+export type ForwardRule = PortRule | PathRule;
+
+/** From a port of the host. */
+export interface PortRule {
+  proto: 'tcp' | 'udp';
+  /**
+   * Literal addresses in their canonical form: `['127.0.0.1', '::1']` is localhost, `['0.0.0.0', '::']` every
+   * address. Each stands for its own family only, `'::'` too.
+   */
+  hostIps: string[];
+  /** 0 stands for a free one. */
+  hostPort: number;
+  destination: Destination;
+  annotation?: string;
+  /** Tells a TCP destination who the client is, in a header of this version before its first byte. */
+  proxyProtocol?: 1 | 2;
+  /** How long (s) a UDP flow may be idle; see DEFAULT_IDLE_SECONDS. */
+  idleSeconds?: number;
+}
+
+/** From a unix socket of the host. */
+export interface PathRule {
+  proto: 'unix';
+  hostPath: string;
+  destination: Destination;
+  annotation?: string;
+}
+
+export const LOCALHOST: readonly string[] = ['127.0.0.1', '::1'];
+export const EVERY_ADDRESS: readonly string[] = ['0.0.0.0', '::'];
+
+/** The host's end: `localhost:8080`, `*:8080`, `[::1]:80` or a path. */
+export function formatHostEnd(rule: ForwardRule): string {
+  if (rule.proto === 'unix') return rule.hostPath;
+  if (sameAddresses(rule.hostIps, LOCALHOST)) return `localhost:${rule.hostPort}`;
+  if (sameAddresses(rule.hostIps, EVERY_ADDRESS)) return `*:${rule.hostPort}`;
+  return rule.hostIps.map((ip) => formatHostPort(ip, rule.hostPort)).join(',');
+}
+
+/** The guest's end: `127.0.0.1:80` or a path. */
+export function formatGuestEnd({ destination }: ForwardRule): string {
+  if (destination.proto === 'unix') return destination.path;
+  return formatHostPort(destination.ip, destination.port);
+}
+
+/** The SPEC of a rule, in full: parseSpec reads it back. The annotation has no place in it. */
+export function formatRule(rule: ForwardRule): string {
+  if (rule.proto === 'unix') return `unix:${formatHostEnd(rule)}:${formatGuestEnd(rule)}`;
+  const { proto, proxyProtocol, idleSeconds } = rule;
+  const proxy = proxyProtocol === undefined ? '' : `/proxy=v${proxyProtocol}`;
+  const idle = idleSeconds === undefined ? '' : `/idle=${idleSeconds}`;
+  return `${formatHostEnd(rule)}:${formatGuestEnd(rule)}/${proto}${proxy}${idle}`;
+}
+
+/** Whether both mean the same forward; what they are annotated with makes no difference. */
+export function isSameRule(a: ForwardRule, b: ForwardRule): boolean {
+  return formatRule(a) === formatRule(b);
+}
+
+/** Whether a socket on one address is in the way of one on the other. */
+export function addressesOverlap(a: string, b: string): boolean {
+  if (a === b) return true;
+  const sameFamily = a.includes(':') === b.includes(':');
+  return sameFamily && [a, b].some((ip) => ip === '0.0.0.0' || ip === '::');
+}
+
+function sameAddresses(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((ip, index) => ip === b[index]);
+}

@@ -1,0 +1,158 @@
+import { errnoOf } from '../errors.js';
+import { Multiplexer, type MultiplexerOptions, type MultiplexerOwner } from '../multiplexer.js';
+import type { Link } from '../outbox.js';
+import type { Slab, SlabPool } from '../slab.js';
+import type { RawSocket, SocketHandler } from '../socket/raw-socket.js';
+import type { Reason } from '../wire/extension.js';
+import { FEATURES, type PeerIdentity } from '../wire/handshake.js';
+import { Heartbeat } from './heartbeat.js';
+
+/** How long (ms) a peer may take to send its whole handshake. */
+export const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/** What a channel's owner hears of: a multiplexer's events, but for the pongs, which the channel keeps. */
+export type ChannelOwner = Omit<MultiplexerOwner, 'onPong'>;
+
+export type ChannelOptions = Pick<MultiplexerOptions, 'dialled' | 'version' | 'features' | 'maxStreams'> & {
+  pool: SlabPool;
+  owner: ChannelOwner;
+};
+
+/** How long (ms) a peer may take to read the last bytes of a channel that is closed; dead ones never do. */
+const CLOSE_TIMEOUT_MS = 2_000;
+
+/** A multiplexer on a connected socket: moves bytes between the two, and finds out when the peer is dead. */
+export class Channel implements SocketHandler, Link {
+  readonly multiplexer: Multiplexer;
+  readonly #socket: RawSocket;
+  readonly #pool: SlabPool;
+  readonly #owner: ChannelOwner;
+  /** Whether this end has announced pings. */
+  readonly #pings: boolean;
+  readonly #handshakeTimer: NodeJS.Timeout;
+  #closeTimer: NodeJS.Timeout | undefined;
+  #slab: Slab;
+  #heartbeat: Heartbeat | undefined;
+  #bytesReceived = 0;
+
+  /** @param socket connected; nothing but the transport's own preamble has been read from it */
+  constructor(socket: RawSocket, options: ChannelOptions) {
+    this.#socket = socket;
+    this.#pool = options.pool;
+    this.#owner = options.owner;
+    this.#pings = (options.features ?? FEATURES).includes('ping');
+    this.#slab = options.pool.acquire();
+    this.#handshakeTimer = setTimeout(() => this.#handshakeLate(), HANDSHAKE_TIMEOUT_MS);
+    socket.setHandler(this);
+    this.multiplexer = new Multiplexer({ ...options, link: this, owner: this.#multiplexerOwner() });
+    // Bytes that were read too early come at once: not before this channel's maker has it.
+    process.nextTick(() => socket.resume());
+  }
+
+  /** The last measured round trip to a peer that answers pings, in ms. */
+  get roundTripMs(): number | undefined {
+    return this.#heartbeat?.roundTripMs;
+  }
+
+  // ---- Link ------------------------------------------------------------------------------------------
+
+  send(bytes: Uint8Array): boolean {
+    return this.#socket.send(bytes);
+  }
+
+  close(): void {
+    this.#socket.closeWhenSent();
+    this.#closeTimer = setTimeout(() => this.#socket.reset(), CLOSE_TIMEOUT_MS);
+  }
+
+  destroy(): void {
+    this.#socket.reset();
+  }
+
+  // ---- SocketHandler ---------------------------------------------------------------------------------
+
+  nextMemory(): Buffer {
+    return this.#slab.bytes;
+  }
+
+  onRead(_memory: Buffer, length: number): boolean {
+    this.#bytesReceived += length;
+    this.#heartbeat?.heard();
+    const slab = this.#slab;
+    this.multiplexer.receive(slab, 0, length);
+    if (slab.holds > 1) {
+      this.#pool.release(slab);
+      this.#slab = this.#pool.acquire();
+    }
+    return true;
+  }
+
+  onEnd(): void {
+    this.multiplexer.fail({
+      code: 'CHANNEL_CLOSED',
+      message: this.#describeEnd('the peer closed the channel'),
+    });
+  }
+
+  onSent(): void {
+    if (this.#socket.unsent === 0) this.multiplexer.drained();
+  }
+
+  onClose(error: NodeJS.ErrnoException | undefined): void {
+    const why = error ? `the channel failed: ${error.message}` : 'the channel was closed';
+    this.multiplexer.ended({ code: errnoOf(error) ?? 'CHANNEL_CLOSED', message: this.#describeEnd(why) });
+    clearTimeout(this.#closeTimer);
+    this.#pool.release(this.#slab);
+  }
+
+  // ---- inside ----------------------------------------------------------------------------------------
+
+  #describeEnd(what: string): string {
+    if (this.multiplexer.peer) return what;
+    return `${what} after ${this.#bytesReceived} bytes, before its handshake was complete`;
+  }
+
+  #handshakeLate(): void {
+    this.multiplexer.fail({
+      code: 'HANDSHAKE_TIMEOUT',
+      message: `the peer sent ${this.#bytesReceived} bytes in ${HANDSHAKE_TIMEOUT_MS / 1000} s, which are not a whole handshake`,
+    });
+  }
+
+  #multiplexerOwner(): MultiplexerOwner {
+    const owner = this.#owner;
+    return {
+      onReady: (peer) => this.#onReady(peer),
+      onStream: (stream, source) => owner.onStream(stream, source),
+      onGoAway: (reason) => owner.onGoAway(reason),
+      onPong: (token) => this.#heartbeat?.pong(token),
+      onIdle: () => owner.onIdle(),
+      onEnd: (reason) => this.#onMultiplexerEnd(reason),
+    };
+  }
+
+  #onReady(peer: PeerIdentity): void {
+    clearTimeout(this.#handshakeTimer);
+    // First of all: what the owner does now may end the channel, and the heartbeat with it.
+    if (this.#pings && peer.features.has('ping')) this.#heartbeat = this.#startHeartbeat();
+    this.#owner.onReady(peer);
+  }
+
+  #startHeartbeat(): Heartbeat {
+    const { multiplexer } = this;
+    return new Heartbeat(
+      (token) => multiplexer.ping(token),
+      (silentMs) =>
+        multiplexer.fail({
+          code: 'PEER_SILENT',
+          message: `nothing was heard from the peer for ${(silentMs / 1000).toFixed(1)} s, though it was asked`,
+        }),
+    );
+  }
+
+  #onMultiplexerEnd(reason: Reason): void {
+    clearTimeout(this.#handshakeTimer);
+    this.#heartbeat?.stop();
+    this.#owner.onEnd(reason);
+  }
+}

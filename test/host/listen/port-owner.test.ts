@@ -1,0 +1,132 @@
+import dgram from 'node:dgram';
+import { chmodSync, readFileSync, symlinkSync } from 'node:fs';
+import net from 'node:net';
+import t from 'tap';
+import { findPortOwner, parseLsof, parseProcNet } from '../../../host/listen/port-owner.js';
+
+const LSOF = `p612
+ccom.docker.backend
+f57
+n*:8080
+f61
+n127.0.0.1:49671
+p4711
+cnode
+f21
+n[::1]:3000
+f22
+nnonsense
+`;
+
+const TCP = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4242 1 0 100 0 0 10 0
+   1: 0100007F:1F91 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 4243 1 0 100 0 0 10 0
+`;
+const TCP6 = `  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000000000000000000001000000:0BB8 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5151 1 0 100 0 0 10 0
+   1: 0000000000000000FFFF00000100007F:0BB9 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5152 1 0 100 0 0 10 0
+`;
+
+const UDP = `   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+  101: 00000000:1F90 00000000:0000 07 00000000:00000000 00:00000000 00000000   100        0 6161 2 0000000000000000 0
+  102: 0100007F:1F91 0100007F:0035 01 00000000:00000000 00:00000000 00000000  1000        0 6262 2 0000000000000000 0
+`;
+
+t.test('reads lsof', async (t) => {
+  t.same(parseLsof(LSOF), [
+    { ip: '::', port: 8080, pid: 612, command: 'com.docker.backend' },
+    { ip: '127.0.0.1', port: 49671, pid: 612, command: 'com.docker.backend' },
+    { ip: '::1', port: 3000, pid: 4711, command: 'node' },
+  ]);
+});
+
+t.test('reads /proc/net/tcp and tcp6, in either byte order', async (t) => {
+  t.same(parseProcNet(TCP, 'tcp', true), [{ ip: '127.0.0.1', port: 8080, uid: 1000, inode: '4242' }]);
+  t.match(parseProcNet(TCP.replace('0100007F', '7F000001'), 'tcp', false), [{ ip: '127.0.0.1' }]);
+  t.match(parseProcNet(TCP6, 'tcp', true), [
+    { ip: '::1', port: 3000, uid: 0 },
+    { ip: '127.0.0.1', port: 3001 },
+  ]);
+});
+
+t.test('of UDP every socket has its port, connected or not', async (t) => {
+  t.same(parseProcNet(UDP, 'udp', true), [
+    { ip: '0.0.0.0', port: 8080, uid: 100, inode: '6161' },
+    { ip: '127.0.0.1', port: 8081, uid: 1000, inode: '6262' },
+  ]);
+  t.same(parseLsof('p7\ncdig\nf3\nn127.0.0.1:8081->127.0.0.1:53\n'), [
+    { ip: '127.0.0.1', port: 8081, pid: 7, command: 'dig' },
+  ]);
+  const lsof = `${t.testdir({ lsof: '#!/bin/sh\necho "$*" >"$0.args"\nprintf "p7\\ncdnsmasq\\nn*:53\\n"\n' })}/lsof`;
+  chmodSync(lsof, 0o700);
+  t.equal(await findPortOwner('127.0.0.1', 53, 'udp', { platform: 'darwin', lsof }), 'dnsmasq (pid 7)');
+  t.equal(readFileSync(`${lsof}.args`, 'utf8'), '-nP -iUDP:53 -Fpcn\n');
+  const proc = t.testdir({ net: { tcp: TCP, udp: UDP } });
+  const linux = { platform: 'linux', proc } as const;
+  t.equal(await findPortOwner('127.0.0.1', 8080, 'udp', linux), 'a process of user id 100');
+  t.equal(await findPortOwner('127.0.0.1', 8080, 'tcp', linux), 'a process of user id 1000');
+});
+
+t.test('on macOS asks lsof', async (t) => {
+  const lsof = `${t.testdir({ lsof: `#!/bin/sh\necho "$*" >"$0.args"\ncat <<END\n${LSOF}END\n` })}/lsof`;
+  chmodSync(lsof, 0o700);
+  t.equal(
+    await findPortOwner('127.0.0.1', 8080, 'tcp', { platform: 'darwin', lsof }),
+    'com.docker.backend (pid 612)',
+  );
+  t.equal(readFileSync(`${lsof}.args`, 'utf8'), '-nP -iTCP:8080 -sTCP:LISTEN -Fpcn\n');
+  t.equal(await findPortOwner('::1', 49671, 'tcp', { platform: 'darwin', lsof }), undefined);
+});
+
+t.test('without lsof there is no name', async (t) => {
+  const lsof = `${t.testdir({})}/lsof`;
+  t.equal(await findPortOwner('127.0.0.1', 1, 'tcp', { platform: 'darwin', lsof }), undefined);
+});
+
+t.test('on Linux finds the process in proc', async (t) => {
+  const proc = t.testdir({
+    net: { tcp: TCP, tcp6: TCP6 },
+    '17': { fd: {}, comm: 'other\n' },
+    '18': { fd: {}, comm: 'nginx\n' },
+    '19': { fd: {} },
+    '20': {},
+    self: {},
+  });
+  symlinkSync('socket:[1]', `${proc}/17/fd/0`);
+  symlinkSync('socket:[4242]', `${proc}/18/fd/7`);
+  symlinkSync('socket:[5152]', `${proc}/19/fd/7`);
+  const linux = { platform: 'linux', proc } as const;
+  t.equal(await findPortOwner('0.0.0.0', 8080, 'tcp', linux), 'nginx (pid 18)');
+  t.equal(await findPortOwner('127.0.0.1', 3001, 'tcp', linux), 'a process (pid 19)');
+  t.equal(await findPortOwner('::1', 3000, 'tcp', linux), 'a process of user id 0');
+  t.equal(await findPortOwner('127.0.0.1', 9, 'tcp', linux), undefined);
+});
+
+t.test('on Linux without IPv6, or without proc', async (t) => {
+  const proc = t.testdir({ net: { tcp: TCP } });
+  t.equal(
+    await findPortOwner('127.0.0.1', 8080, 'tcp', { platform: 'linux', proc }),
+    'a process of user id 1000',
+  );
+  t.equal(
+    await findPortOwner('127.0.0.1', 8080, 'tcp', { platform: 'linux', proc: `${proc}/none` }),
+    undefined,
+  );
+});
+
+t.test('finds this process', async (t) => {
+  const server = net.createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const { port } = server.address() as net.AddressInfo;
+  const owner = await findPortOwner('127.0.0.1', port, 'tcp');
+  t.match(owner, new RegExp(`\\(pid ${process.pid}\\)$`));
+});
+
+t.test('finds the UDP socket of this process', async (t) => {
+  const socket = dgram.createSocket('udp4');
+  await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+  t.teardown(() => socket.close());
+  const { port } = socket.address();
+  t.match(await findPortOwner('0.0.0.0', port, 'udp'), new RegExp(`\\(pid ${process.pid}\\)$`));
+});

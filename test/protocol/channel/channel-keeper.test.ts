@@ -1,0 +1,247 @@
+import { once } from 'node:events';
+import net from 'node:net';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import {
+  ChannelKeeper,
+  type ChannelMode,
+  type KeeperOwner,
+} from '../../../protocol/channel/channel-keeper.js';
+import { OperationError } from '../../../protocol/errors.js';
+import { SlabPool } from '../../../protocol/slab.js';
+import type { Stream } from '../../../protocol/stream.js';
+import type { ChannelAddress } from '../../../protocol/transport/address.js';
+import { connectChannel } from '../../../protocol/transport/connect.js';
+import type { Reason } from '../../../protocol/wire/extension.js';
+import { encodeHandshakePayload } from '../../../protocol/wire/handshake.js';
+import { DEBUG, INFO, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
+import { Peer } from '../../fixtures/peer.js';
+import { temporaryFolder } from '../../fixtures/programs.js';
+import { Signal } from '../fixtures/signal.js';
+
+const STOPPED = { code: 'STOPPED', message: 'told to stop' };
+const LONG_MS = 60_000;
+
+/** Notes what a keeper tells its owner. */
+class Owner implements KeeperOwner {
+  ups = 0;
+  readonly streams: Stream[] = [];
+  readonly downs: Reason[] = [];
+  readonly signal = new Signal();
+
+  onUp(): void {
+    this.ups++;
+    this.signal.wake();
+  }
+
+  onStream(stream: Stream): void {
+    this.streams.push(stream);
+    this.signal.wake();
+  }
+
+  onDown(reason: Reason): void {
+    this.downs.push(reason);
+    this.signal.wake();
+  }
+}
+
+interface Kept {
+  keeper: ChannelKeeper;
+  owner: Owner;
+  log: LogRecorder;
+  address: ChannelAddress;
+}
+
+function makeKeeper(t: Test, mode: ChannelMode, address?: ChannelAddress, Keeper = ChannelKeeper): Kept {
+  const log = new LogRecorder();
+  const owner = new Owner();
+  const kept = address ?? { kind: 'unix', path: join(temporaryFolder(t), 'c') };
+  const options = { mode, address: kept, version: 'test', pool: new SlabPool(), logger: log.logger, owner };
+  const keeper = new Keeper(options);
+  t.teardown(() => keeper.stop(STOPPED, 0));
+  return { keeper, owner, log, address: kept };
+}
+
+/** Connects, sends bytes that are no handshake, and waits until it is turned away. */
+async function intrude({ address }: Kept, bytes: string): Promise<void> {
+  const socket = net.connect(address as { kind: 'unix'; path: string });
+  socket.on('error', () => {});
+  if (bytes !== '') socket.write(bytes);
+  await once(socket.resume(), 'close');
+}
+
+t.test('a keeper that listens has a channel when a peer comes, and then the next', async (t) => {
+  const kept = makeKeeper(t, 'listen');
+  const { keeper, owner, log, address } = kept;
+  await keeper.start();
+  t.match(keeper.state, { state: 'waiting', mode: 'listen', reconnects: 0, streams: 0, peer: undefined });
+  t.equal(keeper.multiplexer, undefined);
+
+  const first = await Peer.connect(t, address);
+  await owner.signal.until(() => owner.ups === 1);
+  t.match(keeper.state, { state: 'connected', peer: { version: 'test' }, lastError: undefined });
+  t.ok(keeper.multiplexer?.takesStreams);
+  first.open({ proto: 'tcp', ip: '127.0.0.1', port: 80 });
+  await owner.signal.until(() => owner.streams.length === 1);
+  t.equal(keeper.state.streams, 1);
+
+  await intrude(kept, '');
+  t.match(await log.line(/second peer/), { level: WARN });
+  t.equal(keeper.state.state, 'connected', 'the first goes on');
+
+  first.close();
+  await owner.signal.until(() => owner.downs.length === 1);
+  t.match(keeper.state, { state: 'waiting', lastError: 'the peer closed the channel' });
+  t.match(await log.line(/^no channel/), { level: WARN, msg: /waiting for the next one/ });
+
+  const plain = net.connect(address as { kind: 'unix'; path: string });
+  t.teardown(() => plain.destroy());
+  plain.write(encodeHandshakePayload(Buffer.alloc(0)));
+  await owner.signal.until(() => owner.ups === 2);
+  t.match(keeper.state, { state: 'connected', reconnects: 1, peer: { version: undefined } });
+  t.match(await log.line(/^the channel is up/, 2), { level: INFO, msg: /with a plain peer/ });
+});
+
+t.test('a peer that says nothing gives way to the next', async (t) => {
+  const { keeper, owner, log, address } = makeKeeper(t, 'listen');
+  await keeper.start();
+  const silent = net.connect(address as { kind: 'unix'; path: string });
+  t.teardown(() => silent.destroy());
+  await once(silent, 'connect');
+  await Peer.connect(t, address);
+  await owner.signal.until(() => owner.ups === 1);
+  t.match(await log.line(/another peer came/), { level: WARN, code: 'SUPERSEDED' });
+  await once(silent.resume(), 'close');
+  t.equal(keeper.state.state, 'connected');
+});
+
+t.test('a peer that is no multiplexer is logged with its first bytes, each time', async (t) => {
+  const kept = makeKeeper(t, 'listen');
+  await kept.keeper.start();
+  for (const count of [1, 2]) {
+    await intrude(kept, 'GET / HTTP/1.1\r\n');
+    const line = await kept.log.line(/^no channel/, count);
+    t.match(line, { level: WARN, code: 'NOT_A_MULTIPLEXER', msg: /GET \/ HTTP/ });
+  }
+  await Peer.connect(t, kept.address);
+  await kept.owner.signal.until(() => kept.owner.ups === 1);
+  t.equal(kept.keeper.state.state, 'connected', 'the next real peer is served');
+  t.equal(kept.owner.downs.length, 0, 'what never was up does not go down');
+});
+
+t.test('a keeper that connects tries until it works, and logs an outage once', async (t) => {
+  const { keeper, owner, log, address } = makeKeeper(t, 'connect');
+  await keeper.start();
+  t.match(await log.line(/^no channel/), { level: WARN, msg: /ENOENT.*connecting again until it works/ });
+  t.match(await log.line(/^no channel/, 2), { level: DEBUG });
+  t.match(keeper.state, { state: 'waiting', mode: 'connect', lastError: /ENOENT/ });
+
+  const peer = await Peer.listen(t, address);
+  await owner.signal.until(() => owner.ups === 1);
+  await peer.until(() => peer.connected);
+  const before = log.matching(/^no channel/).length;
+  peer.close();
+  await owner.signal.until(() => owner.downs.length === 1);
+  t.match(await log.line(/^no channel/, before + 1), { level: WARN });
+
+  const next = await Peer.listen(t, address);
+  await owner.signal.until(() => owner.ups === 2);
+  await next.until(() => next.connected);
+});
+
+t.test('stopping lets streams finish, and tells the peer', async (t) => {
+  const { keeper, owner, log, address } = makeKeeper(t, 'listen');
+  await keeper.start();
+  const peer = await Peer.connect(t, address);
+  const opened = peer.open({ proto: 'tcp', ip: '127.0.0.1', port: 80 });
+  await owner.signal.until(() => owner.streams.length === 1);
+  const stopped = keeper.stop(STOPPED, LONG_MS);
+  await peer.until(() => peer.goAways.length > 0);
+  t.match(peer.goAways, [STOPPED]);
+  t.notOk(peer.multiplexer.takesStreams);
+  opened.stream.reset({ code: 'DONE', message: 'that is all' });
+  owner.streams[0]?.reset({ code: 'DONE', message: 'that is all' });
+  await stopped;
+  await peer.until(() => peer.ended !== undefined);
+  t.equal(log.matching(/^no channel/).length, 0, 'an end on purpose is no outage');
+});
+
+t.test('streams that do not finish in time are lost', async (t) => {
+  const { keeper, address } = makeKeeper(t, 'listen');
+  await keeper.start();
+  const peer = await Peer.connect(t, address);
+  const opened = peer.open({ proto: 'tcp', ip: '127.0.0.1', port: 80 });
+  await peer.until(() => opened.stream.id !== undefined);
+  await keeper.stop(STOPPED, 1);
+  await peer.until(() => opened.end !== undefined);
+  t.match(opened.end, { how: 'lost' });
+});
+
+t.test('a channel that dies while its streams finish ends the waiting', async (t) => {
+  const { keeper, owner, address } = makeKeeper(t, 'listen');
+  await keeper.start();
+  const peer = await Peer.connect(t, address);
+  peer.open({ proto: 'tcp', ip: '127.0.0.1', port: 80 });
+  await owner.signal.until(() => owner.streams.length === 1);
+  const stopped = keeper.stop(STOPPED, LONG_MS);
+  peer.close();
+  await stopped;
+  t.equal(keeper.multiplexer, undefined);
+});
+
+t.test("the peer's wish to stop is logged", async (t) => {
+  const { keeper, owner, log, address } = makeKeeper(t, 'listen');
+  await keeper.start();
+  const peer = await Peer.connect(t, address);
+  peer.multiplexer.goAway({ code: 'STOPPED', message: 'the guest was told to stop' });
+  t.match(await log.line(/takes no new streams/), { level: INFO, msg: /the guest was told to stop/ });
+  t.equal(keeper.multiplexer?.takesStreams, false);
+  t.equal(owner.downs.length, 0);
+});
+
+t.test('stopping is possible at any moment', async (t) => {
+  const retrying = makeKeeper(t, 'connect');
+  await retrying.keeper.start();
+  await retrying.log.line(/^no channel/);
+  await retrying.keeper.stop(STOPPED, LONG_MS);
+
+  const connecting = makeKeeper(t, 'connect');
+  await connecting.keeper.start();
+  await connecting.keeper.stop(STOPPED, LONG_MS);
+
+  const beginning = makeKeeper(t, 'listen');
+  const started = beginning.keeper.start();
+  await beginning.keeper.stop(STOPPED, LONG_MS);
+  await started;
+  await t.rejects(Peer.connect(t, beginning.address), OperationError, 'it does not listen');
+});
+
+t.test('a connection that is made while it stops is broken off', async (t) => {
+  const stopMeanwhile: typeof connectChannel = async (to, options) => {
+    const socket = await connectChannel(to, options);
+    void keeper.stop(STOPPED, LONG_MS);
+    return socket;
+  };
+  const mocked = await t.mockImport<typeof import('../../../protocol/channel/channel-keeper.js')>(
+    '../../../protocol/channel/channel-keeper.js',
+    { '../../../protocol/transport/connect.js': { connectChannel: stopMeanwhile } },
+  );
+  const { keeper, owner, address } = makeKeeper(t, 'connect', undefined, mocked.ChannelKeeper);
+  const peer = await Peer.listen(t, address);
+  await keeper.start();
+  await peer.until(() => peer.ended !== undefined);
+  t.match(peer.ended, { message: /before its handshake was complete/ });
+  t.equal(owner.ups, 0);
+});
+
+t.test('an address that cannot be listened on is an error', async (t) => {
+  const address = { kind: 'unix', path: join(temporaryFolder(t), 'no', 'such') } as const;
+  await t.rejects(makeKeeper(t, 'listen', address).keeper.start(), OperationError);
+});
+
+t.test('the state names the port that was chosen', async (t) => {
+  const { keeper, address } = makeKeeper(t, 'listen', { kind: 'tcp', host: '127.0.0.1', port: 0 });
+  await keeper.start();
+  t.match(keeper.state.address, /^tcp:127\.0\.0\.1:[1-9]\d*$/);
+  t.equal(address.kind, 'tcp');
+});

@@ -1,0 +1,225 @@
+import { mock } from 'node:test';
+import t, { type Test as Tap } from 'tap';
+import { HANDSHAKE_TIMEOUT_MS } from '../../../protocol/channel/channel.js';
+import { PING_INTERVAL_MS } from '../../../protocol/channel/heartbeat.js';
+import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
+import { encodeHandshake, encodeHandshakePayload, type Feature } from '../../../protocol/wire/handshake.js';
+import { memoryPair } from '../fixtures/memory-socket.js';
+import { Signal, turnsUntil } from '../fixtures/signal.js';
+import { socketPair, Tunnel, TunnelEnd, temporaryFolder } from '../fixtures/tunnel.js';
+
+const HANDSHAKE = encodeHandshake('test', ['ping', 'goaway']);
+const PLAIN_HANDSHAKE = encodeHandshakePayload(Buffer.alloc(0));
+
+t.test('a peer that is no multiplexer is named by its first bytes', async (t) => {
+  const { end, peer } = await channelWithPeer(t, 'unix');
+  peer.send(Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'));
+  await end.until(() => end.closed);
+  t.match(end.ended, { code: 'NOT_A_MULTIPLEXER', message: '"HTTP/1.1 400 Bad Request\\x0d\\x0a' });
+  t.equal(end.pool.out, 0);
+});
+
+t.test('a peer that closes before its handshake is said to have done so', async (t) => {
+  const { end, peer } = await channelWithPeer(t, 'unix');
+  peer.send(HANDSHAKE.subarray(0, 20));
+  peer.end();
+  await end.until(() => end.closed);
+  t.same(end.ended, {
+    code: 'CHANNEL_CLOSED',
+    message: 'the peer closed the channel after 20 bytes, before its handshake was complete',
+  });
+  t.equal(end.pool.out, 0);
+});
+
+t.test('a peer that resets before its handshake is said to have done so', async (t) => {
+  const { end, peer } = await channelWithPeer(t, 'tcp');
+  peer.reset();
+  await end.until(() => end.closed);
+  t.match(end.ended, {
+    code: 'ECONNRESET',
+    message: /^the channel failed: .* after 0 bytes, before its hand/,
+  });
+  t.equal(end.pool.out, 0);
+});
+
+t.test('a peer that closes later needs no such words', async (t) => {
+  const { end, peer } = await channelWithPeer(t, 'unix');
+  peer.send(PLAIN_HANDSHAKE);
+  await end.until(() => end.peer !== undefined);
+  peer.end();
+  await end.until(() => end.closed);
+  t.same(end.ended, { code: 'CHANNEL_CLOSED', message: 'the peer closed the channel' });
+});
+
+t.test('a channel whose socket is destroyed here ends, too', async (t) => {
+  const { end } = await channelWithPeer(t, 'unix');
+  end.socket.destroy();
+  await end.until(() => end.closed);
+  t.match(end.ended, { code: 'CHANNEL_CLOSED', message: /^the channel was closed after 0 bytes/ });
+  t.equal(end.pool.out, 0);
+});
+
+t.test('a handshake that does not come in time ends the channel', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => mock.timers.reset());
+  const { end, peer } = channelInMemory();
+  peer.send(HANDSHAKE.subarray(0, HANDSHAKE.length - 1));
+  mock.timers.tick(HANDSHAKE_TIMEOUT_MS - 1);
+  t.equal(end.ended, undefined);
+  mock.timers.tick(1);
+  t.match(end.ended, { code: 'HANDSHAKE_TIMEOUT', message: /in 10 s, which are not a whole handshake$/ });
+  await end.until(() => end.closed);
+  t.equal(end.pool.out, 0);
+});
+
+t.test('a handshake in time lets the channel live', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => mock.timers.reset());
+  const { end, peer } = channelInMemory();
+  peer.send(PLAIN_HANDSHAKE);
+  await end.until(() => end.peer !== undefined);
+  mock.timers.tick(2 * HANDSHAKE_TIMEOUT_MS);
+  t.equal(end.ended, undefined);
+  await closed(end);
+});
+
+t.test('silence in spite of pings ends the channel', async (t) => {
+  const clock = fakeClock(t);
+  const { end, peer } = channelInMemory();
+  peer.send(HANDSHAKE);
+  await end.until(() => end.peer !== undefined);
+  clock.tick(PING_INTERVAL_MS, 2);
+  t.equal(end.ended, undefined);
+  clock.tick(PING_INTERVAL_MS, 1);
+  t.same(end.ended, {
+    code: 'PEER_SILENT',
+    message: 'nothing was heard from the peer for 6.0 s, though it was asked',
+  });
+  t.equal(end.channel.roundTripMs, undefined);
+  await end.until(() => end.closed);
+  t.equal(end.pool.out, 0);
+});
+
+t.test('anything that is heard counts as a sign of life', async (t) => {
+  const clock = fakeClock(t);
+  const { end, peer } = channelInMemory();
+  peer.send(HANDSHAKE);
+  await end.until(() => end.peer !== undefined);
+  clock.tick(PING_INTERVAL_MS, 2);
+  // A frame that is skipped: its command is one of a later version.
+  const { skipped } = end.channel.multiplexer;
+  peer.send(Buffer.from('0700ff00000000', 'hex'));
+  await turnsUntil(() => skipped.unknown === 1);
+  clock.tick(PING_INTERVAL_MS, 3);
+  t.equal(end.ended, undefined);
+  clock.tick(PING_INTERVAL_MS, 1);
+  t.match(end.ended, { code: 'PEER_SILENT' });
+});
+
+for (const [who, announced, handshake] of [
+  ['a plain peer', ['ping'], PLAIN_HANDSHAKE],
+  ['a peer that this end has not announced pings to', [], HANDSHAKE],
+] as [string, Feature[], Buffer][])
+  t.test(`${who} is not pinged, and may be silent`, async (t) => {
+    const clock = fakeClock(t);
+    const { end, peer } = channelInMemory(announced);
+    peer.send(handshake);
+    await end.until(() => end.peer !== undefined);
+    clock.tick(PING_INTERVAL_MS, 10);
+    t.equal(end.ended, undefined);
+    await closed(end);
+  });
+
+t.test('an owner that ends the channel as soon as it is ready leaves no heartbeat behind', async (t) => {
+  const cleared = mock.method(globalThis, 'clearInterval');
+  const set = mock.method(globalThis, 'setInterval');
+  t.teardown(() => mock.restoreAll());
+  const { end, peer } = channelInMemory();
+  end.onReady = () => end.channel.multiplexer.close({ code: 'DONE', message: 'not wanted' });
+  peer.send(HANDSHAKE);
+  await end.until(() => end.closed);
+  t.equal(set.mock.callCount(), 1);
+  t.equal(cleared.mock.calls[0]?.arguments[0], set.mock.calls[0]?.result);
+  t.equal(end.pool.out, 0);
+});
+
+t.test('bytes that were read with the preamble come when the channel has been made', async (t) => {
+  const [socket] = memoryPair();
+  socket.unread(PLAIN_HANDSHAKE);
+  const end = new TunnelEnd(socket, new Signal(), { dialled: true });
+  t.equal(end.peer, undefined, 'not while its maker has no channel yet');
+  await end.until(() => end.peer !== undefined);
+  await closed(end);
+});
+
+t.test('closing does not wait for ever for a peer that does not read', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => mock.timers.reset());
+  const { end, peer } = channelInMemory();
+  peer.send(HANDSHAKE);
+  await end.until(() => end.peer !== undefined);
+  const { multiplexer } = end.channel;
+  while (end.socket.unsent === 0) {
+    multiplexer.goAway({ code: 'STOPPING', message: 'x'.repeat(500) });
+    await new Promise(setImmediate);
+  }
+  multiplexer.close({ code: 'DONE', message: 'the test is over' });
+  mock.timers.tick(1_999);
+  t.equal(end.socket.destroyed, false, 'it still might read');
+  mock.timers.tick(1);
+  t.equal(end.socket.destroyed, true);
+  await end.until(() => end.closed);
+  t.equal(end.pool.out, 0);
+});
+
+t.test('two ends: round trip, going away, and an end in good order', async (t) => {
+  const tunnel = await Tunnel.open(t, { link: 'unix', serve: (socket) => socket.end('x') });
+  const { host, guest } = tunnel;
+  t.ok(host.peer?.features.has('ping'));
+  await turnsUntil(() => host.channel.roundTripMs !== undefined);
+  t.ok((host.channel.roundTripMs ?? 0) > 0);
+  guest.channel.multiplexer.goAway({ code: 'STOPPING', message: 'the guest stops' });
+  await tunnel.until(() => host.goAways.length === 1);
+  t.same(host.goAways, [{ code: 'STOPPING', message: 'the guest stops' }]);
+  t.equal(host.channel.multiplexer.takesStreams, false);
+  await tunnel.close();
+  t.same(host.ended, { code: 'DONE', message: 'the test is over' });
+  t.same(guest.ended, { code: 'CHANNEL_CLOSED', message: 'the peer closed the channel' });
+});
+
+/** A channel on a real socket, and the other socket, whose other end nothing reads. */
+async function channelWithPeer(t: Tap, kind: 'unix' | 'tcp'): Promise<{ end: TunnelEnd; peer: RawSocket }> {
+  const [socket, peer] = await socketPair(temporaryFolder(t), kind);
+  t.teardown(() => peer.reset());
+  return { end: new TunnelEnd(socket, new Signal(), { dialled: false }), peer };
+}
+
+function channelInMemory(features?: Feature[]): { end: TunnelEnd; peer: RawSocket } {
+  const [socket, peer] = memoryPair();
+  const options = features ? { dialled: true, features } : { dialled: true };
+  return { end: new TunnelEnd(socket, new Signal(), options), peer };
+}
+
+async function closed(end: TunnelEnd): Promise<void> {
+  end.channel.multiplexer.close({ code: 'DONE', message: 'the test is over' });
+  await end.until(() => end.closed);
+}
+
+/** Time that passes only when it is told to: for intervals, and for performance.now. */
+function fakeClock(t: Tap): { tick(ms: number, times: number): void } {
+  let now = 1000;
+  mock.timers.enable({ apis: ['setInterval'] });
+  mock.method(performance, 'now', () => now);
+  t.teardown(() => {
+    mock.timers.reset();
+    mock.restoreAll();
+  });
+  return {
+    tick(ms, times) {
+      for (let count = 0; count < times; count++) {
+        now += ms;
+        mock.timers.tick(ms);
+      }
+    },
+  };
+}
