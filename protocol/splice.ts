@@ -117,9 +117,10 @@ export class Splice implements SocketHandler, StreamHandler {
     return this.#stream.write(slab, DATA_HEADER_BYTES, DATA_HEADER_BYTES + bytes.length, false);
   }
 
-  /** Gives up a dial that takes too long. */
+  /** Gives up a dial that takes too long. The server may have the connection all the same: it gets RST. */
   dialTimedOut(): void {
-    this.#socket.destroy(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }));
+    this.#socketFailed(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }));
+    this.#socket.reset();
   }
 
   /** Breaks the connection on both sides. */

@@ -169,8 +169,9 @@ export class HandleSocket implements RawSocket {
 
   reset(): void {
     if (this.#destroyed) return;
-    // While a FIN is under way libuv refuses to send RST.
-    const resettable = this.#tcp && !this.#connecting && this.#fin !== 'under-way';
+    // While a FIN is under way libuv refuses to send RST. One that connects may be a connection already for the
+    // peer, which must not take this for an end: before that, the kernel sends nothing.
+    const resettable = this.#tcp && this.#fin !== 'under-way';
     if (resettable && this.#handle.reset?.(() => this.#onClosed()) === 0) this.#destroyed = true;
     else this.destroy();
   }

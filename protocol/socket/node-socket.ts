@@ -58,6 +58,8 @@ export class NodeSocket implements RawSocket {
   #unsentSeen = false;
   /** What is to be done when everything has been sent. */
   #afterSent: 'end' | 'close' | undefined;
+  /** It is to be reset as soon as it is connected: node:net cannot do so before. */
+  #resetDue = false;
   #closed = false;
   #failure: NodeJS.ErrnoException | undefined;
   readonly #onSent = (): void => {
@@ -89,7 +91,9 @@ export class NodeSocket implements RawSocket {
    */
   static connect(address: SocketAddress, handler: SocketHandler, onConnect: () => void): NodeSocket {
     const raw = new NodeSocket(handler, !('path' in address));
-    raw.socket.once('connect', onConnect);
+    raw.socket.once('connect', () => {
+      if (!raw.#resetDue) onConnect();
+    });
     if ('path' in address) raw.socket.connect(address);
     else raw.socket.connect({ ...address, noDelay: true });
     return raw;
@@ -118,7 +122,7 @@ export class NodeSocket implements RawSocket {
   }
 
   get destroyed(): boolean {
-    return this.socket.destroyed;
+    return this.socket.destroyed || this.#resetDue;
   }
 
   get remote(): SocketPeer | undefined {
@@ -156,10 +160,11 @@ export class NodeSocket implements RawSocket {
   }
 
   reset(): void {
-    if (this.socket.destroyed) return;
+    if (this.destroyed) return;
+    this.#resetDue = this.#tcp && this.socket.connecting;
     // While a FIN is under way the OS is not asked for RST: libuv would refuse, and the socket stay open.
     const finUnderWay = this.socket.writableEnded && !this.socket.writableFinished;
-    if (this.#tcp && !this.socket.connecting && !finUnderWay) this.socket.resetAndDestroy();
+    if (this.#tcp && !finUnderWay) this.socket.resetAndDestroy();
     else this.socket.destroy();
   }
 

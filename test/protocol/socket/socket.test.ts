@@ -66,16 +66,23 @@ function testSockets(t: Test, internals: Handles | null): void {
     t.match(recorder.closes, [{ code: 'ENOENT' }]);
   });
 
-  t.test('connect: a reset before the connection stands gives it up', async (t) => {
-    const { server, address } = await startRawServer(undefined, internals !== null);
+  t.test('connect: a reset before the connection stands gives it up, and the peer sees no end', async (t) => {
+    const { server, address, accepted } = await startRawServer();
     t.teardown(() => server.close());
     const recorder = new Recorder();
     const client = connectSocket(address, recorder, () => t.fail('connected'), internals);
+    client.send(Buffer.from('hello'));
     client.reset();
     client.reset();
     t.equal(client.destroyed, true);
-    await recorder.until(() => recorder.closed);
+    const peer = await accepted();
+    const receiver = new Recorder();
+    peer.setHandler(receiver);
+    peer.resume();
+    await Promise.all([recorder, receiver].map((each) => each.until(() => each.closed)));
     t.same(recorder.closes, [undefined]);
+    t.match(receiver.closes, [{ code: 'ECONNRESET' }]);
+    t.equal(receiver.ended, false, 'for the peer the connection stood already');
   });
 
   t.test('send: back-pressure, then onSent until nothing is unsent', async (t) => {
