@@ -1,6 +1,6 @@
 import { messageOf, OperationError, ProtocolError } from './errors.js';
 import { type Link, MAX_QUEUED_CONTROL_BYTES, Outbox } from './outbox.js';
-import { Slab, type SlabPool } from './slab.js';
+import type { Slab, SlabPool } from './slab.js';
 import { Stream, type StreamCarrier, type StreamHandler, unattended } from './stream.js';
 import { MAX_WINDOW_BYTES, WindowBudget } from './window.js';
 import { FrameDecoder, type FrameSink } from './wire/decoder.js';
@@ -90,7 +90,10 @@ export interface SkippedFrames {
   data: number;
   dataBytes: number;
   control: number;
+  /** Of a later version, or of a feature that is not on. */
   unknown: number;
+  /** The command of the last of them. */
+  lastUnknown?: number;
 }
 
 /**
@@ -99,7 +102,7 @@ export interface SkippedFrames {
  * A state machine without I/O of its own: bytes come in through receive(), go out through the link it was
  * given, and the link reports with drained() and ended().
  */
-export class Multiplexer implements FrameSink, StreamCarrier {
+export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   readonly pool: SlabPool;
   readonly budget = new WindowBudget();
   readonly skipped: SkippedFrames = { data: 0, dataBytes: 0, control: 0, unknown: 0 };
@@ -114,7 +117,7 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   readonly #idStep: 1 | -1;
   #nextId: number;
   readonly #handshake = new HandshakeDecoder();
-  readonly #decoder = new FrameDecoder(this);
+  readonly #decoder = new FrameDecoder<Slab>(this);
   #peer: PeerIdentity | undefined;
   #earlyData = 0;
   /** Streams whose payload waits for the link, in the order of their turns. */
@@ -126,8 +129,6 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   /** Whose payload came last, and when (ms) a small one last came between those of another. */
   #lastReceiver: Stream | undefined;
   #switchedAt = Number.NEGATIVE_INFINITY;
-  /** The slab that is being received from. */
-  #slab = new Slab(0, false);
   /** What a Source frame said of the stream that the next frame opens. */
   #source: { id: number; source: Source } | undefined;
   #peerGoesAway: Reason | undefined;
@@ -242,10 +243,9 @@ export class Multiplexer implements FrameSink, StreamCarrier {
   /** Takes received bytes: `slab` from `start` up to `end`. A stream that keeps some adds a hold. */
   receive(slab: Slab, start: number, end: number): void {
     if (this.#ended) return;
-    this.#slab = slab;
     this.#guard(() => {
       const at = this.#peer ? start : this.#receiveHandshake(slab.bytes, start, end);
-      if (at < end) this.#decoder.push(slab.bytes, at, end);
+      if (at < end) this.#decoder.push(slab, at, end);
       this.#flush();
     });
   }
@@ -371,8 +371,8 @@ export class Multiplexer implements FrameSink, StreamCarrier {
     this.skipped.dataBytes += length;
   }
 
-  handlePayload(_chunk: Buffer, start: number, end: number): void {
-    this.#receiver?.handlePayload(this.#slab, start, end);
+  handlePayload(slab: Slab, start: number, end: number): void {
+    this.#receiver?.handlePayload(slab, start, end);
   }
 
   handleExtension(command: number, id: number, body: Buffer): void {
@@ -387,8 +387,9 @@ export class Multiplexer implements FrameSink, StreamCarrier {
     else this.handleUnknown(command);
   }
 
-  handleUnknown(_command: number): void {
+  handleUnknown(command: number): void {
     this.skipped.unknown++;
+    this.skipped.lastUnknown = command;
   }
 
   // ---- inside ----------------------------------------------------------------------------------------

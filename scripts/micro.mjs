@@ -47,13 +47,13 @@ function framesOf(count, length, put) {
 function codec() {
   const decoder = new FrameDecoder(quiet);
   const small = framesOf(1000, DATA_HEADER_BYTES + 128, (into, at) => putDataHeader(into, at, 7, 128));
-  measure('decode: Data of 128 bytes', 1000, () => decoder.push(small, 0, small.length));
+  measure('decode: Data of 128 bytes', 1000, () => decoder.push({ bytes: small }, 0, small.length));
   const windows = framesOf(1000, 15, (into, at) => putWindow(into, at, 7, 1_000_000));
-  measure('decode: Window', 1000, () => decoder.push(windows, 0, windows.length));
+  measure('decode: Window', 1000, () => decoder.push({ bytes: windows }, 0, windows.length));
   const closes = framesOf(1000, 7, (into, at) => putHeader(into, at, 7, Command.close, 7));
-  measure('decode: Close', 1000, () => decoder.push(closes, 0, closes.length));
+  measure('decode: Close', 1000, () => decoder.push({ bytes: closes }, 0, closes.length));
   const open = encodeOpen(7, destination);
-  measure('decode: Open', 1, () => decoder.push(open, 0, open.length));
+  measure('decode: Open', 1, () => decoder.push({ bytes: open }, 0, open.length));
   measure('encode: Open', 1, () => encodeOpen(7, destination));
   measure('encode: Data header', 1, () => putDataHeader(small, 0, 7, 128));
 }

@@ -10,20 +10,25 @@ import {
   WINDOW_FRAME_BYTES,
 } from './frame.js';
 
+/** Memory that frames are decoded from; what else it is, is the business of those who use the decoder. */
+export interface Chunk {
+  readonly bytes: Buffer;
+}
+
 /** What the decoder has found; each frame is one call, a Data frame one for its header and one per piece. */
-export interface FrameSink {
+export interface FrameSink<C extends Chunk = Chunk> {
   handleOpen(id: number, destination: Destination): void;
   handleClose(id: number): void;
   handleShutdown(id: number): void;
   /** `length` payload bytes of stream `id` follow in calls of handlePayload. */
   handleData(id: number, length: number): void;
-  /** The next piece of the last Data frame's payload: `chunk` from `start` up to `end`, not copied. */
-  handlePayload(chunk: Buffer, start: number, end: number): void;
+  /** The next piece of the last Data frame's payload: it lies in `chunk` from `start` up to `end`, not copied. */
+  handlePayload(chunk: C, start: number, end: number): void;
   /** `allowed` is an integer below 2^53, or Infinity for what lies beyond. */
   handleWindow(id: number, allowed: number): void;
   /** `body` is only valid during the call. */
   handleExtension(command: number, id: number, body: Buffer): void;
-  /** A frame of a later version was skipped. */
+  /** A frame of a later version was skipped; its command is none that is known here. */
   handleUnknown(command: number): void;
 }
 
@@ -40,8 +45,8 @@ const LAST_KNOWN_EXTENSION: number = Command.goAway;
  * buffer; payload is handed on as it lies in the chunk. A length is checked as soon as it is known, before
  * anything waits for that many bytes.
  */
-export class FrameDecoder {
-  readonly #sink: FrameSink;
+export class FrameDecoder<C extends Chunk = Chunk> {
+  readonly #sink: FrameSink<C>;
   /** Payload bytes of the current Data frame that are still to come. */
   #payloadLeft = 0;
   /** Bytes of an unknown extension frame that are still to be skipped; after stop(), all. */
@@ -50,7 +55,7 @@ export class FrameDecoder {
   readonly #partial = Buffer.alloc(Math.max(MAX_OPEN_BYTES, MAX_KNOWN_EXTENSION_BYTES));
   #partialLength = 0;
 
-  constructor(sink: FrameSink) {
+  constructor(sink: FrameSink<C>) {
     this.#sink = sink;
   }
 
@@ -58,7 +63,8 @@ export class FrameDecoder {
    * Takes the bytes of `chunk` from `at` up to `end`.
    * @throws ProtocolError when they are not frames; the stream cannot be read on after that
    */
-  push(chunk: Buffer, at: number, end: number): void {
+  push(chunk: C, at: number, end: number): void {
+    const { bytes } = chunk;
     while (at < end) {
       if (this.#payloadLeft > 0) {
         const next = Math.min(end, at + this.#payloadLeft);
@@ -70,12 +76,12 @@ export class FrameDecoder {
         this.#skipLeft -= next - at;
         at = next;
       } else if (this.#partialLength > 0 || end - at < FRAME_HEADER_BYTES) {
-        at = this.#collect(chunk, at, end);
+        at = this.#collect(bytes, at, end);
       } else {
-        const length = headerLength(chunk, at);
-        if (end - at < length) at = this.#collect(chunk, at, end);
+        const length = headerLength(bytes, at);
+        if (end - at < length) at = this.#collect(bytes, at, end);
         else {
-          this.#decode(chunk, at, length);
+          this.#decode(bytes, at, length);
           at += length;
         }
       }
@@ -90,13 +96,13 @@ export class FrameDecoder {
   }
 
   /** Adds to a divided header; decodes it when it is whole. */
-  #collect(chunk: Buffer, at: number, end: number): number {
+  #collect(bytes: Buffer, at: number, end: number): number {
     let wanted =
       this.#partialLength < FRAME_HEADER_BYTES ? FRAME_HEADER_BYTES : headerLength(this.#partial, 0);
-    at += this.#take(chunk, at, end, wanted);
+    at += this.#take(bytes, at, end, wanted);
     if (this.#partialLength < FRAME_HEADER_BYTES) return at;
     wanted = headerLength(this.#partial, 0);
-    at += this.#take(chunk, at, end, wanted);
+    at += this.#take(bytes, at, end, wanted);
     if (this.#partialLength === wanted) {
       this.#partialLength = 0;
       this.#decode(this.#partial, 0, wanted);
@@ -104,8 +110,8 @@ export class FrameDecoder {
     return at;
   }
 
-  #take(chunk: Buffer, at: number, end: number, wanted: number): number {
-    const length = chunk.copy(
+  #take(bytes: Buffer, at: number, end: number, wanted: number): number {
+    const length = bytes.copy(
       this.#partial,
       this.#partialLength,
       at,

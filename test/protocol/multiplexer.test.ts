@@ -315,7 +315,7 @@ t.test('late frames are skipped and counted', (t) => {
     anyFrame(99, 5, 500),
     encodeOpen(3, WEB),
   );
-  t.same(solo.multiplexer.skipped, { data: 3, dataBytes: 3000, control: 5, unknown: 1 });
+  t.same(solo.multiplexer.skipped, { data: 3, dataBytes: 3000, control: 5, unknown: 1, lastUnknown: 99 });
   t.equal(solo.owner.streams.length, 1, 'and what comes after them is understood');
   t.same(handler.events, []);
   t.equal(solo.ended, undefined);

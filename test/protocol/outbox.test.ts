@@ -26,7 +26,7 @@ class TestLink implements Link {
   get lines(): string[] {
     const transcript = new Transcript();
     const decoder = new FrameDecoder(transcript);
-    for (const bytes of this.sends) decoder.push(Buffer.from(bytes), 0, bytes.length);
+    for (const bytes of this.sends) decoder.push({ bytes: Buffer.from(bytes) }, 0, bytes.length);
     return transcript.lines;
   }
 }

@@ -51,7 +51,7 @@ function decodePieces(input: Buffer, cuts: readonly number[]): Transcript {
   let at = 0;
   for (const end of [...cuts, input.length]) {
     const chunk = Buffer.concat([Buffer.from('##'), input.subarray(at, end), Buffer.from('##')]);
-    decoder.push(chunk, 2, chunk.length - 2);
+    decoder.push({ bytes: chunk }, 2, chunk.length - 2);
     chunk.fill(0xdb);
     at = end;
   }
@@ -182,9 +182,9 @@ t.test('a window beyond 2^53-1 is Infinity', (t) => {
 t.test('stop: nothing comes any more, whatever was under way', (t) => {
   const transcript = new Transcript();
   const decoder = new FrameDecoder(transcript);
-  decoder.push(INPUT, 0, INPUT.indexOf('hello') + 2);
+  decoder.push({ bytes: INPUT }, 0, INPUT.indexOf('hello') + 2);
   decoder.stop();
-  decoder.push(INPUT, INPUT.indexOf('hello') + 2, INPUT.length);
+  decoder.push({ bytes: INPUT }, INPUT.indexOf('hello') + 2, INPUT.length);
   t.same(transcript.lines, LINES.slice(0, 3));
   t.equal(Buffer.concat(transcript.payload).toString(), 'he');
 
@@ -194,9 +194,9 @@ t.test('stop: nothing comes any more, whatever was under way', (t) => {
     inFrame.lines.push(`close ${id}`);
     stopped.stop();
   };
-  const closes = Buffer.concat([frame(7, 2, 1), frame(7, 2, 2)]);
+  const closes = { bytes: Buffer.concat([frame(7, 2, 1), frame(7, 2, 2)]) };
   stopped.push(closes, 0, 3);
-  stopped.push(closes, 3, closes.length);
+  stopped.push(closes, 3, closes.bytes.length);
   t.same(inFrame.lines, ['close 1']);
   t.end();
 });
@@ -222,11 +222,11 @@ t.test('random bytes throw nothing but ProtocolError, and payload is never copie
             ...cuts.filter((cut) => cut < input.length).sort((x, y) => x - y),
             input.length,
           ]) {
-            const chunk = Buffer.from(input.subarray(at, end));
-            transcript.handlePayload = (bytes) => {
-              if (bytes !== chunk) throw new Error('payload of another chunk');
+            const chunk = { bytes: Buffer.from(input.subarray(at, end)) };
+            transcript.handlePayload = (given) => {
+              if (given !== chunk) throw new Error('payload of another chunk');
             };
-            decoder.push(chunk, 0, chunk.length);
+            decoder.push(chunk, 0, end - at);
             at = end;
           }
         } catch (thrown) {

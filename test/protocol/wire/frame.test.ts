@@ -16,7 +16,7 @@ import { Transcript } from '../fixtures/recording.js';
 function decoded(hex: string): string[] {
   const transcript = new Transcript();
   const bytes = Buffer.from(hex, 'hex');
-  new FrameDecoder(transcript).push(bytes, 0, bytes.length);
+  new FrameDecoder(transcript).push({ bytes }, 0, bytes.length);
   return transcript.lines;
 }
 
