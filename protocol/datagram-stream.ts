@@ -1,4 +1,4 @@
-import { messageOf } from './errors.js';
+import { ProtocolError } from './errors.js';
 import { Slab } from './slab.js';
 import type { Stream, StreamEnd, StreamHandler } from './stream.js';
 import { DATAGRAM_HEADER_BYTES, DatagramDecoder, MAX_DATAGRAM_BYTES, putDatagram } from './wire/datagram.js';
@@ -96,8 +96,10 @@ export class DatagramStream implements StreamHandler {
     try {
       this.#decoder.push(slab.bytes, start, end);
     } catch (thrown) {
+      // What the owner throws at a datagram is a bug, and none of the peer's.
+      if (!(thrown instanceof ProtocolError)) throw thrown;
       // Only this stream cannot be read on: it is no reason to end the channel.
-      this.#giveUp({ code: 'BAD_DATAGRAM', message: messageOf(thrown) });
+      this.#giveUp({ code: thrown.code, message: thrown.message });
       return;
     }
     this.#stream.consumed(end - start);

@@ -1,7 +1,7 @@
 import { messageOf, OperationError, ProtocolError } from './errors.js';
 import { type Link, MAX_QUEUED_CONTROL_BYTES, Outbox } from './outbox.js';
 import type { Slab, SlabPool } from './slab.js';
-import { Stream, type StreamCarrier, type StreamHandler, unattended } from './stream.js';
+import { notAccepted, Stream, type StreamCarrier, type StreamHandler } from './stream.js';
 import { MAX_WINDOW_BYTES, WindowBudget } from './window.js';
 import { FrameDecoder, type FrameSink } from './wire/decoder.js';
 import type { Destination } from './wire/destination.js';
@@ -57,14 +57,17 @@ export interface MultiplexerOwner {
   onReady(peer: PeerIdentity): void;
   /** The peer has opened a stream: call accept() or refuse() on it, now or later. */
   onStream(stream: Stream, source: Source | undefined): void;
-  /** The peer will take no new streams. */
+  /** The peer will take no new streams. Called once, however often the peer says so. */
   onGoAway(reason: Reason): void;
   /** The answer to ping(). */
   onPong(token: number): void;
   /** The last stream has ended. */
   onIdle(): void;
-  /** The multiplexer is over, every stream with it. Called once. */
-  onEnd(reason: Reason): void;
+  /**
+   * The multiplexer is over, every stream with it. Called once.
+   * @param cause what was thrown, where a bug of our own has ended it; never for what a peer did
+   */
+  onEnd(reason: Reason, cause?: unknown): void;
 }
 
 export interface MultiplexerOptions {
@@ -222,10 +225,13 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
     this.#link.close();
   }
 
-  /** Ends the multiplexer at once. */
-  fail(reason: Reason): void {
+  /**
+   * Ends the multiplexer at once.
+   * @param cause see MultiplexerOwner.onEnd
+   */
+  fail(reason: Reason, cause?: unknown): void {
     if (this.#ended) return;
-    this.#end(reason);
+    this.#end(reason, cause);
     this.#link.destroy();
     this.#outbox.releaseSent();
   }
@@ -312,6 +318,10 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
     this.#scheduleFlush();
   }
 
+  runSoon(run: () => void): void {
+    queueMicrotask(() => this.#guard(run));
+  }
+
   waitForTurn(stream: Stream): void {
     this.#waiting.add(stream);
     this.#scheduleFlush();
@@ -336,7 +346,7 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
       this.#refuse(id, 'EAGAIN', `the channel's limit of ${this.#maxStreams} streams is reached`);
     else if (this.#goAwaySent) this.#refuse(id, 'ESHUTDOWN', 'this end takes no new streams: it is stopping');
     else {
-      const stream = new Stream(id, destination, true, this, unattended);
+      const stream = new Stream(id, destination, true, this, notAccepted);
       this.#streams.set(id, stream);
       this.#owner.onStream(stream, source);
     }
@@ -416,6 +426,10 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   }
 
   #handleGoAway(reason: Reason): void {
+    if (this.#peerGoesAway) {
+      this.skipped.control++;
+      return;
+    }
     this.#peerGoesAway = reason;
     this.#owner.onGoAway(reason);
   }
@@ -489,17 +503,17 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
     this.#windowsDue.clear();
   }
 
-  /** Runs what may find the peer at fault; the channel is over then, but nothing else is. */
+  /** Runs what may find the peer at fault, or ourselves; the channel is over then, but nothing else is. */
   #guard(run: () => void): void {
     try {
       run();
     } catch (thrown) {
-      const code = thrown instanceof ProtocolError ? thrown.code : 'INTERNAL';
-      this.fail({ code, message: messageOf(thrown) });
+      if (thrown instanceof ProtocolError) this.fail({ code: thrown.code, message: thrown.message });
+      else this.fail({ code: 'INTERNAL', message: messageOf(thrown) }, thrown);
     }
   }
 
-  #end(reason: Reason): void {
+  #end(reason: Reason, cause?: unknown): void {
     if (this.#ended) return;
     this.#ended = true;
     // The chunk that is being received may hold more frames: an Open among them would make a stream again.
@@ -510,7 +524,7 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
     for (const stream of streams) stream.lose(reason);
     this.#waiting.clear();
     this.#windowsDue.clear();
-    this.#owner.onEnd(reason);
+    this.#owner.onEnd(reason, cause);
   }
 }
 

@@ -59,6 +59,8 @@ export interface StreamCarrier {
   readonly earlyData: number;
   /** Whether a violating stream can be reset without ending the channel. */
   readonly canReset: boolean;
+  /** Runs a function before any other event, but not within the present one; what it throws ends the channel. */
+  runSoon(run: () => void): void;
   /** Both sides have closed: the id is free. */
   release(stream: Stream): void;
 }
@@ -66,7 +68,7 @@ export interface StreamCarrier {
 const ignore = (): void => {};
 
 /** Stands in until the owner has accepted a stream that the peer has opened; early data does not get here. */
-export const unattended: StreamHandler = {
+export const notAccepted: StreamHandler = {
   onData: ignore,
   onShutdown: ignore,
   onWritable: ignore,
@@ -171,7 +173,7 @@ export class Stream {
    */
   accept(handler: StreamHandler): void {
     if (this.#end || this.#shutdownReceived || this.#early) {
-      queueMicrotask(() => this.#acceptLate(handler));
+      this.#carrier.runSoon(() => this.#acceptLate(handler));
       return;
     }
     this.#handler = handler;
@@ -268,11 +270,11 @@ export class Stream {
 
   /**
    * Accounts for payload that is announced.
-   * @returns whether it is to be delivered; otherwise it must be skipped
+   * @returns whether there is some to be delivered; otherwise it must be skipped
    * @throws ProtocolError WINDOW_EXCEEDED when the stream alone cannot be reset
    */
   expectData(length: number): boolean {
-    if (this.over) return false;
+    if (this.over || length === 0) return false;
     if (this.#shutdownReceived) {
       this.#violate('WINDOW_EXCEEDED', `${length} bytes on stream ${this.id} after its Shutdown`);
       return false;
@@ -291,7 +293,7 @@ export class Stream {
 
   handlePayload(slab: Slab, start: number, end: number): void {
     if (this.over) return;
-    if (this.#handler === unattended) this.#keepEarly(slab, start, end);
+    if (this.#handler === notAccepted) this.#keepEarly(slab, start, end);
     else this.#handler.onData(slab, start, end);
   }
 

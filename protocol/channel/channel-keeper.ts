@@ -190,7 +190,7 @@ export class ChannelKeeper {
         onStream: (stream, source) => owner.onStream(stream, source),
         onGoAway: (reason) => this.#log.info({ reason }, `the peer takes no new streams: ${reason.message}`),
         onIdle: () => this.#onIdle?.(),
-        onEnd: (reason) => this.#ended(channel, reason),
+        onEnd: (reason, cause) => this.#ended(channel, reason, cause),
       },
     });
     this.#channel = channel;
@@ -207,7 +207,12 @@ export class ChannelKeeper {
     this.#options.owner.onUp(channel.multiplexer);
   }
 
-  #ended(channel: Channel, reason: Reason): void {
+  #ended(channel: Channel, reason: Reason, cause: unknown): void {
+    if (cause !== undefined)
+      this.#log.error(
+        { err: cause },
+        `a bug of portferry has ended the channel: ${reason.message}; please report it, with this line`,
+      );
     const wasUp = channel.multiplexer.peer !== undefined;
     this.#channel = undefined;
     this.#since = wasUp ? new Date() : this.#since;

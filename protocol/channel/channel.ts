@@ -127,7 +127,7 @@ export class Channel implements SocketHandler, Link {
       onGoAway: (reason) => owner.onGoAway(reason),
       onPong: (token) => this.#heartbeat?.pong(token),
       onIdle: () => owner.onIdle(),
-      onEnd: (reason) => this.#onMultiplexerEnd(reason),
+      onEnd: (reason, cause) => this.#onMultiplexerEnd(reason, cause),
     };
   }
 
@@ -150,9 +150,9 @@ export class Channel implements SocketHandler, Link {
     );
   }
 
-  #onMultiplexerEnd(reason: Reason): void {
+  #onMultiplexerEnd(reason: Reason, cause: unknown): void {
     clearTimeout(this.#handshakeTimer);
     this.#heartbeat?.stop();
-    this.#owner.onEnd(reason);
+    this.#owner.onEnd(reason, cause);
   }
 }

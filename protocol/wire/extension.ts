@@ -3,8 +3,11 @@ import { addressFromBytes, addressToBytes } from './address.js';
 import { Command, FRAME_HEADER_BYTES, putHeader, putUint32, putUint64, readUint64 } from './frame.js';
 import { withoutControls } from './handshake.js';
 
-/** The longest text (reason, message) in an extension frame that we send; longer text is cut. */
-const MAX_REASON_BYTES = 512;
+/**
+ * The longest message of a reason, sent or received; a longer one is cut. A peer may send as many as it likes,
+ * and each is kept with its stream or logged.
+ */
+export const MAX_REASON_BYTES = 512;
 
 /**
  * Wire, of the extension early-data: what may be sent on a new stream before its first Window. A request of
@@ -116,7 +119,8 @@ export function decodeSource(body: Buffer): Source {
 /** Reason: u8 length, code in ASCII, u16 length, message in UTF-8. */
 function encodeReason(reason: Reason): Buffer {
   const code = Buffer.from(reason.code, 'latin1').subarray(0, 255);
-  const message = cutText(Buffer.from(reason.message, 'utf8'), MAX_REASON_BYTES);
+  const text = Buffer.from(reason.message, 'utf8');
+  const message = text.subarray(0, cutPlace(text, 0, text.length));
   const bytes = Buffer.allocUnsafe(1 + code.length + 2 + message.length);
   bytes.writeUInt8(code.length, 0);
   code.copy(bytes, 1);
@@ -125,11 +129,15 @@ function encodeReason(reason: Reason): Buffer {
   return bytes;
 }
 
-/** The first `most` bytes of UTF-8 text, or up to three fewer, so that no character is divided. */
-function cutText(text: Buffer, most: number): Buffer {
-  let end = Math.min(text.length, most);
-  while (end < text.length && (text.readUInt8(end) & 0xc0) === 0x80) end--;
-  return text.subarray(0, end);
+/**
+ * Where UTF-8 text that lies from `start` up to `end` is to be cut, so that it has at most MAX_REASON_BYTES and
+ * no character is divided. A peer's text may be no UTF-8: a character has at most three bytes after its first.
+ */
+function cutPlace(text: Buffer, start: number, end: number): number {
+  let cut = start + MAX_REASON_BYTES;
+  if (cut >= end) return end;
+  for (let back = 0; back < 3 && (text.readUInt8(cut) & 0xc0) === 0x80; back++) cut--;
+  return cut;
 }
 
 /** @throws ProtocolError BAD_EXTENSION when the lengths do not fit the body */
@@ -141,7 +149,7 @@ export function decodeReason(body: Buffer): Reason {
   need(body, messageEnd, 'reason');
   return {
     code: withoutControls(body.toString('latin1', 1, codeEnd)),
-    message: withoutControls(body.toString('utf8', codeEnd + 2, messageEnd)),
+    message: withoutControls(body.toString('utf8', codeEnd + 2, cutPlace(body, codeEnd + 2, messageEnd))),
   };
 }
 

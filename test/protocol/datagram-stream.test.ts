@@ -189,6 +189,19 @@ t.test('bytes that are no datagrams reset the stream, and nothing else', async (
   }
 });
 
+t.test('what its owner throws at a datagram is no fault of the peer', async (t) => {
+  const pair = connect(randomFrom(1));
+  const { atA, accept } = join(pair);
+  const bug = new TypeError('a bug');
+  accept().onDatagram = () => {
+    throw bug;
+  };
+  atA.send('good');
+  await settle(pair);
+  t.match(pair.b.owner.ends, [{ code: 'INTERNAL', message: 'a bug' }]);
+  t.equal(pair.b.owner.causes[0], bug);
+});
+
 t.test('an end that has no channel is told', async (t) => {
   const end = new Solo(everything);
   const flow = new DatagramRecorder(

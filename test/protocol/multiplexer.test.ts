@@ -24,7 +24,7 @@ import {
   shutdownFrame,
   windowFrame,
 } from './fixtures/frames.js';
-import { MemoryLink, randomFrom } from './fixtures/memory-link.js';
+import { MemoryLink, randomFrom, run } from './fixtures/memory-link.js';
 import {
   accept,
   connect,
@@ -271,6 +271,7 @@ t.test('what breaks the protocol ends the channel with its code, and every strea
     const handler = solo.open();
     solo.receive(frame, encodeOpen(77, WEB));
     t.equal(solo.ended, code);
+    t.same(solo.owner.causes, [], 'what a peer did has no stack');
     t.match(handler.end, { how: 'lost', reason: { code } });
     t.equal(solo.owner.streams.length, 0, 'nothing after it is looked at');
     solo.receive(encodeOpen(78, WEB));
@@ -281,14 +282,31 @@ t.test('what breaks the protocol ends the channel with its code, and every strea
   t.end();
 });
 
-t.test('a failure of our own ends the channel, not the process', (t) => {
-  const solo = new Solo(everything);
-  solo.owner.accept = () => {
-    throw new TypeError('a bug');
+t.test('a failure of our own ends the channel, not the process, and the owner gets the error', async (t) => {
+  const bug = new TypeError('a bug');
+  const fail = (): never => {
+    throw bug;
   };
-  solo.receive(encodeOpen(1, WEB));
-  t.same(solo.owner.ends, [{ code: 'INTERNAL', message: 'a bug' }]);
-  t.end();
+  const failures: [string, (solo: Solo) => void][] = [
+    ['in onStream', ({ owner }) => (owner.accept = fail)],
+    [
+      'in a handler that hears late of what came early',
+      ({ owner }) => {
+        owner.accept = (stream) => queueMicrotask(() => (accept(stream).onData = fail));
+      },
+    ],
+    ['in a handler', ({ owner }) => (owner.accept = (stream) => (accept(stream).onData = fail))],
+  ];
+  for (const [where, arrange] of failures) {
+    const solo = new Solo(everything);
+    arrange(solo);
+    solo.receive(encodeOpen(1, WEB), dataFrame(1, Buffer.from('x')));
+    await immediate();
+    t.same(solo.owner.ends, [{ code: 'INTERNAL', message: 'a bug' }], where);
+    t.equal(solo.owner.causes[0], bug);
+    t.equal(solo.link.state, 'closing');
+    isClean(t, solo);
+  }
 });
 
 t.test('late frames are skipped and counted', (t) => {
@@ -399,6 +417,52 @@ t.test('the same with all features on does send them', (t) => {
     [...sent, ...answered].filter((line) => line.startsWith('extension')).map((line) => line.split(' ')[1]),
   );
   t.same([...commands].sort(), ['16', '17', '18', '19', '20', '21']);
+  t.end();
+});
+
+t.test('goaway: said again and again, the owner hears of it once', (t) => {
+  const solo = new Solo(everything);
+  const flood = Buffer.concat(Array.from({ length: 1000 }, () => encodeGoAway(STOPPING)));
+  for (let round = 0; round < 10; round++) solo.receive(flood);
+  t.same(solo.owner.goAways, [STOPPING]);
+  t.equal(solo.multiplexer.skipped.control, 9_999);
+  t.throws(() => solo.open(), { message: 'the channel takes no new streams: the host stops' });
+  t.equal(solo.ended, undefined);
+  t.end();
+});
+
+t.test('what a peer may repeat leaves nothing but counts', (t) => {
+  const failed: OpenResult = { step: 'dial', micros: 1, reason: { code: 'E', message: 'x'.repeat(512) } };
+  const repeated: [string, Buffer][] = [
+    ['Ping', encodePing(7)],
+    ['Pong', anyFrame(Command.pong, 0, 15)],
+    ['Source', encodeSource(1, { client: CLIENT, listener: LISTENER })],
+    ['OpenResult', encodeOpenResult(TOP, failed)],
+    ['Window', windowFrame(TOP, EARLY_DATA_BYTES)],
+    ['empty Data', dataFrame(TOP, Buffer.alloc(0))],
+    ['Close of nobody', closeFrame(5)],
+    ['Reset of nobody', encodeReset(5, GAVE_UP)],
+    ['an unknown command', anyFrame(200, 0, 100)],
+    ['Open that is refused', encodeOpen(9, WEB)],
+  ];
+  for (const [name, frame] of repeated) {
+    const solo = new Solo(everything, { maxStreams: 1 });
+    const handler = solo.open();
+    const state = (): string =>
+      solo.multiplexer.describe().replace(/\d+/g, '#').replace(',"lastUnknown":#', '');
+    const before = state();
+    const flood = Buffer.concat(Array.from({ length: 500 }, () => frame));
+    for (let round = 0; round < 20; round++) {
+      solo.receive(flood);
+      // The peer reads.
+      run(() => 0, [solo.link]);
+      solo.link.delivered = [];
+    }
+    t.equal(state(), before, name);
+    t.equal(solo.ended, undefined, name);
+    t.same(handler.events, [], name);
+    t.equal(solo.owner.streams.length, 0, name);
+  }
   t.end();
 });
 

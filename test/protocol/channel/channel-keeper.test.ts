@@ -14,7 +14,7 @@ import type { ChannelAddress } from '../../../protocol/transport/address.js';
 import { connectChannel } from '../../../protocol/transport/connect.js';
 import type { Reason } from '../../../protocol/wire/extension.js';
 import { encodeHandshakePayload } from '../../../protocol/wire/handshake.js';
-import { DEBUG, INFO, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
+import { DEBUG, ERROR, INFO, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
 import { Peer } from '../../fixtures/peer.js';
 import { temporaryFolder } from '../../fixtures/programs.js';
 import { Signal } from '../fixtures/signal.js';
@@ -100,6 +100,35 @@ t.test('a keeper that listens has a channel when a peer comes, and then the next
   await owner.signal.until(() => owner.ups === 2);
   t.match(keeper.state, { state: 'connected', reconnects: 1, peer: { version: undefined } });
   t.match(await log.line(/^the channel is up/, 2), { level: INFO, msg: /with a plain peer/ });
+});
+
+t.test(
+  'a bug of ours that ends a channel is logged with its stack, and the next channel comes',
+  async (t) => {
+    const { keeper, owner, log, address } = makeKeeper(t, 'listen');
+    await keeper.start();
+    owner.onStream = function onStream(): void {
+      throw new TypeError('no such thing');
+    };
+    const peer = await Peer.connect(t, address);
+    peer.open({ proto: 'tcp', ip: '127.0.0.1', port: 80 });
+    const line = await log.line(/bug of portferry/);
+    t.match(line, { level: ERROR, msg: /no such thing; please report it/, err: { stack: /onStream/ } });
+    await owner.signal.until(() => owner.downs.length === 1);
+    t.same(owner.downs, [{ code: 'INTERNAL', message: 'no such thing' }]);
+    await Peer.connect(t, address);
+    await owner.signal.until(() => owner.ups === 2);
+  },
+);
+
+t.test('what a peer does wrong is logged with its code, and without a stack', async (t) => {
+  const kept = makeKeeper(t, 'listen');
+  await kept.keeper.start();
+  await intrude(kept, 'GET / HTTP/1.1\r\n');
+  const line = await kept.log.line(/does not speak the multiplexer protocol/);
+  t.match(line, { level: WARN, code: 'NOT_A_MULTIPLEXER' });
+  t.equal(line['err'], undefined);
+  t.same(kept.log.matching(/bug/), []);
 });
 
 t.test('a peer that says nothing gives way to the next', async (t) => {

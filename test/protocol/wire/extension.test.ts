@@ -12,6 +12,7 @@ import {
   encodePong,
   encodeReset,
   encodeSource,
+  MAX_REASON_BYTES,
   OPEN_STEPS,
   type OpenResult,
   type Source,
@@ -94,6 +95,19 @@ t.test('a reason is cut to its limits, between characters', (t) => {
   const got = decodeReason(encodeReset(1, sent).subarray(FRAME_HEADER_BYTES));
   t.equal(got.code, 'E'.repeat(255));
   t.equal(got.message, `x${'€'.repeat(170)}`, '511 bytes: one more character would be 514');
+  t.end();
+});
+
+t.test('a reason that is received is cut as well, whatever its bytes are', (t) => {
+  for (const [bytes, text] of [
+    [Buffer.from(`x${'€'.repeat(1000)}`), `x${'€'.repeat(170)}`],
+    [Buffer.alloc(4000, 0x80), '\ufffd'.repeat(MAX_REASON_BYTES - 3)],
+    [Buffer.alloc(MAX_REASON_BYTES, 'x'), 'x'.repeat(MAX_REASON_BYTES)],
+  ] as const) {
+    const header = Buffer.from('01450000', 'hex');
+    header.writeUInt16LE(bytes.length, 2);
+    t.same(decodeReason(Buffer.concat([header, bytes])), { code: 'E', message: text });
+  }
   t.end();
 });
 
