@@ -1,5 +1,6 @@
 import { messageOf, OperationError, ProtocolError } from './errors.js';
 import { type Link, MAX_QUEUED_CONTROL_BYTES, Outbox } from './outbox.js';
+import { Sharing } from './sharing.js';
 import type { Slab, SlabPool } from './slab.js';
 import { notAccepted, Stream, type StreamCarrier, type StreamHandler } from './stream.js';
 import { MAX_WINDOW_BYTES, WindowBudget } from './window.js';
@@ -38,15 +39,6 @@ import {
   HandshakeDecoder,
   type PeerIdentity,
 } from './wire/handshake.js';
-
-/**
- * While small payloads come between those of bulk streams, no window is opened further than this: what a bulk
- * transfer has under way is what everybody else's bytes must wait for.
- */
-export const SHARED_WINDOW_BYTES = 64 * 1024;
-
-/** How long (ms) a channel counts as shared after such a small payload. */
-export const SHARING_MS = 100;
 
 /** Streams of one channel, both directions together. Each costs the guest one descriptor. */
 const MAX_STREAMS = 65_536;
@@ -122,6 +114,8 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   readonly #handshake = new HandshakeDecoder();
   readonly #decoder = new FrameDecoder<Slab>(this);
   #peer: PeerIdentity | undefined;
+  /** What both ends have announced. */
+  #features: ReadonlySet<Feature> = new Set();
   #earlyData = 0;
   /** Streams whose payload waits for the link, in the order of their turns. */
   readonly #waiting = new Set<Stream>();
@@ -129,9 +123,7 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   readonly #windowsDue = new Set<Stream>();
   /** Where the payload that comes next belongs; undefined when it is skipped. */
   #receiver: Stream | undefined;
-  /** Whose payload came last, and when (ms) a small one last came between those of another. */
-  #lastReceiver: Stream | undefined;
-  #switchedAt = Number.NEGATIVE_INFINITY;
+  readonly #sharing: Sharing;
   /** What a Source frame said of the stream that the next frame opens. */
   #source: { id: number; source: Source } | undefined;
   #peerGoesAway: Reason | undefined;
@@ -153,6 +145,7 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
     this.#announced = options.features ?? FEATURES;
     this.#defer = options.defer ?? setImmediate;
     this.#now = options.now ?? (() => performance.now());
+    this.#sharing = new Sharing(this.#now);
     this.#idStep = options.dialled ? -1 : 1;
     this.#nextId = options.dialled ? MAX_STREAM_ID : 0;
     this.#outbox.addFrame(encodeHandshake(options.version, this.#announced));
@@ -331,7 +324,7 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
     this.#streams.delete(stream.id);
     this.#waiting.delete(stream);
     this.#windowsDue.delete(stream);
-    if (this.#lastReceiver === stream) this.#lastReceiver = undefined;
+    this.#sharing.forget(stream);
     if (this.#streams.size === 0) this.#owner.onIdle();
   }
 
@@ -368,7 +361,7 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
     const stream = this.#streams.get(id);
     this.#receiver = stream?.expectData(length) ? stream : undefined;
     if (this.#receiver) {
-      if (this.#receiver !== this.#lastReceiver) this.#noteSwitch(this.#receiver);
+      this.#sharing.received(this.#receiver);
       return;
     }
     // What no stream expects is skipped; so much of it that no window ever allowed it is no late frame.
@@ -437,15 +430,17 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   #receiveHandshake(bytes: Buffer, start: number, end: number): number {
     const at = this.#handshake.push(bytes, start, end);
     if (this.#handshake.payload) {
-      this.#peer = decodeIdentity(this.#handshake.payload);
+      const peer = decodeIdentity(this.#handshake.payload);
+      this.#peer = peer;
+      this.#features = new Set(this.#announced.filter((feature) => peer.features.has(feature)));
       this.#earlyData = this.#has('early-data') ? EARLY_DATA_BYTES : 0;
-      this.#owner.onReady(this.#peer);
+      this.#owner.onReady(peer);
     }
     return at;
   }
 
   #has(feature: Feature): boolean {
-    return this.#peer?.features.has(feature) === true && this.#announced.includes(feature);
+    return this.#features.has(feature);
   }
 
   #allocateId(): number {
@@ -486,15 +481,9 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
     }
   }
 
-  /** A request or an answer between the payloads of another stream: somebody waits while bulk data flows. */
-  #noteSwitch(receiver: Stream): void {
-    if (this.#lastReceiver && receiver.interactive) this.#switchedAt = this.#now();
-    this.#lastReceiver = receiver;
-  }
-
   #addWindows(): void {
     const now = this.#now();
-    this.budget.cap = now - this.#switchedAt < SHARING_MS ? SHARED_WINDOW_BYTES : MAX_WINDOW_BYTES;
+    this.budget.cap = this.#sharing.windowCap(now);
     for (const stream of this.#windowsDue) {
       const allowed = stream.nextWindow(now);
       if (allowed !== undefined)

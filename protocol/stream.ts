@@ -1,12 +1,16 @@
+import { EarlyPayload } from './early-payload.js';
 import { ProtocolError } from './errors.js';
 import { SMALL_PAYLOAD_BYTES } from './outbox.js';
-import { Slab, type SlabPool } from './slab.js';
+import type { Slab, SlabPool } from './slab.js';
 import { ReceiveWindow, SendWindow, type WindowBudget } from './window.js';
 import type { Destination } from './wire/destination.js';
 import type { OpenResult, OpenStep, Reason } from './wire/extension.js';
 import { DATA_HEADER_BYTES } from './wire/frame.js';
 
-/** So many small payloads after a large one make a stream one of requests; a read or a window that ends is fewer. */
+/**
+ * After a large payload a stream counts as one of requests again when so many small ones have come in a row. A bulk
+ * transfer sends small ones, too: the rest of a read, or of a window. But never so many one after the other.
+ */
 export const SMALL_IN_A_ROW = 4;
 
 /** How a stream ended, as far as this end did not end it by itself. */
@@ -91,10 +95,8 @@ export class Stream {
   #pendingStart = 0;
   #pendingEnd = 0;
   #shutdownWanted = false;
-  /** Payload that came before the stream was accepted: with room for all the early data there can be. */
-  #early: Slab | undefined;
-  #earlyEnd = DATA_HEADER_BYTES;
-  /** Small payloads received since the last large one; no number reaches it before there was a large one. */
+  #early: EarlyPayload | undefined;
+  /** Small payloads received since the last large one. Without end before that: a new stream is one of requests. */
   #smallInARow = Number.POSITIVE_INFINITY;
   #shutdownSent = false;
   #shutdownReceived = false;
@@ -293,8 +295,11 @@ export class Stream {
 
   handlePayload(slab: Slab, start: number, end: number): void {
     if (this.over) return;
-    if (this.#handler === notAccepted) this.#keepEarly(slab, start, end);
-    else this.#handler.onData(slab, start, end);
+    if (this.#handler !== notAccepted) this.#handler.onData(slab, start, end);
+    else {
+      this.#early ??= new EarlyPayload(this.#carrier.earlyData);
+      this.#early.add(slab, start, end);
+    }
   }
 
   handleShutdown(): void {
@@ -336,18 +341,11 @@ export class Stream {
     this.#handler = handler;
     const early = this.#early;
     this.#early = undefined;
-    if (early) handler.onData(early, DATA_HEADER_BYTES, this.#earlyEnd);
+    if (early) handler.onData(early.slab, early.start, early.end);
     const endedByHandler = this.#over && !this.#end;
     if (endedByHandler) return;
     if (this.#shutdownReceived) handler.onShutdown();
     if (this.#end) handler.onClosed(this.#end);
-  }
-
-  /** All in one piece: kept as it comes, a payload of many small frames would cost many times its bytes. */
-  #keepEarly(slab: Slab, start: number, end: number): void {
-    this.#early ??= new Slab(this.#carrier.earlyData, false);
-    slab.bytes.copy(this.#early.bytes, this.#earlyEnd, start, end);
-    this.#earlyEnd += end - start;
   }
 
   #keep(slab: Slab, start: number, end: number): void {

@@ -1,5 +1,6 @@
 import t from 'tap';
-import { Multiplexer, SHARED_WINDOW_BYTES, SHARING_MS } from '../../protocol/multiplexer.js';
+import { Multiplexer } from '../../protocol/multiplexer.js';
+import { SHARED_WINDOW_BYTES, SHARING_MS } from '../../protocol/sharing.js';
 import { Slab, SlabPool } from '../../protocol/slab.js';
 import { SMALL_IN_A_ROW, type Stream, type StreamHandler } from '../../protocol/stream.js';
 import { MAX_WINDOW_BYTES } from '../../protocol/window.js';

@@ -386,6 +386,28 @@ t.test('violations reset the stream where the peer knows resets, and end the cha
   t.end();
 });
 
+t.test('Data of no bytes means nothing, at any time, and is counted', (t) => {
+  const { end, stream, handler } = solo(everything);
+  const empty = dataFrame(TOP, Buffer.alloc(0));
+  end.receive(empty, shutdownFrame(TOP), empty);
+  t.equal(stream.over, false, 'also after Shutdown');
+  stream.shutdown();
+  end.receive(empty, closeFrame(TOP), empty);
+  t.same(handler.end, { how: 'closed' });
+  t.same(handler.data.length, 0);
+  t.match(end.multiplexer.skipped, { data: 4, dataBytes: 0 });
+  t.equal(end.ended, undefined);
+  t.end();
+});
+
+t.test('a second Shutdown means nothing', (t) => {
+  const { end, handler } = solo(everything);
+  end.receive(shutdownFrame(TOP), shutdownFrame(TOP));
+  t.same(handler.events, ['shutdown']);
+  t.equal(end.ended, undefined);
+  t.end();
+});
+
 t.test('nothing may come before accept from a peer without early data', (t) => {
   const end = new Solo('plain');
   end.owner.accept = () => {};

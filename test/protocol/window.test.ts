@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
-import { SHARED_WINDOW_BYTES } from '../../protocol/multiplexer.js';
+import { SHARED_WINDOW_BYTES } from '../../protocol/sharing.js';
 import {
   INITIAL_WINDOW_BYTES,
   MAX_WINDOW_BYTES,
