@@ -1,5 +1,6 @@
 import { messageOf } from '../errors.js';
 import type { Multiplexer } from '../multiplexer.js';
+import { LogLimiter } from '../program/log-limiter.js';
 import type { Logger } from '../program/logger.js';
 import type { SlabPool } from '../slab.js';
 import type { RawSocket } from '../socket/raw-socket.js';
@@ -62,6 +63,7 @@ export class ChannelKeeper {
   readonly #log: Logger;
   #channel: Channel | undefined;
   #listener: ChannelListener | undefined;
+  readonly #bugs: LogLimiter;
   readonly #stopping = new AbortController();
   #backoffMs = MIN_BACKOFF_MS;
   #retryTimer: NodeJS.Timeout | undefined;
@@ -76,6 +78,7 @@ export class ChannelKeeper {
   constructor(options: KeeperOptions) {
     this.#options = options;
     this.#log = options.logger;
+    this.#bugs = new LogLimiter(options.logger);
   }
 
   /**
@@ -208,8 +211,11 @@ export class ChannelKeeper {
   }
 
   #ended(channel: Channel, reason: Reason, cause: unknown): void {
+    // Not one by one: a peer that has found out how may do it again and again.
     if (cause !== undefined)
-      this.#log.error(
+      this.#bugs.log(
+        'error',
+        'bug',
         { err: cause },
         `a bug of portferry has ended the channel: ${reason.message}; please report it, with this line`,
       );
