@@ -1,10 +1,20 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import t, { type Test as Tap } from 'tap';
+import { DATAGRAM_BUDGET_BYTES, MAX_QUEUED_DATAGRAM_BYTES } from '../../protocol/datagram-stream.js';
 import { ProtocolError } from '../../protocol/errors.js';
 import { Multiplexer } from '../../protocol/multiplexer.js';
+import { MAX_QUEUED_CONTROL_BYTES } from '../../protocol/outbox.js';
 import { Slab, SlabPool } from '../../protocol/slab.js';
 import type { Stream, StreamHandler } from '../../protocol/stream.js';
-import { DATAGRAM_HEADER_BYTES, DatagramDecoder, putDatagram } from '../../protocol/wire/datagram.js';
+import { MAX_WINDOW_BYTES, MIN_WINDOW_BYTES, WINDOW_BUDGET_BYTES } from '../../protocol/window.js';
+import {
+  DATAGRAM_HEADER_BYTES,
+  DatagramDecoder,
+  MAX_DATAGRAM_BYTES,
+  putDatagram,
+} from '../../protocol/wire/datagram.js';
+import { MAX_PATH_BYTES } from '../../protocol/wire/destination.js';
+import { EARLY_DATA_BYTES, MAX_REASON_BYTES, OPEN_STEPS } from '../../protocol/wire/extension.js';
 import {
   decodeIdentity,
   encodeHandshakePayload,
@@ -17,7 +27,9 @@ import { describeFrame, encodeAgain, sourceOf, textOf } from './fixtures/frame-t
 /** A row of a table of SPEC.md that has a column `hex`: by column, and the heading it is under. */
 type Vector = Record<'hex' | 'meaning' | 'heading', string> & Partial<Record<'from', string>>;
 
-const VECTORS = readVectors(readFileSync(new URL('../../protocol/SPEC.md', import.meta.url), 'utf8'));
+const PROTOCOL = new URL('../../protocol/', import.meta.url);
+const SPEC = readFileSync(new URL('SPEC.md', PROTOCOL), 'utf8');
+const VECTORS = readVectors(SPEC);
 
 t.test('every vector means what is written beside it', async (t) => {
   t.ok(VECTORS.length >= 45, `${VECTORS.length} vectors were found`);
@@ -36,14 +48,51 @@ t.test('every vector means what is written beside it', async (t) => {
 });
 
 t.test('every code of a violation is in the table of reactions, and only there are others', async (t) => {
-  const source = readFileSync(new URL('../../protocol/errors.ts', import.meta.url), 'utf8');
+  const source = readFileSync(new URL('errors.ts', PROTOCOL), 'utf8');
   const codes = [...source.matchAll(/^ {2}\| '([A-Z_]+)'/gm)].map(([, code]) => code);
-  const spec = readFileSync(new URL('../../protocol/SPEC.md', import.meta.url), 'utf8');
   const reactions = [
-    ...spec.matchAll(/^\| `([A-Z_]+)` +\|.*\| (?:ends the channel|resets the stream) +\|$/gm),
+    ...SPEC.matchAll(/^\| `([A-Z_]+)` +\|.*\| (?:ends the channel|resets the stream) +\|$/gm),
   ];
   t.ok(codes.length > 10);
   t.same(reactions.map(([, code]) => code).sort(), codes.sort());
+});
+
+t.test('every other reason that streams and channel end with is there, too', async (t) => {
+  const sources = readdirSync(PROTOCOL).filter((name) => name.endsWith('.ts'));
+  const codes = sources.flatMap((name) =>
+    [...readFileSync(new URL(name, PROTOCOL), 'utf8').matchAll(/code: '([A-Z_]+)'/g)].map(([, code]) => code),
+  );
+  t.ok(codes.includes('CLOSED_EARLY') && codes.includes('INTERNAL'));
+  for (const code of codes) t.ok(SPEC.includes(`\`${code}\``), `${code}`);
+});
+
+t.test('the limits are those of the code', async (t) => {
+  const limits = new Map(
+    [
+      ...SPEC.slice(SPEC.indexOf('## 13. ')).matchAll(
+        /^\| (.+?) +\| (.+?) +\| (?:the wire|portferry|UDP)'s/gm,
+      ),
+    ].map(([, what, bound]) => [what, bound]),
+  );
+  t.match(limits.get('path of a destination'), `${MAX_PATH_BYTES} bytes`);
+  t.match(limits.get('message of a reason'), `${MAX_REASON_BYTES} bytes`);
+  t.match(limits.get('payload of a datagram'), `${MAX_DATAGRAM_BYTES} bytes`);
+  t.match(limits.get('window of a stream'), `${MIN_WINDOW_BYTES} bytes to ${mebibytes(MAX_WINDOW_BYTES)}`);
+  t.match(limits.get('skipped payload of one Data frame'), mebibytes(MAX_WINDOW_BYTES));
+  t.match(
+    limits.get(`windows of a channel beyond ${MIN_WINDOW_BYTES} bytes a stream`),
+    mebibytes(WINDOW_BUDGET_BYTES),
+  );
+  t.match(limits.get('control frames that wait to be sent'), mebibytes(MAX_QUEUED_CONTROL_BYTES));
+  t.match(
+    limits.get('datagrams that wait for a stream'),
+    `${MAX_QUEUED_DATAGRAM_BYTES / 1024} KiB, and ${mebibytes(DATAGRAM_BUDGET_BYTES)}`,
+  );
+  t.match(SPEC, `as if a Window of **${EARLY_DATA_BYTES}** had been received`);
+  const [connected, ...refused] = OPEN_STEPS;
+  const steps = refused.map((step, index) => `${index + 1} ${step}`).join(', ');
+  t.match(SPEC, `| 0 ${connected}; refused at: ${steps} `);
+  t.match(SPEC, `"features": ${JSON.stringify(FEATURES).replaceAll(',', ', ')}`);
 });
 
 for (const [name, heading, guestFeatures] of [
@@ -148,6 +197,10 @@ class End {
     this.sent += Buffer.from(bytes).toString('hex');
     return true;
   }
+}
+
+function mebibytes(bytes: number): string {
+  return `${bytes / 1024 / 1024} MiB`;
 }
 
 function write(stream: Stream | undefined, text: string): void {
