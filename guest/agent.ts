@@ -8,6 +8,7 @@ import type { EndpointRule } from '../protocol/endpoint-rule.js';
 import type { Logger } from '../protocol/program/logger.js';
 import { SlabPool } from '../protocol/slab.js';
 import type { ChannelAddress } from '../protocol/transport/address.js';
+import type { Destination } from '../protocol/wire/destination.js';
 import { Dialler } from './dial/dialler.js';
 import { HostControl } from './publish/host-control.js';
 
@@ -56,6 +57,11 @@ export class Agent {
     this.#dialler.endFlows(reason);
     await this.#keeper.stop(reason, STOP_GRACE_MS);
     this.#dialler.abort(reason);
+  }
+
+  /** Whether the host may have it dial a destination. */
+  mayDial(destination: Destination): boolean {
+    return this.#dialler.mayDial(destination);
   }
 
   get channel(): KeeperState {

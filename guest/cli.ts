@@ -79,7 +79,7 @@ export const portferryGuest: ProgramDeclaration = {
         try {
           await agent.start();
           for (const path of apiPaths) await api.listen(path);
-          publisher = docker && publishDocker(docker, agent.hostControl.openLease, options.logger);
+          if (docker) publisher = publishDocker(docker, agent, options.logger);
           if (!stop.aborted) await new Promise((resolve) => stop.addEventListener('abort', resolve));
         } finally {
           publisher?.stop();

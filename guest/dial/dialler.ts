@@ -7,7 +7,7 @@ import type { SocketAddress } from '../../protocol/socket/raw-socket.js';
 import { Splice, type SpliceEnd } from '../../protocol/splice.js';
 import type { Stream, StreamEnd } from '../../protocol/stream.js';
 import { connectablePath } from '../../protocol/transport/unix-path.js';
-import { formatDestination, formatHostPort } from '../../protocol/wire/destination.js';
+import { type Destination, formatDestination, formatHostPort } from '../../protocol/wire/destination.js';
 import type { Reason, Source } from '../../protocol/wire/extension.js';
 import { type UdpDestination, UdpDial } from './udp-dial.js';
 
@@ -47,11 +47,15 @@ export class Dialler {
     for (const splice of this.#splices) splice.abort(reason);
   }
 
+  /** Whether a destination is dialled if the host asks for it. */
+  mayDial(destination: Destination): boolean {
+    return this.#allowDial.length === 0 || this.#allowDial.some((rule) => rule.allows(destination));
+  }
+
   /** Takes a stream that the host has opened. */
   serve(stream: Stream, source: Source | undefined): void {
     const { destination } = stream;
-    const allowed = this.#allowDial.length === 0 || this.#allowDial.some((rule) => rule.allows(destination));
-    if (!allowed) {
+    if (!this.mayDial(destination)) {
       this.#refuse(stream, 'policy', { code: 'EACCES', message: 'no rule of --allow-dial allows it' });
       return;
     }

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { messageOf, OperationError } from '../../protocol/errors.js';
 import { MAX_PORT } from '../../protocol/wire/destination.js';
+import { type Endpoint, readEndpoints } from './container-networks.js';
 
 /** A container that runs, as far as publishing its ports is concerned. */
 export interface Container {
@@ -10,6 +11,8 @@ export interface Container {
   name: string;
   labels: Readonly<Record<string, string>>;
   ports: readonly PublishedPort[];
+  /** Its own addresses, the one that its engine would choose first. */
+  endpoints: readonly Endpoint[];
   /** Why its ports are not known, though it may have some. */
   problem?: string;
 }
@@ -50,6 +53,7 @@ export function parseContainers(answer: unknown): Container[] {
       name: `number ${index + 1} of the list`,
       labels: {},
       ports: [],
+      endpoints: [],
     };
     try {
       return parseContainer(entry);
@@ -69,6 +73,7 @@ function parseContainer(entry: unknown): Container {
     name: readName(fields['Names'], what) ?? shortId(id),
     labels: readLabels(fields['Labels'], what),
     ports: joinFamilies(readList(fields['Ports'], `${what}: Ports`).flatMap((port) => readPort(port, what))),
+    endpoints: readEndpoints(fields['NetworkSettings']),
   };
 }
 

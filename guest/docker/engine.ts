@@ -1,7 +1,8 @@
-import http from 'node:http';
-import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
-import { connectablePath } from '../../protocol/transport/unix-path.js';
+import type http from 'node:http';
+import { messageOf, OperationError } from '../../protocol/errors.js';
 import { type Container, parseContainers } from './containers.js';
+import { EngineSocket } from './engine-socket.js';
+import { withPodmanPorts } from './podman.js';
 
 /** Something that has happened in the engine. */
 export interface EngineEvent {
@@ -11,7 +12,15 @@ export interface EngineEvent {
   id: string;
 }
 
-/** What the publisher needs of a Docker engine. */
+/** Where an engine runs, as far as it says so. */
+export interface EngineHome {
+  /** The name of its machine. */
+  hostname: string;
+  /** Its containers' networks are in a namespace of their own. */
+  rootless: boolean;
+}
+
+/** What the publisher needs of a Docker engine. Each call throws an EngineError. */
 export interface Engine {
   /** The path of its socket. */
   readonly socket: string;
@@ -19,6 +28,7 @@ export interface Engine {
   listContainers(signal: AbortSignal): Promise<Container[]>;
   /** Begins to listen to its events, those since a time (s since 1970) included; they end when it goes. */
   openEvents(sinceSeconds: number, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>>;
+  findHome(signal: AbortSignal): Promise<EngineHome>;
 }
 
 /**
@@ -33,125 +43,114 @@ const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 /** An event is a line; they are far shorter, even with many labels. */
 const MAX_EVENT_BYTES = 1024 * 1024;
 
-/** What of an answer that is no success is put into the error. */
-const MAX_MESSAGE_LENGTH = 300;
+/** What of an event that is none is put into the error. */
+const MAX_SHOWN_LENGTH = 300;
 
-/** What errors of its socket mean, and what to do. */
-const ADVICE: ReadonlyMap<string, readonly [what: string, next: string]> = new Map([
-  ['ENOENT', ['there is no such socket', '; is dockerd running?']],
-  ['ECONNREFUSED', ['nobody listens there', '; is dockerd running?']],
-  ['EACCES', ['this user may not open it', '; run the agent as root, or as a member of the group docker']],
-  ['ECONNRESET', ['it has broken the connection', '']],
-]);
-
-/** What can change which ports are published, or how their container is called. */
+/** What can change which ports are published, or how their container is called; podman has other words for some. */
 const EVENT_FILTERS = {
   type: ['container', 'network', 'daemon'],
-  event: ['start', 'die', 'stop', 'destroy', 'rename', 'update', 'connect', 'disconnect', 'reload'],
+  event: [
+    ...['start', 'die', 'died', 'stop', 'destroy', 'remove', 'rename', 'update'],
+    ...['connect', 'disconnect', 'reload'],
+  ],
 };
+
+/** podman's name for what is `die` elsewhere; whether its API translates it depends on its version. */
+const DIED = 'died';
+
+/** podman lists no containers that are paused unless it is asked for them. */
+const PODMAN_LIST_QUERY = `?filters=${encodeURIComponent('{"status":["running","paused"]}')}`;
+
+/** The part of podman's version that goes into the paths of its own API. */
+const PODMAN_VERSION = /^\d+(\.\d+){1,2}/;
 
 /**
  * The few calls of the Docker Engine API that publishing needs. Without a version in the path every engine
  * answers, in the version that it likes best; what is read here has been the same in all of them.
  */
 export class EngineClient implements Engine {
-  readonly socket: string;
-  readonly #timeoutMs: number;
+  readonly #engine: EngineSocket;
+  /** Where it is no dockerd but podman, as it has said when it was asked for events. */
+  #podmanVersion: string | undefined;
 
   /** @param socket the path of its socket */
   constructor(socket: string, timeoutMs = ANSWER_TIMEOUT_MS) {
-    this.socket = socket;
-    this.#timeoutMs = timeoutMs;
+    this.#engine = new EngineSocket(socket, timeoutMs);
   }
 
-  /** @throws OperationError that names the engine's socket and the reason, also when `signal` is aborted */
+  get socket(): string {
+    return this.#engine.path;
+  }
+
   async listContainers(signal: AbortSignal): Promise<Container[]> {
-    return this.#call('/containers/json', signal, async (response) => {
-      const chunks: Buffer[] = [];
-      let length = 0;
-      for await (const chunk of response as AsyncIterable<Buffer>) {
-        length += chunk.length;
-        if (length > MAX_ANSWER_BYTES)
-          throw new OperationError(`its answer is longer than ${MAX_ANSWER_BYTES} bytes`);
-        chunks.push(chunk);
-      }
-      return parseContainers(parseJson(Buffer.concat(chunks).toString()));
-    });
+    if (this.#podmanVersion !== undefined) return this.#listPodman(this.#podmanVersion, signal);
+    return this.#engine.get('/containers/json', signal, async (response) =>
+      parseContainers(await readJson(response)),
+    );
   }
 
-  /** @throws OperationError as above; the events, when they break off */
+  /** podman is asked for its own list, too: the one for Docker's clients has but the first port of a range. */
+  async #listPodman(version: string, signal: AbortSignal): Promise<Container[]> {
+    const own = await this.#engine.get(
+      `/v${version}/libpod/containers/json${PODMAN_LIST_QUERY}`,
+      signal,
+      readJson,
+    );
+    return this.#engine.get(`/containers/json${PODMAN_LIST_QUERY}`, signal, async (response) =>
+      parseContainers(withPodmanPorts(await readJson(response), own)),
+    );
+  }
+
+  /** The events, too, throw an EngineError, when they break off. */
   async openEvents(sinceSeconds: number, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
     const filters = encodeURIComponent(JSON.stringify(EVENT_FILTERS));
-    const path = `/events?since=${sinceSeconds}&filters=${filters}`;
-    const response = await this.#call(path, signal, async (response) => response);
-    return this.#readEvents(response);
+    const resource = `/events?since=${sinceSeconds}&filters=${filters}`;
+    const response = await this.#engine.get(resource, signal, async (response) => response);
+    this.#podmanVersion = podmanVersionOf(response);
+    return this.#readEvents(resource, response);
   }
 
-  async *#readEvents(response: http.IncomingMessage): AsyncIterable<EngineEvent> {
+  async *#readEvents(resource: string, response: http.IncomingMessage): AsyncIterable<EngineEvent> {
     try {
       for await (const line of linesOf(response as AsyncIterable<Buffer>)) yield parseEvent(line);
     } catch (thrown) {
-      throw this.#failure('/events', thrown);
+      throw this.#engine.failure(resource, thrown);
     }
   }
 
-  /** Makes a request and reads its answer, both within the time limit. */
-  async #call<T>(
-    path: string,
-    signal: AbortSignal,
-    read: (response: http.IncomingMessage) => Promise<T>,
-  ): Promise<T> {
-    let late: OperationError | undefined;
-    try {
-      const request = http.get({
-        socketPath: connectablePath(this.socket),
-        path,
-        // The engine wants one; it makes no difference which.
-        headers: { host: 'docker' },
-        agent: false,
-        signal,
-      });
-      const timer = setTimeout(() => {
-        late = new OperationError(`it has not answered within ${this.#timeoutMs / 1000} s`);
-        request.destroy(late);
-      }, this.#timeoutMs);
-      return await readAnswer(request, read).finally(() => clearTimeout(timer));
-    } catch (thrown) {
-      throw this.#failure(path, late ?? thrown);
-    }
-  }
-
-  #failure(path: string, thrown: unknown): OperationError {
-    const resource = path.replace(/\?.*/, '');
-    return new OperationError(
-      `the Docker engine at ${this.socket} cannot be asked for ${resource}: ${reasonOf(thrown)}`,
-    );
+  findHome(signal: AbortSignal): Promise<EngineHome> {
+    return this.#engine.get('/info', signal, async (response) => parseHome(await readJson(response)));
   }
 }
 
-async function readAnswer<T>(
-  request: http.ClientRequest,
-  read: (response: http.IncomingMessage) => Promise<T>,
-): Promise<T> {
-  const response = await answerTo(request);
-  if (response.statusCode === 200) return read(response);
-  throw new OperationError(`it answers with ${response.statusCode}${await readMessage(response)}`);
-}
-
-function answerTo(request: http.ClientRequest): Promise<http.IncomingMessage> {
-  return new Promise((resolve, reject) => {
-    request.on('response', resolve).on('error', reject);
-  });
-}
-
-async function readMessage(response: http.IncomingMessage): Promise<string> {
-  let text = '';
-  for await (const chunk of response) {
-    text += chunk;
-    if (text.length > MAX_MESSAGE_LENGTH) break;
+async function readJson(response: http.IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > MAX_ANSWER_BYTES)
+      throw new OperationError(`its answer is longer than ${MAX_ANSWER_BYTES} bytes`);
+    chunks.push(chunk);
   }
-  const line = text.trim().replace(/\s+/g, ' ').slice(0, MAX_MESSAGE_LENGTH);
-  return line === '' ? '' : `: ${line}`;
+  return parseJson(Buffer.concat(chunks).toString());
+}
+
+function podmanVersionOf({ headers }: http.IncomingMessage): string | undefined {
+  const version = headers['libpod-api-version'];
+  return typeof version === 'string' ? PODMAN_VERSION.exec(version)?.[0] : undefined;
+}
+
+/** Docker lists `rootless` among its security options, podman has a field for it. */
+function parseHome(answer: unknown): EngineHome {
+  const {
+    Name: name,
+    SecurityOptions: options,
+    Rootless: rootless,
+  } = (answer ?? {}) as Record<string, unknown>;
+  return {
+    hostname: typeof name === 'string' ? name : '',
+    rootless: rootless === true || (Array.isArray(options) && options.includes('name=rootless')),
+  };
 }
 
 async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncIterable<string> {
@@ -172,8 +171,8 @@ function parseEvent(line: string): EngineEvent {
   const { Type: type, Action: action, Actor: actor } = (parseJson(line) ?? {}) as Record<string, unknown>;
   const id = (actor as Record<string, unknown> | undefined)?.['ID'];
   if (typeof type === 'string' && typeof action === 'string')
-    return { type, action, id: typeof id === 'string' ? id : '' };
-  throw new OperationError(`it has sent what is no event: ${line.slice(0, MAX_MESSAGE_LENGTH)}`);
+    return { type, action: action === DIED ? 'die' : action, id: typeof id === 'string' ? id : '' };
+  throw new OperationError(`it has sent what is no event: ${line.slice(0, MAX_SHOWN_LENGTH)}`);
 }
 
 function parseJson(text: string): unknown {
@@ -182,10 +181,4 @@ function parseJson(text: string): unknown {
   } catch (thrown) {
     throw new OperationError(`it has sent what is no JSON: ${messageOf(thrown)}`);
   }
-}
-
-function reasonOf(thrown: unknown): string {
-  const errno = errnoOf(thrown) ?? '';
-  const advice = ADVICE.get(errno);
-  return advice === undefined ? messageOf(thrown) : `${advice[0]} (${errno})${advice[1]}`;
 }

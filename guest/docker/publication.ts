@@ -1,8 +1,15 @@
+import { isIP } from 'node:net';
 import type { VpnkitPort } from '../../protocol/services/control.js';
-import { formatHostPort, MAX_PORT } from '../../protocol/wire/destination.js';
+import { type Destination, formatHostPort, MAX_PORT } from '../../protocol/wire/destination.js';
 import { type Container, describeContainer, EVERY_ADDRESS, type PublishedPort } from './containers.js';
 import type { PublishRule } from './rules.js';
 import { type LabelWishes, readLabelWishes, type Wishes, wishesFor } from './wishes.js';
+
+/** By which address something is reached that listens on every address of a family. */
+const ANYWHERE: ReadonlyMap<string, string> = new Map([
+  ['0.0.0.0', '127.0.0.1'],
+  ['::', '::1'],
+]);
 
 /** What is to be published, and what there is to say about the rest. */
 export interface Publication {
@@ -17,10 +24,24 @@ export interface Remark {
   text: string;
 }
 
-/** What the containers' published ports become on the host: rules decide, in their order, then labels. */
+/** How the agent gets to containers. */
+export interface Reach {
+  /** The gateways of the networks in which it reaches containers at their own addresses. */
+  linkedGateways: ReadonlySet<string>;
+  /** Whether it may dial a destination. */
+  mayDial(destination: Destination): boolean;
+}
+
+/**
+ * What the containers' published ports become on the host: rules decide, in their order, then labels. They
+ * lead to the container itself where that can be reached. There it is its own kernel that answers; at the
+ * address where the port is published it may be docker-proxy, which takes every connection, and ends those
+ * that the container has refused or reset as if all had been well.
+ */
 export function computePublication(
   containers: readonly Container[],
   rules: readonly PublishRule[],
+  reach: Reach,
 ): Publication {
   const forwards = new Map<string, VpnkitPort>();
   const remarks: Remark[] = [];
@@ -34,17 +55,19 @@ export function computePublication(
     for (const problem of labels.problems)
       remarks.push({ level: 'warn', text: `${describeContainer(container)}: ${problem}` });
     for (const port of container.ports) {
-      const outcome = decide(port, container, labels, rules);
+      const outcome = decide(port, container, labels, rules, reach);
       if ('level' in outcome) remarks.push(outcome);
-      else for (const forward of outcome.forwards) addOnce(forwards, forward);
+      else for (const forward of outcome.forwards) addOnce(forwards, port, forward);
     }
   }
   const inOrder = [...forwards].sort(([a], [b]) => (a < b ? -1 : 1));
   return { forwards: inOrder.map(([, forward]) => forward), remarks };
 }
 
-function addOnce(forwards: Map<string, VpnkitPort>, forward: VpnkitPort): void {
-  const key = JSON.stringify({ ...forward, annotation: undefined });
+/** A port is published once; whoever shares a container's network may be listed with it, too. */
+function addOnce(forwards: Map<string, VpnkitPort>, port: PublishedPort, forward: VpnkitPort): void {
+  const { addresses, port: published } = port;
+  const key = JSON.stringify({ ...forward, in_ip: addresses, in_port: published, annotation: undefined });
   if (!forwards.has(key)) forwards.set(key, forward);
 }
 
@@ -53,6 +76,7 @@ function decide(
   container: Container,
   labels: LabelWishes,
   rules: readonly PublishRule[],
+  reach: Reach,
 ): { forwards: VpnkitPort[] } | Remark {
   const { proto } = port;
   const remark = (level: Remark['level'], why: string): Remark => ({
@@ -77,8 +101,7 @@ function decide(
       proto,
       ...(ip !== undefined && { out_ip: ip }),
       out_port: hostPort,
-      in_ip: reachableAt(port),
-      in_port: port.port,
+      ...destinationOf(proto, port, container, reach),
       annotation: describeContainer(container),
       ...extras(proto, wishes),
     })),
@@ -90,11 +113,22 @@ function extras(proto: 'tcp' | 'udp', { proxyVersion, idleSeconds }: Wishes): Pa
   return proxyVersion === undefined ? {} : { proxy_protocol: proxyVersion };
 }
 
-/** An address of the VM that leads to the port. */
-function reachableAt({ addresses }: PublishedPort): string {
-  const [first = ''] = addresses;
-  if (first === '0.0.0.0') return '127.0.0.1';
-  return first === '::' ? '::1' : first;
+/** Where the port is reached in the VM: at its container, if that may be dialled, or where it is published. */
+function destinationOf(
+  proto: 'tcp' | 'udp',
+  { addresses, port, privatePort }: PublishedPort,
+  { endpoints }: Container,
+  { linkedGateways, mayDial }: Reach,
+): Pick<VpnkitPort, 'in_ip' | 'in_port'> {
+  const [published = ''] = addresses;
+  const own = endpoints
+    .filter(({ gateway }) => linkedGateways.has(gateway))
+    .map(({ address }) => address)
+    .filter((ip) => mayDial({ proto, ip, port: privatePort }));
+  // The engine, too, leads from one family to the other only where the container has no address of the same.
+  const ip = own.find((address) => isIP(address) === isIP(published)) ?? own[0];
+  if (ip !== undefined) return { in_ip: ip, in_port: privatePort };
+  return { in_ip: ANYWHERE.get(published) ?? published, in_port: port };
 }
 
 function describePort({ proto, addresses, port }: PublishedPort): string {

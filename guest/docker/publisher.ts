@@ -1,12 +1,17 @@
+import { hostname as hostnameHere } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf, OperationError } from '../../protocol/errors.js';
+import { messageOf } from '../../protocol/errors.js';
+import { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger } from '../../protocol/program/logger.js';
-import type { VpnkitPort } from '../../protocol/services/control.js';
+import type { Destination } from '../../protocol/wire/destination.js';
 import type { Lease, OpenLease } from '../publish/lease.js';
 import type { DockerOptions } from './docker-options.js';
 import { type Engine, EngineClient, type EngineEvent } from './engine.js';
+import { EngineError, type EngineTrouble } from './engine-socket.js';
+import { findLinkedGateways } from './links.js';
 import { Afterwards, coalesced } from './pacing.js';
 import { computePublication, type Remark } from './publication.js';
+import { PublishedForwards } from './published.js';
 import type { PublishRule } from './rules.js';
 
 export interface PublisherOptions {
@@ -14,15 +19,21 @@ export interface PublisherOptions {
   /** Closed with the publisher. */
   lease: Lease;
   rules: readonly PublishRule[];
+  /** Whether the agent dials a destination if the host asks for it. */
+  mayDial: (destination: Destination) => boolean;
   /** Whether it is worth a warning that the engine is not there at first. Default: true. */
   expected?: boolean;
   logger: Logger;
+  /** What this machine is called. Default: as the system says. */
+  hostname?: string;
   /** How long (ms) published ports stay when the engine has gone. Default: ENGINE_GRACE_MS. */
   graceMs?: number;
   /** The pauses (ms) between attempts to reach the engine: the first, and the longest. */
   backoffMs?: readonly [first: number, longest: number];
   /** When (ms) to look again after a container was connected to a network. Default: LOOK_AGAIN_MS. */
   lookAgainMs?: readonly number[];
+  /** How long (ms) after a list the next one is read, events or not. Default: RELIST_MS. */
+  relistMs?: readonly [published: number, nothingPublished: number];
 }
 
 /** Containers outlive a restart of dockerd with live-restore, and so should their ports. */
@@ -33,53 +44,79 @@ const BACKOFF_MS = [100, 2_000] as const;
 /** An engine tells that a container is connected some moments before it lists the ports which that brings. */
 const LOOK_AGAIN_MS = [100, 1_000] as const;
 
+/**
+ * An event that is lost, or an engine that has stalled, is found out after a minute while ports are published.
+ * Where none are, nothing wrong can be on the host, and an idle machine is woken six times an hour.
+ */
+const RELIST_MS = [60_000, 600_000] as const;
+
 /** Events of this long (s) before they are asked for are seen again: none is to fall in between. */
 const EVENTS_OVERLAP_SECONDS = 2;
-
-/** No forwards, as JSON. */
-const NOTHING = '[]';
 
 /** Remarks that are remembered, so that each is made once. */
 const MAX_REMARKS = 10_000;
 
+/** What the host's list says of a port whose container nobody can be asked about. */
+const DOUBTS: { readonly [trouble in EngineTrouble]?: string } = {
+  silent: 'the Docker engine does not answer',
+  faulty: 'the Docker engine answers with an error',
+};
+
+/** What publishing needs of the guest's agent. */
+export interface PublishingAgent {
+  readonly hostControl: { openLease: OpenLease };
+  /** Whether it dials a destination if the host asks for it. */
+  mayDial(destination: Destination): boolean;
+}
+
 /** Begins to publish what the Docker engine at a socket publishes, on a lease of the name `docker`. */
 export function publishDocker(
   { socket, ...options }: DockerOptions,
-  openLease: OpenLease,
+  agent: PublishingAgent,
   logger: Logger,
 ): DockerPublisher {
-  const engine = new EngineClient(socket);
-  const publisher = new DockerPublisher({ engine, lease: openLease('docker'), ...options, logger });
+  const publisher = new DockerPublisher({
+    engine: new EngineClient(socket),
+    lease: agent.hostControl.openLease('docker'),
+    mayDial: (destination) => agent.mayDial(destination),
+    ...options,
+    logger,
+  });
   publisher.start();
   return publisher;
 }
 
 /**
  * Publishes on the host what a Docker engine publishes in the VM. Events say only that something has changed;
- * what is to be published is read anew from the list of containers each time, so that no event that was lost
- * leaves anything behind.
+ * what is to be published is read anew from the list of containers each time, and now and then without an
+ * event, so that none that was lost leaves anything behind. Ports go when the engine says so, or has gone; of
+ * one that does not answer nobody knows what it would say, and its ports stay.
  */
 export class DockerPublisher {
   readonly #options: PublisherOptions;
+  readonly #published: PublishedForwards;
+  readonly #limiter: LogLimiter;
   readonly #stopping = new AbortController();
   /** Containers that have died, until the list has none of them: the engine lists them for a moment longer. */
   readonly #dead = new Set<string>();
   readonly #remarked = new Set<string>();
   readonly #backoff: readonly [first: number, longest: number];
+  readonly #graceMs: number;
   #pauseMs: number;
-  /** The forwards that the lease was told last, as JSON. */
-  #published = NOTHING;
-  /** Whether the engine has answered with its containers since it was lost. */
+  /** Whether the log's last word is that the engine is there. */
   #reached = false;
-  /** Whether the present outage has been logged: each is logged once. */
-  #outageLogged: boolean;
+  /** What the log has told of the present outage: of each trouble once. */
+  readonly #told = new Set<EngineTrouble>();
   #graceTimer: NodeJS.Timeout | undefined;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
-    this.#outageLogged = options.expected === false;
+    this.#published = new PublishedForwards(options.lease);
+    this.#limiter = new LogLimiter(options.logger);
+    if (options.expected === false) this.#told.add('gone');
     this.#backoff = options.backoffMs ?? BACKOFF_MS;
     [this.#pauseMs] = this.#backoff;
+    this.#graceMs = options.graceMs ?? ENGINE_GRACE_MS;
   }
 
   /** Begins, and goes on until stop(); an engine that is not there is waited for. */
@@ -91,7 +128,8 @@ export class DockerPublisher {
   stop(): void {
     this.#stopping.abort();
     clearTimeout(this.#graceTimer);
-    this.#options.lease.close();
+    this.#published.close();
+    this.#limiter.flush();
   }
 
   async #run(stopping: AbortSignal): Promise<void> {
@@ -105,7 +143,7 @@ export class DockerPublisher {
         (thrown: unknown) => thrown,
       );
       stopping.removeEventListener('abort', stop);
-      if (!stopping.aborted) this.#lost(messageOf(signal.reason ?? problem));
+      if (!stopping.aborted) this.#lost(signal.reason ?? problem);
       // A list that is still awaited belongs to an engine that has gone.
       session.abort();
       // Only stop() makes it fail, which the loop sees.
@@ -120,19 +158,49 @@ export class DockerPublisher {
    * @returns why it is lost, or throws that
    */
   async #follow(signal: AbortSignal, giveUp: (reason: unknown) => void): Promise<Error> {
-    const { engine, lookAgainMs = LOOK_AGAIN_MS } = this.#options;
+    const { engine, lookAgainMs = LOOK_AGAIN_MS, relistMs = RELIST_MS } = this.#options;
     const events = await engine.openEvents(Math.floor(Date.now() / 1000) - EVENTS_OVERLAP_SECONDS, signal);
     this.#dead.clear();
-    const listSoon = coalesced(() => this.#list(signal), giveUp);
+    const near = await this.#isNear(signal);
+    let relistTimer: NodeJS.Timeout | undefined;
+    const listSoon = coalesced(async () => {
+      await this.#list(near, signal);
+      clearTimeout(relistTimer);
+      if (signal.aborted) return;
+      const [published, nothingPublished] = relistMs;
+      relistTimer = setTimeout(listSoon, this.#published.empty ? nothingPublished : published).unref();
+    }, giveUp);
     listSoon();
     const afterwards = new Afterwards(lookAgainMs, listSoon);
-    signal.addEventListener('abort', () => afterwards.end());
+    signal.addEventListener('abort', () => {
+      afterwards.end();
+      clearTimeout(relistTimer);
+    });
     for await (const event of events) {
       this.#note(event);
       listSoon();
       if (event.action === 'connect') afterwards.begin();
     }
-    return new OperationError(`the Docker engine at ${engine.socket} has ended its events`);
+    return new EngineError('ended', `the Docker engine at ${engine.socket} has ended its events`);
+  }
+
+  /** Whether the engine's networks are this agent's, too, as far as can be told: then containers can be dialled. */
+  async #isNear(signal: AbortSignal): Promise<boolean> {
+    const { engine, hostname: here = hostnameHere() } = this.#options;
+    let why: string;
+    try {
+      const { hostname: there, rootless } = await engine.findHome(signal);
+      if (!rootless && there === here) return true;
+      why = rootless ? 'it is rootless' : `it runs on ${JSON.stringify(there)}, and this is ${here}`;
+    } catch (thrown) {
+      // If it is gone, the list will show it.
+      why = messageOf(thrown);
+    }
+    this.#remark({
+      level: 'info',
+      text: `containers of the Docker engine at ${engine.socket} are dialled where their ports are published, not at their own addresses: ${why}`,
+    });
+    return false;
   }
 
   #note({ type, action, id }: EngineEvent): void {
@@ -141,48 +209,67 @@ export class DockerPublisher {
     if (action === 'start') this.#dead.delete(id);
   }
 
-  async #list(signal: AbortSignal): Promise<void> {
-    const { engine, rules } = this.#options;
+  async #list(near: boolean, signal: AbortSignal): Promise<void> {
+    const { engine, rules, mayDial } = this.#options;
     const deadBefore = [...this.#dead];
     const containers = await engine.listContainers(signal);
+    const linkedGateways = near ? await findLinkedGateways(containers) : new Set<string>();
     if (signal.aborted) return;
     this.#found();
     const listed = new Set(containers.map(({ id }) => id));
     for (const id of deadBefore) if (!listed.has(id)) this.#dead.delete(id);
     const alive = containers.filter(({ id }) => !this.#dead.has(id));
-    const { forwards, remarks } = computePublication(alive, rules);
+    const { forwards, remarks } = computePublication(alive, rules, { linkedGateways, mayDial });
     for (const remark of remarks) this.#remark(remark);
-    this.#publish(forwards);
+    this.#published.set(forwards);
   }
 
   #found(): void {
     clearTimeout(this.#graceTimer);
     this.#graceTimer = undefined;
     [this.#pauseMs] = this.#backoff;
+    this.#told.clear();
     if (this.#reached) return;
     this.#reached = true;
-    this.#outageLogged = false;
+    this.#limiter.log(
+      'info',
+      'found',
+      {},
+      `the ports that the Docker engine at ${this.#options.engine.socket} publishes are published on the host`,
+    );
+  }
+
+  #lost(thrown: unknown): void {
+    if (!(thrown instanceof EngineError)) {
+      this.#limiter.log('error', 'bug', { err: thrown }, "containers' ports cannot be published: a bug");
+      return;
+    }
+    const { trouble, message } = thrown;
+    // An engine that only broke off may be there again at once.
+    if (trouble !== 'ended') this.#reached = false;
+    if (trouble === 'gone' && !this.#published.empty)
+      this.#graceTimer ??= setTimeout(() => this.#gone(), this.#graceMs);
+    const doubt = DOUBTS[trouble];
+    if (doubt !== undefined) this.#published.doubt(doubt);
+    this.#logLoss(trouble, `${message}; ${this.#prospect(trouble)}connecting again until it works`);
+  }
+
+  #logLoss(trouble: EngineTrouble, text: string): void {
+    if (trouble === 'ended' || this.#told.has(trouble)) this.#options.logger.debug(text);
+    else this.#limiter.log('warn', trouble, {}, text);
+    this.#told.add(trouble);
+  }
+
+  #prospect(trouble: EngineTrouble): string {
+    if (this.#published.empty) return '';
+    if (trouble !== 'gone') return 'what is published stays; ';
+    return `what is published goes unless it is back within ${this.#graceMs / 1000} s; `;
+  }
+
+  #gone(): void {
     const { engine, logger } = this.#options;
-    logger.info(`the ports that the Docker engine at ${engine.socket} publishes are published on the host`);
-  }
-
-  #lost(reason: string): void {
-    const { logger, graceMs = ENGINE_GRACE_MS } = this.#options;
-    const next =
-      this.#published === NOTHING
-        ? ''
-        : `what is published goes unless it is back within ${graceMs / 1000} s; `;
-    logger[this.#outageLogged ? 'debug' : 'warn'](`${reason}; ${next}connecting again until it works`);
-    this.#outageLogged = true;
-    this.#reached = false;
-    this.#graceTimer ??= setTimeout(() => this.#publish([]), graceMs);
-  }
-
-  #publish(forwards: readonly VpnkitPort[]): void {
-    const text = JSON.stringify(forwards);
-    if (text === this.#published) return;
-    this.#published = text;
-    this.#options.lease.publish(forwards);
+    logger.info(`the Docker engine at ${engine.socket} stays away: nothing is published for it any more`);
+    this.#published.set([]);
   }
 
   #remark({ level, text }: Remark): void {

@@ -41,6 +41,7 @@ t.test('a container as the engine lists it', async (t) => {
     name: 'web',
     labels: { a: 'b' },
     ports: [{ proto: 'tcp', addresses: EVERY_ADDRESS, port: 8080, privatePort: 80 }],
+    endpoints: [],
   });
   t.equal(container && describeContainer(container), 'container web (1a2b3c4d5e6f)');
 });
@@ -53,8 +54,8 @@ t.test('what may be missing, or null', async (t) => {
       { Id: 'short', Names: ['/'] },
     ]),
     [
-      { id, name: '1a2b3c4d5e6f', labels: {}, ports: [] },
-      { id: 'short', name: 'short', labels: {}, ports: [] },
+      { id, name: '1a2b3c4d5e6f', labels: {}, ports: [], endpoints: [] },
+      { id: 'short', name: 'short', labels: {}, ports: [], endpoints: [] },
     ],
   );
   t.match(parseContainers([{ Id: id, Names: ['/a/b'] }]), [{ name: 'a/b' }]);

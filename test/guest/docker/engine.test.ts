@@ -5,11 +5,15 @@ import net from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { EngineClient, type EngineEvent } from '../../../guest/docker/engine.js';
-import { OperationError } from '../../../protocol/errors.js';
-import { temporaryFolder } from '../../fixtures/programs.js';
+import { EngineError } from '../../../guest/docker/engine-socket.js';
+import { errnoOf } from '../../../protocol/errors.js';
+import { Program, temporaryFolder } from '../../fixtures/programs.js';
 import { EngineServer, listed } from './fixtures/engine-server.js';
 
 const { signal } = new AbortController();
+
+/** What may connect to a socket with a backlog of 1 before it is full, with room for a slow SIGSTOP. */
+const MAX_BACKLOG = 100;
 
 async function collect(events: AsyncIterable<EngineEvent>, into: EngineEvent[] = []): Promise<EngineEvent[]> {
   for await (const event of events) into.push(event);
@@ -30,7 +34,9 @@ t.test('events are those that matter, in whatever pieces they come', async (t) =
   const parts = [
     '{"Type":"container","Action":"start","Actor":{"ID":"a',
     'bc"}}\n\n{"Type":"daemon",',
-    '"Action":"reload"}\n{"Type":"network","Action":"connect","Actor":{"Attributes":{}}}\n{"cut',
+    '"Action":"reload"}\n{"Type":"network","Action":"connect","Actor":{"Attributes":{}}}\n',
+    // As podman calls it.
+    '{"Type":"container","Action":"died","Actor":{"ID":"abc"}}\n{"cut',
   ];
   engine.onEvents = async (response) => {
     for (const part of parts) await new Promise<void>((resolve) => response.write(part, () => resolve()));
@@ -41,6 +47,7 @@ t.test('events are those that matter, in whatever pieces they come', async (t) =
     { type: 'container', action: 'start', id: 'abc' },
     { type: 'daemon', action: 'reload', id: '' },
     { type: 'network', action: 'connect', id: '' },
+    { type: 'container', action: 'die', id: 'abc' },
   ]);
   const url = new URL(engine.requests[0] ?? '', 'http://docker');
   t.equal(url.searchParams.get('since'), '1234');
@@ -68,10 +75,11 @@ t.test('what is wrong with an answer is said, with the socket', async (t) => {
       /its answer is longer than 33554432 bytes$/,
     ],
   ];
+  const troubleOf = (message: RegExp): string => (/ECONNRESET/.test(message.source) ? 'ended' : 'faulty');
   for (const [answer, message] of answers) {
     engine.onList = answer;
     await t.rejects(client.listContainers(signal), { message });
-    await t.rejects(client.listContainers(signal), OperationError);
+    await t.rejects(client.listContainers(signal), { name: 'EngineError', trouble: troubleOf(message) });
     await t.rejects(client.listContainers(signal), {
       message: new RegExp(`^the Docker engine at ${engine.socket} cannot be asked for /containers/json: `),
     });
@@ -100,11 +108,75 @@ t.test('an engine that does not answer in time', async (t) => {
   const client = new EngineClient(engine.socket, 5);
   const message = /it has not answered within 0\.005 s$/;
   engine.onList = () => {};
-  await t.rejects(client.listContainers(signal), { message });
+  await t.rejects(client.listContainers(signal), { message, trouble: 'silent' });
   engine.onList = (response) => response.write('[');
   await t.rejects(client.listContainers(signal), { message }, 'or stops in the middle');
   engine.onEvents = () => {};
   await t.rejects(client.openEvents(0, signal), { message });
+});
+
+t.test('where it runs', async (t) => {
+  const engine = await EngineServer.start(t);
+  const client = new EngineClient(engine.socket);
+  const homes: [info: unknown, hostname: string, rootless: boolean][] = [
+    [{ Name: 'vm', SecurityOptions: ['name=seccomp,profile=default'] }, 'vm', false],
+    [{ Name: 'vm', SecurityOptions: ['name=seccomp', 'name=rootless'] }, 'vm', true],
+    [{ Name: 'vm', Rootless: true }, 'vm', true],
+    [{ Name: 'vm', Rootless: false, SecurityOptions: null }, 'vm', false],
+    [{ Name: 5 }, '', false],
+    [null, '', false],
+  ];
+  for (const [info, hostname, rootless] of homes) {
+    engine.info = info;
+    t.same(await client.findHome(signal), { hostname, rootless });
+  }
+  engine.onInfo = (response) => response.writeHead(403).end();
+  await t.rejects(client.findHome(signal), { trouble: 'faulty', message: /\/info: it answers with 403$/ });
+});
+
+t.test('podman is asked for all ports of a range, and for what is paused', async (t) => {
+  const engine = await EngineServer.start(t);
+  const mapping = { host_port: 8080, container_port: 80, range: 3, protocol: 'tcp', host_ip: '' };
+  engine.podman = { version: '4.3.1-dev', containers: [{ Id: 'abc', Ports: [mapping] }] };
+  engine.containers = [listed('abc', 'web', 8080)];
+  const client = new EngineClient(engine.socket);
+  await client.openEvents(0, signal);
+  t.match(await client.listContainers(signal), [
+    { id: 'abc', name: 'web', ports: [8080, 8081, 8082].map((port) => ({ port })) },
+  ]);
+  const filters = encodeURIComponent('{"status":["running","paused"]}');
+  t.same(engine.requests.slice(1), [
+    `/v4.3.1/libpod/containers/json?filters=${filters}`,
+    `/containers/json?filters=${filters}`,
+  ]);
+  engine.podman = undefined;
+  await client.openEvents(0, signal);
+  await client.listContainers(signal);
+  t.equal(engine.requests.at(-1), '/containers/json', 'what listens there may be another engine tomorrow');
+});
+
+t.test("a socket whose owner takes no more connections is an engine's that has stalled", async (t) => {
+  if (process.platform !== 'linux') {
+    t.plan(0, 'only Linux tells a full backlog from a socket without an owner');
+    return;
+  }
+  const path = join(temporaryFolder(t), 'full.sock');
+  const listen = `require('net').createServer().listen({ path: '${path}', backlog: 1 }, () => console.log('up'))`;
+  const owner = Program.start(t, process.execPath, ['-e', listen]);
+  await owner.line(/^up$/);
+  owner.child.kill('SIGSTOP');
+  let outcome: string | undefined;
+  for (let count = 0; outcome !== 'EAGAIN' && count < MAX_BACKLOG; count++) {
+    const socket = net.connect(path);
+    t.teardown(() => socket.destroy());
+    outcome = await new Promise((resolve) => {
+      socket.once('connect', () => resolve('connected')).once('error', (error) => resolve(errnoOf(error)));
+    });
+  }
+  await t.rejects(new EngineClient(path).listContainers(signal), {
+    message: /it takes no more connections \(EAGAIN\); is dockerd stalled\?$/,
+    trouble: 'silent',
+  });
 });
 
 t.test('a request is given up when it is not wanted any more', async (t) => {
@@ -112,12 +184,12 @@ t.test('a request is given up when it is not wanted any more', async (t) => {
   const client = new EngineClient(engine.socket);
   const giveUp = new AbortController();
   engine.onList = () => giveUp.abort();
-  await t.rejects(client.listContainers(giveUp.signal), OperationError);
-  await t.rejects(client.openEvents(0, giveUp.signal), OperationError);
+  await t.rejects(client.listContainers(giveUp.signal), EngineError);
+  await t.rejects(client.openEvents(0, giveUp.signal), EngineError);
   const later = new AbortController();
   const events = collect(await client.openEvents(0, later.signal));
   later.abort();
-  await t.rejects(events, OperationError);
+  await t.rejects(events, EngineError);
 });
 
 t.test('no engine', async (t) => {
@@ -125,6 +197,7 @@ t.test('no engine', async (t) => {
   const client = new EngineClient(socket);
   await t.rejects(client.listContainers(signal), {
     message: /no such socket \(ENOENT\); is dockerd running\?$/,
+    trouble: 'gone',
   });
   const server = net.createServer().listen(`${socket}.first`);
   await once(server, 'listening');
@@ -133,6 +206,7 @@ t.test('no engine', async (t) => {
   await new Promise((resolve) => server.close(resolve));
   await t.rejects(client.listContainers(signal), {
     message: /nobody listens there \(ECONNREFUSED\); is dockerd/,
+    trouble: 'gone',
   });
   const long = new EngineClient(`/${'x'.repeat(200)}`);
   await t.rejects(long.listContainers(signal), { message: /the socket path .* is 201 bytes long/ });

@@ -1,12 +1,15 @@
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { Container } from '../../../guest/docker/containers.js';
-import { EngineClient } from '../../../guest/docker/engine.js';
+import { EngineClient, type EngineEvent } from '../../../guest/docker/engine.js';
+import { EngineError } from '../../../guest/docker/engine-socket.js';
 import { DockerPublisher, type PublisherOptions } from '../../../guest/docker/publisher.js';
-import { DEFAULT_RULES } from '../../../guest/docker/rules.js';
-import { DEBUG, INFO, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
+import { DEFAULT_RULES, type PublishRule } from '../../../guest/docker/rules.js';
+import type { VpnkitPort } from '../../../protocol/services/control.js';
+import type { Destination } from '../../../protocol/wire/destination.js';
+import { DEBUG, ERROR, INFO, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
 import { temporaryFolder } from '../../fixtures/programs.js';
-import { EngineServer, listed } from './fixtures/engine-server.js';
+import { EngineServer, HOSTNAME, listed } from './fixtures/engine-server.js';
 import { makeContainer, makePort } from './fixtures/make-container.js';
 import { RecordingLease } from './fixtures/recording-lease.js';
 
@@ -24,7 +27,9 @@ function publish(t: Test, socket: string, options: Partial<PublisherOptions> = {
     engine: new EngineClient(socket),
     lease,
     rules: DEFAULT_RULES,
+    mayDial: () => true,
     logger: log.logger,
+    hostname: HOSTNAME,
     graceMs: 60_000,
     backoffMs: [1, 4],
     ...options,
@@ -33,6 +38,27 @@ function publish(t: Test, socket: string, options: Partial<PublisherOptions> = {
   publisher.start();
   return { publisher, lease, log };
 }
+
+/** An engine of which the test says when its time limits are over. */
+class StallingEngine extends EngineClient {
+  stalled = false;
+
+  override async listContainers(signal: AbortSignal): Promise<Container[]> {
+    this.#answer('the list');
+    return super.listContainers(signal);
+  }
+
+  override async openEvents(sinceSeconds: number, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
+    this.#answer('the events');
+    return super.openEvents(sinceSeconds, signal);
+  }
+
+  #answer(what: string): void {
+    if (this.stalled) throw new EngineError('silent', `${what}: it has not answered`);
+  }
+}
+
+const annotationOf = (forwards: readonly VpnkitPort[] = []): string => forwards[0]?.annotation ?? '';
 
 const UP = /^the ports that the Docker engine at .* publishes are published on the host$/;
 
@@ -157,11 +183,12 @@ t.test(
     const { lease, log } = publish(t, engine.socket);
     await lease.has(8080);
     await engine.close();
-    t.match(await log.line(/has ended its events|has broken the connection/), {
+    t.match(await log.line(/has ended its events|has broken the connection/), { level: DEBUG });
+    t.match(await log.line(/no such socket|nobody listens/), {
       level: WARN,
       msg: /what is published goes unless it is back within 60 s; connecting again until it works$/,
     });
-    t.match(await log.line(/no such socket|nobody listens/), { level: DEBUG });
+    t.match(await log.line(/no such socket|nobody listens/, 2), { level: DEBUG });
     engine.containers = [listed('b', 'db', 5432)];
     await engine.listen();
     await lease.has(5432);
@@ -195,19 +222,163 @@ t.test('an engine that is not there is waited for, with one warning', async (t) 
   publisher.stop();
 });
 
-t.test('an engine that cannot list its containers is tried again', async (t) => {
+t.test('an engine that cannot list its containers is tried again, and keeps its ports', async (t) => {
   const engine = await EngineServer.start(t);
   engine.containers = 'nonsense';
-  const { lease, log } = publish(t, engine.socket);
+  const { lease, log } = publish(t, engine.socket, { graceMs: 1 });
   t.match(await log.line(/list of containers cannot be understood/), { level: WARN });
   engine.containers = [listed('a', 'web', 8080)];
   await lease.has(8080);
-  engine.onEvents = (response) => response.end();
-  engine.emit('nonsense', 'nonsense');
+  const { onList } = engine;
   engine.onList = (response) => response.writeHead(500).end('broken');
   engine.emit('container', 'start', 'b');
-  t.match(await log.line(/it answers with 500: broken/), { level: WARN });
-  t.match(await log.line(/has ended its events/), { level: DEBUG });
+  t.match(await log.line(/it answers with 500: broken/), { level: WARN, msg: /; what is published stays; / });
+  await lease.until((forwards) => /; the Docker engine answers with an error$/.test(annotationOf(forwards)));
+  await log.line(/it answers with 500: broken/, 3);
+  t.same(lease.ports, [8080]);
+  engine.onList = onList;
+  await lease.until((forwards) => annotationOf(forwards) === 'container web (a)');
+  t.equal(lease.published.length, 3, 'the lease has been told of nothing else');
+});
+
+t.test('an engine that only ends its events has not gone', async (t) => {
+  const engine = await EngineServer.start(t);
+  engine.containers = [listed('a', 'web', 8080)];
+  const { lease, log } = publish(t, engine.socket, { graceMs: 1 });
+  await lease.has(8080);
+  engine.onEvents = (response) => response.end();
+  engine.endEvents();
+  t.match(await log.line(/has ended its events/, 3), { level: DEBUG });
+  t.same(lease.published.length, 1);
+  t.equal(log.lines.filter(({ level }) => level >= INFO).length, 1, 'one line when it was found');
+});
+
+t.test('an engine that does not answer keeps its ports, and the list says why', async (t) => {
+  const engine = await EngineServer.start(t);
+  engine.containers = [listed('a', 'web', 8080)];
+  const client = new StallingEngine(engine.socket);
+  const { lease, log } = publish(t, engine.socket, { engine: client, graceMs: 1, relistMs: [1, 60_000] });
+  await lease.has(8080);
+  client.stalled = true;
+  t.match(await log.line(/has not answered/), {
+    level: WARN,
+    msg: 'the list: it has not answered; what is published stays; connecting again until it works',
+  });
+  t.match(await log.line(/the events: it has not answered/, 2), { level: DEBUG });
+  t.equal(annotationOf(lease.published.at(-1)), 'container web (a); the Docker engine does not answer');
+  t.same(lease.ports, [8080]);
+  client.stalled = false;
+  await lease.until((forwards) => annotationOf(forwards) === 'container web (a)');
+  t.equal(lease.published.length, 3);
+  await log.line(UP, 2);
+  t.equal(log.lines.filter(({ level }) => level === WARN).length, 1);
+
+  client.stalled = true;
+  await lease.until((forwards) => /does not answer$/.test(annotationOf(forwards)));
+  await engine.close();
+  client.stalled = false;
+  t.match(await log.line(/no such socket|nobody listens/), { level: WARN, msg: /goes unless it is back/ });
+  await lease.has();
+  t.match(await log.line(/stays away: nothing is published for it any more$/), { level: INFO });
+});
+
+t.test('what no event has told of is found all the same', async (t) => {
+  const engine = await EngineServer.start(t);
+  engine.containers = [listed('a', 'web', 8080)];
+  const { lease } = publish(t, engine.socket, { relistMs: [5, 5] });
+  await lease.has(8080);
+  engine.containers = [];
+  await lease.has();
+  engine.containers = [listed('b', 'db', 5432)];
+  await lease.has(5432);
+});
+
+t.test('nothing is listed again soon while nothing is published', async (t) => {
+  const engine = await EngineServer.start(t);
+  const { log, publisher } = publish(t, engine.socket, { relistMs: [1, 60_000] });
+  await log.line(UP);
+  engine.emit('daemon', 'reload');
+  await engine.until(() => engine.lists === 2);
+  engine.emit('daemon', 'reload');
+  await engine.until(() => engine.lists === 3);
+  publisher.stop();
+  await engine.until(() => engine.listeners === 0);
+  t.equal(engine.lists, 3);
+});
+
+t.test('a mistake of ours is logged with its stack, and does not end it', async (t) => {
+  const engine = await EngineServer.start(t);
+  engine.containers = [listed('a', 'web', 8080)];
+  const rules = [...DEFAULT_RULES];
+  const rule: PublishRule = {
+    name: 'wrong',
+    deny: false,
+    wishes: {},
+    matches: () => {
+      throw new TypeError('oops');
+    },
+  };
+  rules.push(rule);
+  const { lease, log } = publish(t, engine.socket, { rules });
+  t.match(await log.line(/a bug$/), { level: ERROR, err: { stack: /oops.*publisher/s } });
+  rules.pop();
+  await lease.has(8080);
+});
+
+/** A container in a network of which this machine's loopback is the gateway. */
+function reachable(id: string, address = '127.0.0.2'): object {
+  const networks = { bridge: { IPAddress: address, Gateway: '127.0.0.1' } };
+  return { ...listed(id, 'web', 8080), NetworkSettings: { Networks: networks } };
+}
+
+t.test('a container is dialled at its own address where the engine is near', async (t) => {
+  const engine = await EngineServer.start(t);
+  engine.containers = [reachable('a')];
+  const { lease, log } = publish(t, engine.socket);
+  await lease.has(8080);
+  t.match(lease.published[0], [{ in_ip: '127.0.0.2', in_port: 80, out_port: 8080 }]);
+  engine.containers = [reachable('a', '127.0.0.3')];
+  engine.emit('container', 'start', 'a');
+  await lease.until(([forward]) => forward?.in_ip === '127.0.0.3');
+  engine.containers = [reachable('a', '192.0.2.1')];
+  engine.emit('container', 'start', 'a');
+  await lease.until(([forward]) => forward?.in_ip === '127.0.0.1' && forward.in_port === 8080);
+  t.same(log.matching(/own addresses/), []);
+});
+
+t.test('elsewhere it is dialled where its port is published, which the log explains', async (t) => {
+  const homes: [info: unknown, why: RegExp][] = [
+    [{ Name: 'other' }, /it runs on "other", and this is vm$/],
+    [{ Name: HOSTNAME, SecurityOptions: ['name=rootless'] }, /it is rootless$/],
+    [undefined, /cannot be asked for \/info: it answers with 403: no$/],
+  ];
+  for (const [info, why] of homes) {
+    const engine = await EngineServer.start(t);
+    engine.containers = [reachable('a')];
+    if (info === undefined) engine.onInfo = (response) => response.writeHead(403).end('no');
+    else engine.info = info;
+    const { lease, log } = publish(t, engine.socket);
+    await lease.has(8080);
+    t.match(lease.published[0], [{ in_ip: '127.0.0.1', in_port: 8080 }]);
+    t.match(await log.line(why), {
+      level: INFO,
+      msg: /^containers of the Docker engine at .* are dialled where their ports are published, not at their own addresses: /,
+    });
+  }
+});
+
+t.test('a container that may not be dialled is reached where its port is published', async (t) => {
+  const engine = await EngineServer.start(t);
+  engine.containers = [reachable('a')];
+  const asked: Destination[] = [];
+  const mayDial = (destination: Destination): boolean => {
+    asked.push(destination);
+    return false;
+  };
+  const { lease } = publish(t, engine.socket, { mayDial });
+  await lease.has(8080);
+  t.match(lease.published[0], [{ in_ip: '127.0.0.1', in_port: 8080 }]);
+  t.same(asked, [{ proto: 'tcp', ip: '127.0.0.2', port: 80 }]);
 });
 
 t.test('a list that comes after the end is not looked at', async (t) => {
@@ -219,15 +390,17 @@ t.test('a list that comes after the end is not looked at', async (t) => {
       socket: '/docker.sock',
       openEvents: async () => (async function* () {})(),
       listContainers: () => new Promise((resolve) => answers.push(resolve)),
+      findHome: async () => ({ hostname: 'vm', rootless: false }),
     },
     lease,
     rules: DEFAULT_RULES,
+    mayDial: () => true,
     logger: log.logger,
     backoffMs: [1, 1],
   });
   t.teardown(() => publisher.stop());
   publisher.start();
-  t.match(await log.line(/the Docker engine at \/docker\.sock has ended its events/), { level: WARN });
+  t.match(await log.line(/the Docker engine at \/docker\.sock has ended its events/), { level: DEBUG });
   answers[0]?.([makeContainer({ ports: [makePort()] })]);
   await log.line(/has ended its events/, 3);
   t.same(lease.published, []);

@@ -1,4 +1,5 @@
 import { symlinkSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { publishDocker } from '../../../guest/docker/publisher.js';
@@ -8,24 +9,33 @@ import { temporaryFolder } from '../../fixtures/programs.js';
 import { EngineServer, listed } from './fixtures/engine-server.js';
 import { RecordingLease } from './fixtures/recording-lease.js';
 
+const mayDial = (): boolean => true;
+
 t.test('the agent publishes on a lease of its own', async (t) => {
   const engine = await EngineServer.start(t);
-  engine.containers = [listed('a', 'web', 8080)];
+  const networks = { bridge: { IPAddress: '127.0.0.2', Gateway: '127.0.0.1' } };
+  engine.containers = [{ ...listed('a', 'web', 8080), NetworkSettings: { Networks: networks } }];
+  engine.info = { Name: hostname() };
   const lease = new RecordingLease();
   const publishers: string[] = [];
-  const open = (publisher: string): RecordingLease => {
+  const openLease = (publisher: string): RecordingLease => {
     publishers.push(publisher);
     return lease;
   };
   const log = new LogRecorder();
   const publisher = publishDocker(
     { socket: engine.socket, rules: DEFAULT_RULES, expected: true },
-    open,
+    { hostControl: { openLease }, mayDial: ({ proto }) => proto === 'tcp' },
     log.logger,
   );
   t.teardown(() => publisher.stop());
   await lease.has(8080);
   t.same(publishers, ['docker']);
+  t.match(
+    lease.published,
+    [[{ in_ip: '127.0.0.2', in_port: 80 }]],
+    'the agent may dial the container itself',
+  );
 });
 
 t.test('an engine that is not there is one warning', async (t) => {
@@ -33,7 +43,7 @@ t.test('an engine that is not there is one warning', async (t) => {
   const socket = join(temporaryFolder(t), 'docker.sock');
   const publisher = publishDocker(
     { socket, rules: DEFAULT_RULES, expected: true },
-    () => new RecordingLease(),
+    { hostControl: { openLease: () => new RecordingLease() }, mayDial },
     log.logger,
   );
   t.match(await log.line(/no such socket/), { level: WARN });
@@ -46,7 +56,7 @@ t.test('an engine that only may come is waited for without a warning', async (t)
   const socket = join(temporaryFolder(t), 'docker.sock');
   const publisher = publishDocker(
     { socket, rules: DEFAULT_RULES, expected: false },
-    () => new RecordingLease(),
+    { hostControl: { openLease: () => new RecordingLease() }, mayDial },
     log.logger,
   );
   t.teardown(() => publisher.stop());

@@ -1,0 +1,45 @@
+import { isIP } from 'node:net';
+import ipaddr from 'ipaddr.js';
+
+/** An address that a container has in one of its networks. */
+export interface Endpoint {
+  address: string;
+  /** Where the container's packets leave that network: in a bridge network, an address of the engine's machine. */
+  gateway: string;
+}
+
+/** A network of a container, as the engine lists it. */
+type Network = Record<string, unknown>;
+
+/**
+ * Reads what the engine lists as a container's NetworkSettings. The endpoints are in the order in which the
+ * engine prefers the networks itself when it publishes ports: by priority, then by name. What is not
+ * understood is left out: ports can be reached without it.
+ */
+export function readEndpoints(settings: unknown): Endpoint[] {
+  const { Networks: networks } = (settings ?? {}) as { Networks?: unknown };
+  if (typeof networks !== 'object' || networks === null) return [];
+  return Object.entries(networks as Record<string, Network | null>)
+    .sort(([a, one], [b, other]) => priorityOf(other) - priorityOf(one) || (a < b ? -1 : 1))
+    .flatMap(([, network]) => [
+      ...readEndpoint(network?.['IPAddress'], network?.['Gateway']),
+      ...readEndpoint(network?.['GlobalIPv6Address'], network?.['IPv6Gateway']),
+    ]);
+}
+
+function priorityOf(network: Network | null): number {
+  return Number(network?.['GwPriority']) || 0;
+}
+
+function readEndpoint(address: unknown, gateway: unknown): Endpoint[] {
+  if (!isAddress(address) || !isAddress(gateway)) return [];
+  return [{ address: canonical(address), gateway: canonical(gateway) }];
+}
+
+function isAddress(value: unknown): value is string {
+  return typeof value === 'string' && isIP(value) !== 0;
+}
+
+function canonical(address: string): string {
+  return ipaddr.process(address).toString();
+}
