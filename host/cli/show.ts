@@ -65,7 +65,7 @@ export function formatForwards(forwards: readonly ForwardReport[]): string {
     ...(drops ? ['DROPPED'] : []),
     ...['STATE', 'FOR'],
   ];
-  const rows = forwards.map(({ id, destination, counters, state, publisher, origin }) => [
+  const rows = forwards.map(({ id, destination, counters, state, publisher, origin, annotation }) => [
     id,
     destination,
     String(counters.active),
@@ -76,7 +76,7 @@ export function formatForwards(forwards: readonly ForwardReport[]): string {
     formatBytes(counters.bytesToHost),
     ...(drops ? [String(counters.dropped)] : []),
     state,
-    publisher ?? origin,
+    `${publisher ?? origin}${annotation === undefined ? '' : `: ${annotation}`}`,
   ]);
   const reasons = forwards.flatMap(({ id, error }) => (error === undefined ? [] : [`${id}: ${error}\n`]));
   return [formatTable([header, ...rows]), ...reasons].join('');

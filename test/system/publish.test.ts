@@ -48,7 +48,7 @@ t.test('what containers publish in the VM is there on the host', async (t) => {
     t.match(report, {
       publisher: 'docker',
       annotation: `container web (${id})`,
-      destination: `tcp 127.0.0.1:${port}`,
+      destination: /^tcp 172\.\d+\.\d+\.\d+:80$/,
     });
     await remove('web');
     await on.lacks(`tcp *:${port}`);

@@ -26,3 +26,10 @@ t.test('dropped datagrams have a column when there are some', async (t) => {
   );
   t.notMatch(formatForwards(all.slice(0, 1)), /DROPPED/);
 });
+
+t.test('whom a forward is for is said with what its publisher has to say of it', async (t) => {
+  const published = { publisher: 'docker', annotation: 'container web (1a2b3c4d5e6f)' };
+  const table = formatForwards([{ ...forward('udp *:53', 0), ...published }, forward('udp localhost:54', 0)]);
+  t.match(table, /^udp \*:53 .* listening {2}docker: container web \(1a2b3c4d5e6f\)$/m);
+  t.match(table, /^udp localhost:54 .* listening {2}static$/m);
+});
