@@ -1,19 +1,26 @@
+import { EventEmitter } from 'node:events';
 import { ChannelKeeper, type KeeperState, STOP_GRACE_MS } from '../protocol/channel/channel-keeper.js';
+import { LogLimiter } from '../protocol/program/log-limiter.js';
 import { readVersion } from '../protocol/program/version.js';
 import { CONTROL_SERVICE } from '../protocol/services/control.js';
 import { SlabPool } from '../protocol/slab.js';
+import type { RawSocket } from '../protocol/socket/raw-socket.js';
 import type { Stream } from '../protocol/stream.js';
 import { LeaseServer } from './control/lease-server.js';
 import { type ControlServer, type ControlTarget, startControlServer } from './control/server.js';
 import { maxClients, maxClientsBeside, maxLeasedForwards } from './descriptors.js';
 import { ExposePolicy } from './forwards/expose-policy.js';
-import { ForwardTable } from './forwards/forward-table.js';
+import { type Forward, ForwardTable } from './forwards/forward-table.js';
 import { Leases } from './forwards/leases.js';
 import { StateFile } from './forwards/state-file.js';
+import type { UdpListener } from './listen/udp-listener.js';
 import type { HostContext, HostOptions } from './options.js';
-import type { ChannelReport, StatusReport } from './records/reports.js';
+import { ConnectionLog } from './records/connection-log.js';
+import { type DumpReport, makeDump } from './records/dump.js';
+import { Records } from './records/records.js';
+import { type ChannelReport, reportForward, type StatusReport } from './records/reports.js';
 import { Relay } from './relay/relay.js';
-import { UdpRelay } from './relay/udp-relay.js';
+import { MAX_FLOWS, UdpRelay } from './relay/udp-relay.js';
 
 /**
  * Runs the host until it is told to stop: listens for its forwards, keeps the channel, answers the control
@@ -30,69 +37,92 @@ export async function runHost(options: HostOptions, context: HostContext): Promi
   }
 }
 
+/** What a part tells those that are made after it. */
+interface HostEvents {
+  channelUp: [];
+  /** The guest has opened a stream. */
+  stream: [Stream];
+  client: [RawSocket, Forward];
+  udpForward: [UdpListener, Forward];
+  /** Forwards have gone: what they were in the way of may succeed now. */
+  removed: [];
+}
+
 class Host implements ControlTarget {
   readonly forwards: ForwardTable;
   readonly leases: Leases;
-  readonly #leaseServer: LeaseServer;
   readonly #options: HostOptions;
   readonly #context: HostContext;
-  readonly #keeper: ChannelKeeper;
-  readonly #relay: Relay;
-  readonly #udpRelay: UdpRelay;
-  readonly #stateFile: StateFile | undefined;
   readonly #version = readVersion();
   readonly #startedAt = performance.now();
+  readonly #descriptors = maxClients();
+  readonly #limiter: LogLimiter;
+  readonly #stateFile: StateFile | undefined;
+  readonly #keeper: ChannelKeeper;
+  readonly #records: Records;
+  readonly #relay: Relay;
+  readonly #leaseServer: LeaseServer;
   /** The user's own forwards come first: a guest that is early is not to take their ports. */
   readonly #restored = new AbortController();
   #control: ControlServer | undefined;
 
+  /** Makes the parts, each of those before it, and then connects them; nothing happens before start(). */
   constructor(options: HostOptions, context: HostContext) {
     const { logger } = context;
-    const descriptors = maxClients();
-    const listening = (): number => this.forwards.size;
+    const events = new EventEmitter<HostEvents>();
     this.#options = options;
     this.#context = context;
-    this.#stateFile = options.stateFile === undefined ? undefined : new StateFile(options.stateFile, logger);
+    this.#limiter = new LogLimiter(logger);
+    const stateFile = options.stateFile === undefined ? undefined : new StateFile(options.stateFile, logger);
+    this.#stateFile = stateFile;
     this.#keeper = new ChannelKeeper({
       ...options.channel,
       version: this.#version,
       pool: new SlabPool(),
       logger,
       owner: {
-        onUp: (multiplexer) => {
-          this.#relay.onChannelUp(multiplexer);
-          this.#udpRelay.onChannelUp();
-        },
-        onStream: (stream) => this.#onStream(stream),
+        onUp: () => events.emit('channelUp'),
+        onStream: (stream) => events.emit('stream', stream),
         onDown: () => {},
       },
     });
-    this.#relay = new Relay({
-      keeper: this.#keeper,
-      holdMs: options.holdSeconds * 1000,
-      get maxClients() {
-        return maxClientsBeside(listening(), descriptors);
-      },
-      logger,
-    });
-    this.#udpRelay = new UdpRelay({ keeper: this.#keeper, logger });
-    context.abandon?.addEventListener('abort', () =>
-      this.#relay.abort({ code: 'STOPPED', message: 'the host was told to end at once' }),
-    );
     this.forwards = new ForwardTable({
-      onClient: (socket, forward) => this.#relay.onClient(socket, forward),
-      onUdpForward: (listener, forward) => this.#udpRelay.serve(listener, forward),
-      onChange: (rules) => this.#stateFile?.save(rules),
-      onRemoved: () => this.leases.retry(),
+      onClient: (socket, forward) => events.emit('client', socket, forward),
+      onUdpForward: (listener, forward) => events.emit('udpForward', listener, forward),
+      onChange: (rules) => stateFile?.save(rules),
+      onRemoved: () => events.emit('removed'),
       logger,
     });
     this.leases = new Leases({
       forwards: this.forwards,
       policy: new ExposePolicy({ rules: options.allowExpose, socketsFolder: options.socketsFolder }),
-      maxForwards: maxLeasedForwards(descriptors),
+      maxForwards: maxLeasedForwards(this.#descriptors),
       logger,
     });
     this.#leaseServer = new LeaseServer(this.leases, logger);
+    this.#records = new Records();
+    const log = new ConnectionLog(logger, this.#limiter);
+    this.#relay = new Relay({
+      streams: this.#keeper,
+      records: this.#records,
+      holdMs: options.holdSeconds * 1000,
+      maxClients: () => this.#maxClients(),
+    });
+    const udpRelay = new UdpRelay({ streams: this.#keeper, records: this.#records, limiter: this.#limiter });
+
+    this.#records.observe(log);
+    events.on('channelUp', () => {
+      log.onChannelUp();
+      this.#relay.onChannelUp();
+      udpRelay.onChannelUp();
+    });
+    events.on('stream', (stream) => this.#onStream(stream));
+    events.on('client', (socket, forward) => this.#relay.onClient(socket, forward));
+    events.on('udpForward', (listener, forward) => udpRelay.serve(listener, forward));
+    events.on('removed', () => this.leases.retry());
+    context.abandon?.addEventListener('abort', () =>
+      this.#relay.abort({ code: 'STOPPED', message: 'the host was told to end at once' }),
+    );
   }
 
   /** The channel first: a client that comes early is then held, and not for longer than need be. */
@@ -117,7 +147,10 @@ class Host implements ControlTarget {
     await this.#keeper.stop(reason, STOP_GRACE_MS);
     this.#relay.abort(reason);
     await this.#control?.close();
+    this.#limiter.flush();
   }
+
+  // ---- what the control API shows --------------------------------------------------------------------
 
   status(): StatusReport {
     return {
@@ -130,16 +163,35 @@ class Host implements ControlTarget {
     };
   }
 
-  connections(): ReturnType<Relay['connections']> {
-    return [...this.#relay.connections(), ...this.#udpRelay.connections()];
+  settle(): void {
+    this.#records.settle();
   }
 
-  dump(): string {
-    const forwards = this.forwards
-      .list()
-      .map(({ id, counters }) => `forward ${id} ${JSON.stringify(counters)}`);
-    const channel = this.#keeper.multiplexer?.describe() ?? 'no channel\n';
-    return `${JSON.stringify(this.status(), undefined, 2)}\n${forwards.join('\n')}\n${this.leases.describe()}${channel}`;
+  connections(): ReturnType<Records['report']> {
+    return this.#records.report();
+  }
+
+  dump(): DumpReport {
+    this.settle();
+    return makeDump({
+      status: this.status(),
+      limits: {
+        clients: this.#maxClients(),
+        udpFlows: MAX_FLOWS,
+        leasedForwards: this.leases.maxForwards,
+        holdSeconds: this.#options.holdSeconds,
+      },
+      forwards: [...this.forwards.list(), ...this.leases.waiting()].map(reportForward),
+      leases: linesOf(this.leases.describe()),
+      connections: this.connections(),
+      multiplexer: linesOf(this.#keeper.multiplexer?.describe() ?? 'no channel\n'),
+    });
+  }
+
+  // ---- inside ----------------------------------------------------------------------------------------
+
+  #maxClients(): number {
+    return maxClientsBeside(this.forwards.size, this.#descriptors);
   }
 
   /** The guest can dial nothing on the host but the service by which it asks for forwards. */
@@ -168,6 +220,10 @@ function reportChannel(state: KeeperState): ChannelReport {
     ...(lastError !== undefined && { lastError }),
     ...(roundTripMs !== undefined && { roundTripMs }),
   };
+}
+
+function linesOf(text: string): string[] {
+  return text.split('\n').filter((line) => line !== '');
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

@@ -18,6 +18,8 @@ export const DATAGRAM_BUDGET_BYTES = 32 * 1024 * 1024;
 export interface DatagramOwner {
   /** A datagram has come; its memory is the owner's. */
   onDatagram(payload: Buffer): void;
+  /** The first datagram has come out of the stream: told before it. */
+  onFirstByte?(): void;
   /** Datagrams given to send() will not reach the other end. */
   onDropped(count: number): void;
   /** The guest has answered the Open; only where this end opened the stream and the peer can answer. */
@@ -62,8 +64,7 @@ export class DatagramStream implements StreamHandler {
   /** Payload bytes of the datagrams that the stream has taken, and of those that came out of it. */
   bytesSent = 0;
   bytesReceived = 0;
-  /** When (performance.now) the first datagram came out of the stream; 0 before that. */
-  firstPayloadAt = 0;
+  #firstByteTold = false;
 
   /** @param makeStream opens or accepts the stream, with the datagram stream as its handler */
   constructor(owner: DatagramOwner, budget: DatagramBudget, makeStream: (handler: StreamHandler) => Stream) {
@@ -135,7 +136,10 @@ export class DatagramStream implements StreamHandler {
   #received(payload: Buffer): void {
     // The owner may have ended the flow at a datagram before this one, of the same read.
     if (this.#over) return;
-    if (this.firstPayloadAt === 0) this.firstPayloadAt = performance.now();
+    if (!this.#firstByteTold) {
+      this.#firstByteTold = true;
+      this.#owner.onFirstByte?.();
+    }
     this.bytesReceived += payload.length;
     this.#owner.onDatagram(payload);
   }

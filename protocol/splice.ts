@@ -6,12 +6,14 @@ import type { Stream, StreamEnd, StreamHandler } from './stream.js';
 import type { OpenResult, Reason } from './wire/extension.js';
 import { DATA_HEADER_BYTES } from './wire/frame.js';
 
-/** How a spliced connection ended: in good order, or which side broke it and why. */
-export type SpliceEnd = StreamEnd | { how: 'dial-failed' | 'socket-failed'; reason: Reason };
+/** How a spliced connection ended: in good order, or which side broke it and why; `aborted` by this process. */
+export type SpliceEnd = StreamEnd | { how: 'dial-failed' | 'socket-failed' | 'aborted'; reason: Reason };
 
 export interface SpliceOwner {
   /** The guest has answered the Open; only where this end opened the stream and the peer can answer. */
   onOpenResult(result: OpenResult): void;
+  /** The first payload has come out of the stream. */
+  onFirstByte?(): void;
   /** Socket and stream are both over. Called once. */
   onFinished(end: SpliceEnd): void;
 }
@@ -53,12 +55,13 @@ export class Splice implements SocketHandler, StreamHandler {
   /** Whether the socket's other end has sent its last byte. */
   #socketEnded = false;
   #socketClosed = false;
-  #streamEnd: StreamEnd | undefined;
+  #streamEnd: SpliceEnd | undefined;
+  #firstByteTold = false;
   #finished = false;
   /** While the socket is being connected by dial(): since when (performance.now). */
   #dialStartedAt: number | undefined;
-  /** When (performance.now) the first payload came out of the stream; 0 before that. */
-  firstPayloadAt = 0;
+  /** Which side was the first to end its direction in good order. */
+  firstToEnd: 'socket' | 'stream' | undefined;
 
   /**
    * Both get their events to the splice from now on; the socket must be told to resume() when it is accepted.
@@ -126,7 +129,7 @@ export class Splice implements SocketHandler, StreamHandler {
   /** Breaks the connection on both sides. */
   abort(reason: Reason): void {
     this.#stream.reset(reason);
-    this.#streamEnd ??= { how: 'reset', reason };
+    this.#streamEnd ??= { how: 'aborted', reason };
     if (this.#socketClosed) this.#finish(this.#streamEnd);
     else this.#socket.reset();
   }
@@ -146,6 +149,7 @@ export class Splice implements SocketHandler, StreamHandler {
 
   onEnd(): void {
     this.#socketEnded = true;
+    this.firstToEnd ??= 'socket';
     this.#releaseSlab();
     this.#stream.shutdown();
   }
@@ -170,7 +174,10 @@ export class Splice implements SocketHandler, StreamHandler {
   // ---- stream → socket -------------------------------------------------------------------------------
 
   onData(slab: Slab, start: number, end: number): void {
-    if (this.firstPayloadAt === 0) this.firstPayloadAt = performance.now();
+    if (!this.#firstByteTold) {
+      this.#firstByteTold = true;
+      this.#owner.onFirstByte?.();
+    }
     const length = end - start;
     const payload = slab.bytes.subarray(start, end);
     const copy = this.#copies(length);
@@ -198,6 +205,7 @@ export class Splice implements SocketHandler, StreamHandler {
   }
 
   onShutdown(): void {
+    this.firstToEnd ??= 'stream';
     this.#socket.end();
   }
 

@@ -39,29 +39,25 @@ export const dumpCommand = defineCommand({
   options: CLIENT_OPTIONS,
   examples: [
     ['$0 dump', 'for people'],
-    ['$0 dump --json', 'status, forwards and connections as one object'],
+    ['$0 dump --json', 'the same as one object'],
   ],
+  epilogue: 'It names addresses, ports, paths and containers; nothing of what was carried.',
   async run({ control, json }, _operands, { stdout, environment }) {
     const client = makeClient(control, environment);
-    if (!json) {
-      stdout.write(await client.dump());
-      return;
-    }
-    const [status, forwards, connections] = await Promise.all([
-      client.status(),
-      client.forwards(),
-      client.connections(),
-    ]);
-    writeJson(stdout, { status, forwards, connections });
+    if (json) writeJson(stdout, await client.dump());
+    else stdout.write(await client.dumpText());
   },
 });
 
 /** A table of forwards for people, and below it why some of them are not listened on. */
 export function formatForwards(forwards: readonly ForwardReport[]): string {
-  // Of UDP, and rare: a column that is all zero would only take room.
+  // Rare: a column that is all zero would only take room.
+  const empties = forwards.some(({ counters }) => counters.empty > 0);
   const drops = forwards.some(({ counters }) => counters.dropped > 0);
   const header = [
-    ...['FORWARD', 'DESTINATION', 'ACTIVE', 'TOTAL', 'REFUSED', 'FAILED', 'TO GUEST', 'TO HOST'],
+    ...['FORWARD', 'DESTINATION', 'ACTIVE', 'TOTAL', 'REFUSED', 'FAILED'],
+    ...(empties ? ['EMPTY'] : []),
+    ...['TO GUEST', 'TO HOST'],
     ...(drops ? ['DROPPED'] : []),
     ...['STATE', 'FOR'],
   ];
@@ -72,6 +68,7 @@ export function formatForwards(forwards: readonly ForwardReport[]): string {
     String(counters.connections),
     String(counters.refused),
     String(counters.failed),
+    ...(empties ? [String(counters.empty)] : []),
     formatBytes(counters.bytesToGuest),
     formatBytes(counters.bytesToHost),
     ...(drops ? [String(counters.dropped)] : []),

@@ -1,6 +1,7 @@
 import http from 'node:http';
 import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
 import { connectablePath } from '../../protocol/transport/unix-path.js';
+import type { DumpReport } from '../records/dump.js';
 import type { ConnectionReport, ForwardReport, StatusReport } from '../records/reports.js';
 
 /** A host answers at once, unless it hangs (ms). Exposing waits for other changes and for the OS. */
@@ -41,7 +42,12 @@ export class ControlClient {
     return (await this.#ask('DELETE', '/v1/forwards', { specs })) as ForwardReport[];
   }
 
-  dump(): Promise<string> {
+  async dump(): Promise<DumpReport> {
+    return (await this.#ask('GET', '/v1/dump')) as DumpReport;
+  }
+
+  /** The dump as text for people. */
+  dumpText(): Promise<string> {
     return this.#exchange('GET', '/forwards/dump');
   }
 

@@ -6,6 +6,7 @@ import type { Logger } from '../../protocol/program/logger.js';
 import { listenOnUnixPath } from '../../protocol/transport/unix-path.js';
 import type { ForwardTable } from '../forwards/forward-table.js';
 import type { Leases } from '../forwards/leases.js';
+import { type DumpReport, formatDump } from '../records/dump.js';
 import { type ConnectionReport, reportForward, type StatusReport } from '../records/reports.js';
 import { parseSpec, parseSpecMatcher } from '../rule/forward-spec.js';
 import { matcherFromVpnkit, ruleFromVpnkit, ruleToVpnkit } from '../rule/vpnkit-rule.js';
@@ -18,10 +19,12 @@ export interface ControlTarget {
   /** What guests want. */
   readonly leases: Leases;
   status(): StatusReport;
-  /** Open connections, and those that ended a little while ago. */
+  /** Brings the forwards' counters up to date with what open connections have carried so far. */
+  settle(): void;
+  /** Open connections, and those that ended last. */
   connections(): ConnectionReport[];
-  /** The whole state as text for people. */
-  dump(): string;
+  /** The whole state, for a report of a problem. */
+  dump(): DumpReport;
 }
 
 export interface ControlServer {
@@ -49,7 +52,7 @@ export async function startControlServer(
   reportErrors(app, logger);
   serveVpnkit(app, () => vpnkitTarget(target));
   app.get('/forwards/dump', async (_request, reply) =>
-    reply.type('text/plain; charset=utf-8').send(target.dump()),
+    reply.type('text/plain; charset=utf-8').send(formatDump(target.dump())),
   );
   serveV1(app, target);
   await app.ready();
@@ -85,7 +88,11 @@ function serveV1(app: FastifyInstance, target: ControlTarget): void {
   const { forwards, leases } = target;
   app.get('/v1/status', async () => target.status());
   app.get('/v1/connections', async () => target.connections());
-  app.get('/v1/forwards', async () => [...forwards.list(), ...leases.waiting()].map(reportForward));
+  app.get('/v1/dump', async () => target.dump());
+  app.get('/v1/forwards', async () => {
+    target.settle();
+    return [...forwards.list(), ...leases.waiting()].map(reportForward);
+  });
   app.post('/v1/forwards', async (request) => {
     const rules = readSpecs(request.body).flatMap(parseSpec);
     return (await forwards.expose(rules)).map(reportForward);

@@ -19,6 +19,8 @@ export interface ForwardCounters {
   refused: number;
   /** Clients reset for any other reason. */
   failed: number;
+  /** Clients whose server ended first, in good order, without having sent a byte. */
+  empty: number;
   /** Datagrams that were not carried to their end; UDP only. */
   dropped: number;
   bytesToGuest: number;
@@ -313,7 +315,7 @@ function makeForward(listener: Listener | UdpListener, holders: ReadonlySet<Hold
 /** The counters of a forward that nobody has used yet. */
 export function noCounts(): ForwardCounters {
   return {
-    ...{ connections: 0, active: 0, refused: 0, failed: 0, dropped: 0 },
+    ...{ connections: 0, active: 0, refused: 0, failed: 0, empty: 0, dropped: 0 },
     ...{ bytesToGuest: 0, bytesToHost: 0 },
   };
 }

@@ -1,112 +1,190 @@
 import { formatDestination, formatHostPort } from '../../protocol/wire/destination.js';
 import type { OpenResult, Source, SourceAddress } from '../../protocol/wire/extension.js';
 import type { Forward } from '../forwards/forward-table.js';
-import type { ConnectionReport } from './reports.js';
+import { type Cause, type Ending, type Outcome, type Phase, terminationOf } from './ending.js';
+import type { ConnectionReport, EndingReport } from './reports.js';
 
-/** Where a client's connection stands, or how it ended. */
-export type ConnectionState = 'held' | 'opening' | 'connected' | 'closed' | 'refused' | 'failed';
+/** Where a client's connection stands, or what has become of it. */
+export type ConnectionState = 'held' | 'opening' | 'connected' | Outcome;
 
-/** What a client's stream has carried so far. */
-export interface Carried {
-  bytesToGuest: number;
-  bytesToHost: number;
-  /** When (performance.now) the first payload came from the guest; 0 before that. */
-  firstPayloadAt: number;
+/** What carries a connection, and knows how much it has carried: asked when somebody wants to know. */
+export interface Carrier {
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
 }
 
-const NOTHING: Carried = { bytesToGuest: 0, bytesToHost: 0, firstPayloadAt: 0 };
+/** Who hears of what happens to connections. Each event comes once, and `ended` comes last. */
+export interface ConnectionObserver {
+  /** A client is there. */
+  onOpened?(record: ConnectionRecord): void;
+  /** The guest has reached the destination; a plain guest does not tell. */
+  onDialled?(record: ConnectionRecord): void;
+  /** The first payload has come from the guest. */
+  onFirstByte?(record: ConnectionRecord): void;
+  onEnded?(record: ConnectionRecord, ending: Ending): void;
+}
 
-/** What is known of one client of a forward, from its coming to its end. Times are performance.now(). */
-export abstract class ConnectionRecord {
+/** What a record tells those who keep all of them: the same events, none left out. */
+export type RecordKeeper = Required<ConnectionObserver>;
+
+/**
+ * What is known of one client of a forward, from its coming to its end: a connection, or a flow of datagrams.
+ * Whoever serves the client tells what happens; nothing is told for each read. Times are performance.now().
+ */
+export class ConnectionRecord {
+  /** Counts up from 1 as clients come. */
+  readonly id: number;
   readonly forward: Forward;
   readonly acceptedAt = performance.now();
-  state: ConnectionState = 'held';
   /** Who the client is, and which address it came to; a unix socket's client has neither. */
   readonly source: Source;
+  /** Datagrams that were not carried on; of a flow only. */
+  dropped = 0;
+  readonly #keeper: RecordKeeper;
+  readonly #openedAt = Date.now();
   #streamId = -1;
-  #openedAt = 0;
-  #connectedAt = 0;
+  #carrier: Carrier | undefined;
+  #streamOpenedAt = 0;
+  #dialledAt = 0;
   #dialMicros = 0;
-  #final: (Carried & { endedAt: number }) | undefined;
+  #firstByteAt = 0;
+  #endedAt = 0;
+  #ending: Ending | undefined;
+  #bytesToGuest = 0;
+  #bytesToHost = 0;
+  /** What the forward's counters have of these bytes. */
+  #countedToGuest = 0;
+  #countedToHost = 0;
 
-  constructor(forward: Forward, { client, listener }: Source) {
+  constructor(id: number, forward: Forward, { client, listener }: Source, keeper: RecordKeeper) {
+    this.id = id;
     this.forward = forward;
     this.source = { client: withoutZone(client), listener: withoutZone(listener) };
+    this.#keeper = keeper;
   }
 
-  /** What the stream has carried; undefined before there is one. */
-  protected abstract get carried(): Carried | undefined;
+  // ---- what happens to it ----------------------------------------------------------------------------
+
+  /** Its stream was opened. @param carrier is asked for bytes from now on, and let go at the end */
+  streamOpened(streamId: number, carrier: Carrier): void {
+    this.#streamId = streamId;
+    this.#carrier = carrier;
+    this.#streamOpenedAt = performance.now();
+  }
+
+  dialled({ micros }: OpenResult): void {
+    this.#dialledAt = performance.now();
+    this.#dialMicros = micros;
+    this.#keeper.onDialled(this);
+  }
+
+  firstByte(): void {
+    this.#firstByteAt = performance.now();
+    this.#keeper.onFirstByte(this);
+  }
+
+  /** Called once; nothing is told to the record any more. */
+  ended(cause: Cause): void {
+    this.settle();
+    this.#carrier = undefined;
+    this.#endedAt = performance.now();
+    const phase = this.#phaseOf(cause);
+    const empty = cause.by === 'server' && cause.outcome === 'closed' && this.#bytesToHost === 0;
+    this.#ending = { ...cause, phase, empty, termination: terminationOf(cause, phase, empty) };
+    this.#keeper.onEnded(this, this.#ending);
+  }
+
+  /** Adds what was carried since it was last done to the forward's counters. */
+  settle(): void {
+    const { counters } = this.forward;
+    const { bytesToGuest, bytesToHost } = this;
+    counters.bytesToGuest += bytesToGuest - this.#countedToGuest;
+    counters.bytesToHost += bytesToHost - this.#countedToHost;
+    this.#countedToGuest = this.#bytesToGuest = bytesToGuest;
+    this.#countedToHost = this.#bytesToHost = bytesToHost;
+  }
+
+  // ---- what is known of it ---------------------------------------------------------------------------
+
+  get state(): ConnectionState {
+    if (this.#ending) return this.#ending.outcome;
+    if (this.#streamId < 0) return 'held';
+    return this.#dialledAt > 0 || this.#firstByteAt > 0 ? 'connected' : 'opening';
+  }
+
+  /** How it ended; undefined before that. */
+  get ending(): Ending | undefined {
+    return this.#ending;
+  }
+
+  /** When it ended; 0 before that. */
+  get endedAt(): number {
+    return this.#endedAt;
+  }
 
   /** The stream's id; -1 before there is one. */
   get streamId(): number {
     return this.#streamId;
   }
 
-  protected streamOpened(streamId: number): void {
-    this.#streamId = streamId;
-    this.#openedAt = performance.now();
-    this.state = 'opening';
-  }
-
-  connected(result: OpenResult): void {
-    this.#connectedAt = performance.now();
-    this.#dialMicros = result.micros;
-    this.state = 'connected';
-  }
-
-  /** Keeps the figures, and adds them to the forward's: what has carried the connection may be let go. */
-  ended(state: ConnectionState): void {
-    this.#final = { endedAt: performance.now(), ...this.#carried };
-    this.state = state;
-    const { counters } = this.forward;
-    counters.active--;
-    counters.bytesToGuest += this.bytesToGuest;
-    counters.bytesToHost += this.bytesToHost;
-    if (state === 'refused') counters.refused++;
-    if (state === 'failed') counters.failed++;
-  }
-
   get bytesToGuest(): number {
-    return this.#carried.bytesToGuest;
+    return this.#carrier?.bytesSent ?? this.#bytesToGuest;
   }
 
   get bytesToHost(): number {
-    return this.#carried.bytesToHost;
+    return this.#carrier?.bytesReceived ?? this.#bytesToHost;
   }
 
   report(): ConnectionReport {
     const { client } = this.source;
-    const report: ConnectionReport = {
+    const { rule } = this.forward;
+    return {
+      id: this.id,
       streamId: this.#streamId,
       forward: this.forward.id,
-      destination: formatDestination(this.forward.rule.destination),
+      destination: formatDestination(rule.destination),
+      ...(client && { client: formatHostPort(client.ip, client.port) }),
       state: this.state,
-      ageMs: (this.#final?.endedAt ?? performance.now()) - this.acceptedAt,
+      openedAt: new Date(this.#openedAt).toISOString(),
+      ageMs: (this.#endedAt || performance.now()) - this.acceptedAt,
       bytesToGuest: this.bytesToGuest,
       bytesToHost: this.bytesToHost,
-      timings: this.#timings(),
+      ...(rule.proto === 'udp' && { dropped: this.dropped }),
+      timingsMicros: this.#timings(),
+      ...(this.#ending && { ending: reportEnding(this.#ending) }),
     };
-    return client ? { ...report, client: formatHostPort(client.ip, client.port) } : report;
   }
 
-  get #carried(): Carried {
-    return this.#final ?? this.carried ?? NOTHING;
+  #phaseOf({ outcome, how }: Cause): Phase {
+    if (this.#streamId < 0) return 'waiting';
+    // A plain guest does not tell that it has dialled; that both sides have ended says it, too.
+    const dialled = this.#dialledAt > 0 || this.#firstByteAt > 0 || (outcome === 'closed' && how === 'FIN');
+    return dialled ? 'data' : 'dialling';
   }
 
-  /** What each part of the way took, in µs, as far as it has been gone and the peer could tell. */
+  /** What each part of the way took, as far as it has been gone and the peer could tell. */
   #timings(): Record<string, number> {
     const timings: Record<string, number> = {};
-    const micros = (name: string, from: number, to: number): void => {
+    const note = (name: string, from: number, to: number): void => {
       if (from > 0 && to > 0) timings[name] = Math.max(0, Math.round((to - from) * 1000));
     };
-    micros('hold', this.acceptedAt, this.#openedAt);
+    note('hold', this.acceptedAt, this.#streamOpenedAt);
     // The guest has told how long its dial took: the rest of the wait is the channel's, there and back.
-    micros('channel', this.#openedAt + this.#dialMicros / 1000, this.#connectedAt);
-    if (this.#connectedAt > 0) timings['guestDial'] = this.#dialMicros;
-    micros('firstByte', this.#connectedAt || this.#openedAt, this.#carried.firstPayloadAt);
-    micros('total', this.acceptedAt, this.#final?.endedAt ?? 0);
+    note('channel', this.#streamOpenedAt + this.#dialMicros / 1000, this.#dialledAt);
+    if (this.#dialledAt > 0) timings['guestDial'] = this.#dialMicros;
+    note('firstByte', this.#dialledAt || this.#streamOpenedAt, this.#firstByteAt);
+    note('total', this.acceptedAt, this.#endedAt);
     return timings;
   }
+}
+
+function reportEnding({ by, phase, how, code, termination, empty, message }: Ending): EndingReport {
+  return {
+    ...{ termination, by, phase, how },
+    ...(code !== undefined && { code }),
+    ...(empty && { empty }),
+    message,
+  };
 }
 
 /** A link-local address names its interface (fe80::1%en0), which means nothing to the guest. */

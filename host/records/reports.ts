@@ -32,8 +32,11 @@ export interface ChannelReport {
   roundTripMs?: number;
 }
 
-/** `GET /v1/connections`: one that is open, or that has ended a little while ago. */
+/** `GET /v1/connections`: a connection, or a flow of datagrams, that is open or has ended a while ago. */
 export interface ConnectionReport {
+  /** Counts up as clients come. */
+  id: number;
+  /** -1 where it had no stream. */
   streamId: number;
   /** The forward's id. */
   forward: string;
@@ -41,11 +44,33 @@ export interface ConnectionReport {
   /** `address:port`; a client of a unix socket has none. */
   client?: string;
   state: string;
+  /** ISO 8601. */
+  openedAt: string;
+  /** From its beginning until now, or to its end. */
   ageMs: number;
   bytesToGuest: number;
   bytesToHost: number;
-  /** Microseconds that each part of the way took, in the order of the way. */
-  timings?: Record<string, number>;
+  /** Datagrams that were not carried on; UDP only. */
+  dropped?: number;
+  /** What each part of the way took, in the order of the way. */
+  timingsMicros: Record<string, number>;
+  /** How it ended, if it has. */
+  ending?: EndingReport;
+}
+
+/** How a connection ended; docs/records.md says what the words mean. */
+export interface EndingReport {
+  /** Two letters, which stay as they are. */
+  termination: string;
+  by: string;
+  phase: string;
+  how: string;
+  /** An errno, or one of our own codes. */
+  code?: string;
+  /** The server ended first, without having sent a byte. */
+  empty?: boolean;
+  /** A sentence for people. */
+  message: string;
 }
 
 /** `GET /v1/forwards`: vpnkit's fields, and more. */

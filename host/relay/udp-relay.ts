@@ -1,31 +1,28 @@
-import type { ChannelKeeper } from '../../protocol/channel/channel-keeper.js';
+import type { StreamOpener } from '../../protocol/channel/stream-opener.js';
 import { DatagramBudget, DatagramStream } from '../../protocol/datagram-stream.js';
 import { DeadlineQueue } from '../../protocol/deadline-queue.js';
-import { messageOf } from '../../protocol/errors.js';
-import type { Multiplexer } from '../../protocol/multiplexer.js';
-import type { Logger } from '../../protocol/program/logger.js';
+import { errnoOf, messageOf } from '../../protocol/errors.js';
+import type { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { StreamEnd } from '../../protocol/stream.js';
 import { formatDestination } from '../../protocol/wire/destination.js';
 import type { Reason, SourceAddress } from '../../protocol/wire/extension.js';
 import type { Forward } from '../forwards/forward-table.js';
 import type { UdpListener, UdpServerSocket } from '../listen/udp-listener.js';
-import type { ConnectionState } from '../records/connection-record.js';
-import type { ConnectionReport } from '../records/reports.js';
+import { contextOf } from '../records/connection-log.js';
+import { type Cause, endedByHost, streamEnded } from '../records/ending.js';
+import type { Records } from '../records/records.js';
 import { DEFAULT_IDLE_SECONDS } from '../rule/forward-rule.js';
-import { describeRefusal } from './refusal.js';
-import { type FlowGroup, UdpFlow } from './udp-flow.js';
+import { type FlowGroup, keyOf, type UdpFlow } from './udp-flow.js';
 
 /** Flows at once of all forwards: each costs the guest one file descriptor. */
-const MAX_FLOWS = 4096;
-
-/** Flows that have ended and are still reported. */
-const RECENT_FLOWS = 64;
+export const MAX_FLOWS = 4096;
 
 export interface UdpRelayOptions {
-  keeper: ChannelKeeper;
+  streams: StreamOpener;
+  records: Records;
   /** Flows at once. Default: MAX_FLOWS. */
   maxFlows?: number;
-  logger: Logger;
+  limiter: LogLimiter;
 }
 
 /**
@@ -34,32 +31,35 @@ export interface UdpRelayOptions {
  * stream ends, or when there are too many and it has been idle longest.
  */
 export class UdpRelay {
-  readonly #keeper: ChannelKeeper;
+  readonly #streams: StreamOpener;
+  readonly #records: Records;
   readonly #maxFlows: number;
-  readonly #log: Logger;
+  readonly #limiter: LogLimiter;
   readonly #budget = new DatagramBudget();
   /** Every flow, the one that has been idle longest first. */
   readonly #flows = new Set<UdpFlow>();
-  readonly #recent: UdpFlow[] = [];
   /** Whether it was said in this outage that datagrams are dropped. */
   #outageLogged = false;
   /** Whether it was said that there are too many flows, since there last were few. */
   #crowdLogged = false;
 
-  constructor({ keeper, maxFlows = MAX_FLOWS, logger }: UdpRelayOptions) {
-    this.#keeper = keeper;
+  constructor({ streams, records, maxFlows = MAX_FLOWS, limiter }: UdpRelayOptions) {
+    this.#streams = streams;
+    this.#records = records;
     this.#maxFlows = maxFlows;
-    this.#log = logger;
+    this.#limiter = limiter;
   }
 
   /** Takes a forward that is listened on: until its listener is closed, its datagrams are carried. */
   serve(listener: UdpListener, forward: Forward): void {
     const idleSeconds = listener.rule.idleSeconds ?? DEFAULT_IDLE_SECONDS;
-    const idleReason = { code: 'IDLE', message: `no datagram for ${idleSeconds} s` };
+    const idle: Reason = { code: 'IDLE', message: `no datagram for ${idleSeconds} s` };
     const group: FlowGroup = {
       forward,
       flows: new Map(),
-      idle: new DeadlineQueue(idleSeconds * 1000, (flow) => this.#endFlow(flow, 'closed', idleReason)),
+      idle: new DeadlineQueue(idleSeconds * 1000, (flow) =>
+        this.#endFlow(flow, idle, { ...endedByHost(idle, 'closed'), how: 'timeout' }),
+      ),
     };
     listener.start({
       onDatagram: (payload, client, socket) => this.#received(group, payload, client, socket),
@@ -72,15 +72,10 @@ export class UdpRelay {
     this.#outageLogged = false;
   }
 
-  /** Flows first, then those that ended last. */
-  connections(): ConnectionReport[] {
-    return [...this.#flows, ...this.#recent.toReversed()].map((flow) => flow.report());
-  }
-
   // ---- from the clients ------------------------------------------------------------------------------
 
   #received(group: FlowGroup, payload: Buffer, client: SourceAddress, socket: UdpServerSocket): void {
-    const key = UdpFlow.keyOf(client, socket);
+    const key = keyOf(client, socket);
     const flow = group.flows.get(key) ?? this.#begin(group, key, client, socket);
     if (!flow) {
       group.forward.counters.dropped++;
@@ -93,52 +88,63 @@ export class UdpRelay {
   #begin(group: FlowGroup, key: string, client: SourceAddress, socket: UdpServerSocket): UdpFlow | undefined {
     // Nothing could be sent back to port 0, nor would anybody but a forger send from there.
     if (client.port === 0) return undefined;
-    const { multiplexer } = this.#keeper;
-    if (!multiplexer?.takesStreams) {
+    if (!this.#streams.takesStreams) {
       this.#noChannel(group.forward);
       return undefined;
     }
     const [oldest] = this.#flows;
     if (oldest && this.#flows.size >= this.#maxFlows) this.#makeWay(oldest);
-    const flow = new UdpFlow(group, key, client, socket);
-    if (!this.#open(flow, multiplexer)) return undefined;
-    group.forward.counters.connections++;
-    group.forward.counters.active++;
+    const flow: UdpFlow = {
+      ...{ group, key, client, socket },
+      record: this.#records.begin(group.forward, { client, listener: socket.address }),
+      stream: undefined,
+      dropsLogged: false,
+      answersLogged: false,
+    };
+    if (!this.#open(flow)) return undefined;
     group.flows.set(key, flow);
     group.idle.add(flow);
     this.#flows.add(flow);
     return flow;
   }
 
-  #open(flow: UdpFlow, multiplexer: Multiplexer): boolean {
-    const { destination } = flow.forward.rule;
+  #open(flow: UdpFlow): boolean {
+    const { record } = flow;
     const owner = {
       onDatagram: (payload: Buffer) => this.#answer(flow, payload),
+      onFirstByte: record.firstByte.bind(record),
       onDropped: (count: number) => this.#dropped(flow, count),
-      onOpenResult: flow.connected.bind(flow),
+      onOpenResult: record.dialled.bind(record),
       onClosed: (end: StreamEnd) => this.#closed(flow, end),
     };
     try {
-      flow.opened(
-        new DatagramStream(owner, this.#budget, (handler) =>
-          multiplexer.open(destination, handler, flow.source),
-        ),
+      const stream = new DatagramStream(owner, this.#budget, (handler) =>
+        this.#streams.open(record.forward.rule.destination, handler, record.source),
       );
+      flow.stream = stream;
+      record.streamOpened(stream.stream.id, stream);
       return true;
     } catch (thrown) {
-      this.#log.warn({ forward: flow.forward.id }, `datagram dropped: ${messageOf(thrown)}`);
+      record.ended(endedByHost({ code: errnoOf(thrown) ?? 'NOT_OPENED', message: messageOf(thrown) }));
       return false;
     }
   }
 
   #dropped(flow: UdpFlow, count: number): void {
-    flow.forward.counters.dropped += count;
+    this.#count(flow, count);
     if (!flow.dropsLogged)
-      this.#log.debug(
-        contextOf(flow),
+      this.#limiter.log(
+        'debug',
+        `drops ${flow.record.forward.id}`,
+        contextOf(flow.record),
         'datagrams dropped: they come faster than the channel takes them; further ones of this flow are only counted',
       );
     flow.dropsLogged = true;
+  }
+
+  #count({ record }: UdpFlow, dropped: number): void {
+    record.dropped += dropped;
+    record.forward.counters.dropped += dropped;
   }
 
   // ---- to the clients --------------------------------------------------------------------------------
@@ -146,10 +152,12 @@ export class UdpRelay {
   #answer(flow: UdpFlow, payload: Buffer): void {
     this.#touch(flow);
     flow.socket.send(payload, flow.client, (error) => {
-      flow.forward.counters.dropped++;
+      this.#count(flow, 1);
       if (!flow.answersLogged)
-        this.#log.info(
-          contextOf(flow),
+        this.#limiter.log(
+          'info',
+          `answers ${flow.record.forward.id} ${errnoOf(error)}`,
+          contextOf(flow.record),
           `an answer of ${payload.length} bytes could not be sent to the client: ${error.message}; further ones of this flow are only counted`,
         );
       flow.answersLogged = true;
@@ -160,51 +168,44 @@ export class UdpRelay {
 
   /** The stream is over, by the guest or with the channel. */
   #closed(flow: UdpFlow, end: StreamEnd): void {
-    const context = contextOf(flow);
-    if (end.how === 'refused') {
-      const why = describeRefusal(end.result, context.destination);
-      this.#log.warn({ ...context, errno: end.result?.reason?.code }, `flow ended: ${why}`);
-      this.#forget(flow, 'refused');
-    } else if (end.how === 'closed' || end.reason.code === 'CLOSED_EARLY') {
-      // A plain guest ends flows by a Close alone, when nobody listens for instance.
-      this.#log.debug(context, 'flow ended by the guest');
-      this.#forget(flow, 'closed');
-    } else {
-      // That a channel is lost has been said for all.
-      const level = end.how === 'lost' ? 'debug' : 'info';
-      this.#log[level]({ ...context, code: end.reason.code }, `flow ended: ${end.reason.message}`);
-      this.#forget(flow, 'failed');
-    }
+    // A plain guest ends flows by a Close alone, when nobody listens for instance.
+    const fine = end.how === 'closed' || (end.how === 'reset' && end.reason.code === 'CLOSED_EARLY');
+    this.#forget(
+      flow,
+      fine ? BY_GUEST : streamEnded(end, formatDestination(flow.record.forward.rule.destination)),
+    );
   }
 
-  #endFlow(flow: UdpFlow, state: ConnectionState, reason: Reason): void {
-    this.#log.debug({ ...contextOf(flow), code: reason.code }, `flow ended: ${reason.message}`);
+  #endFlow(flow: UdpFlow, reason: Reason, cause: Cause): void {
     flow.stream?.end(reason);
-    this.#forget(flow, state);
+    this.#forget(flow, cause);
   }
 
   #endAll(group: FlowGroup, reason: Reason): void {
-    for (const flow of group.flows.values()) this.#endFlow(flow, 'closed', reason);
+    const cause = endedByHost(reason, 'closed');
+    for (const flow of group.flows.values()) this.#endFlow(flow, reason, cause);
   }
 
   #makeWay(oldest: UdpFlow): void {
     if (!this.#crowdLogged)
-      this.#log.warn(
-        { forward: oldest.forward.id },
+      this.#limiter.log(
+        'warn',
+        'crowd of flows',
+        { forward: oldest.record.forward.id },
         `there are ${this.#flows.size} UDP flows, which is the limit: those that have been idle longest end for new ones`,
       );
     this.#crowdLogged = true;
-    this.#endFlow(oldest, 'failed', { code: 'CROWDED', message: 'it made way for a newer one' });
+    const reason = { code: 'CROWDED', message: 'it made way for a newer one' };
+    this.#endFlow(oldest, reason, endedByHost(reason));
   }
 
-  #forget(flow: UdpFlow, state: ConnectionState): void {
+  #forget(flow: UdpFlow, cause: Cause): void {
     this.#flows.delete(flow);
     flow.group.flows.delete(flow.key);
     flow.group.idle.delete(flow);
-    flow.ended(state);
+    flow.stream = undefined;
+    flow.record.ended(cause);
     if (this.#flows.size < this.#maxFlows / 2) this.#crowdLogged = false;
-    this.#recent.push(flow);
-    if (this.#recent.length > RECENT_FLOWS) this.#recent.shift();
   }
 
   /** The flow is busy: it is the last to be idle, or to make way. */
@@ -217,19 +218,15 @@ export class UdpRelay {
   #noChannel(forward: Forward): void {
     if (this.#outageLogged) return;
     this.#outageLogged = true;
-    const { state, address, lastError } = this.#keeper.state;
-    const why =
-      state === 'connected'
-        ? 'the guest takes no new streams'
-        : `no channel on ${address} (${lastError ?? 'no guest has come yet'}): start or check the guest`;
-    this.#log.warn({ forward: forward.id }, `datagrams are dropped: ${why}`);
+    const { message } = this.#streams.obstacle;
+    this.#limiter.log(
+      'warn',
+      'no channel for flows',
+      { forward: forward.id },
+      `datagrams are dropped: ${message}`,
+    );
   }
 }
 
-function contextOf(flow: UdpFlow): { forward: string; streamId: number; destination: string } {
-  return {
-    forward: flow.forward.id,
-    streamId: flow.streamId,
-    destination: formatDestination(flow.forward.rule.destination),
-  };
-}
+/** The guest has ended a flow, and a flow has no end that could be a wrong one. */
+const BY_GUEST: Cause = { outcome: 'closed', by: 'guest', how: 'FIN', message: 'the guest ended it' };

@@ -115,7 +115,7 @@ const HOP_TIMES: Record<string, string> = {
 /** The way of the request, a line per hop, with the time each took as far as it was recorded. */
 export function formatWay({ request, connection, forward, channel, destination }: DemoWay): string {
   const { client, status, bytes, connectedUs, answeredUs, doneUs } = request;
-  const timings = connection?.timings ?? {};
+  const timings = connection?.timingsMicros ?? {};
   const time = (step: string): string => {
     const recorded = timings[step];
     return recorded === undefined ? '' : `${formatMicroseconds(recorded)} ${HOP_TIMES[step]}`;

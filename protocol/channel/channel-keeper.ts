@@ -1,16 +1,18 @@
-import { messageOf } from '../errors.js';
+import { messageOf, OperationError } from '../errors.js';
 import type { Multiplexer } from '../multiplexer.js';
 import { LogLimiter } from '../program/log-limiter.js';
 import type { Logger } from '../program/logger.js';
 import type { SlabPool } from '../slab.js';
 import type { RawSocket } from '../socket/raw-socket.js';
-import type { Stream } from '../stream.js';
+import type { Stream, StreamHandler } from '../stream.js';
 import { type ChannelAddress, formatAddress } from '../transport/address.js';
 import { connectChannel } from '../transport/connect.js';
 import { type ChannelListener, listenForChannel } from '../transport/listen.js';
+import type { Destination } from '../wire/destination.js';
 import type { Reason, Source } from '../wire/extension.js';
 import type { PeerIdentity } from '../wire/handshake.js';
 import { Channel } from './channel.js';
+import type { Obstacle, StreamOpener } from './stream-opener.js';
 
 /** The pauses (ms) between attempts to connect a channel: the first, and the longest. */
 const MIN_BACKOFF_MS = 50;
@@ -58,7 +60,7 @@ export interface KeeperState {
  * Sees to it that there is one channel: connects again and again with back-off, or listens. While a channel
  * lives, a second peer is turned away.
  */
-export class ChannelKeeper {
+export class ChannelKeeper implements StreamOpener {
   readonly #options: KeeperOptions;
   readonly #log: Logger;
   #channel: Channel | undefined;
@@ -104,6 +106,25 @@ export class ChannelKeeper {
   get multiplexer(): Multiplexer | undefined {
     const multiplexer = this.#channel?.multiplexer;
     return multiplexer?.peer ? multiplexer : undefined;
+  }
+
+  get takesStreams(): boolean {
+    return this.multiplexer?.takesStreams === true;
+  }
+
+  get obstacle(): Obstacle {
+    if (this.multiplexer) return { by: 'guest', message: 'the guest takes no new streams: it is stopping' };
+    const { address, lastError = 'no guest has come yet' } = this.state;
+    return {
+      by: 'channel',
+      message: `no channel on ${address} (${lastError}): start or check the guest`,
+    };
+  }
+
+  open(destination: Destination, handler: StreamHandler, source?: Source): Stream {
+    const { multiplexer } = this;
+    if (!multiplexer) throw new OperationError(this.obstacle.message);
+    return multiplexer.open(destination, handler, source);
   }
 
   get state(): KeeperState {

@@ -96,7 +96,10 @@ t.test('a host listens, and tells how it is over its control socket', async (t) 
     forwards: 1,
     channel: { state: 'waiting', mode: 'listen', address: `unix:${join(options.controlPath, '..', 'c')}` },
   });
-  t.match(await control.dump(), /"state": "waiting"(.|\n)*\nforward tcp 127\.0\.0\.1:.*\nno channel\n$/);
+  t.match(
+    await control.dumpText(),
+    /"state": "waiting"(.|\n)*\nforward tcp 127\.0\.0\.1:.*\n0 connections .*\nno channel\n$/,
+  );
 
   const guest = await Peer.connect(t, options.channel.address);
   await log.line(/^the channel is up/);
@@ -112,7 +115,7 @@ t.test('a host listens, and tells how it is over its control socket', async (t) 
   t.teardown(() => client.destroy());
   const served = await guest.accept();
   t.match(await control.connections(), [{ state: 'opening', destination: 'tcp 127.0.0.1:80' }]);
-  t.match(await control.dump(), /\n1 streams.*\n(.|\n)*stream 0 sent=/);
+  t.match(await control.dumpText(), /\n1 streams.*\n(.|\n)*stream 0 sent=/);
   served.stream.shutdown();
   client.end();
   await once(client.resume(), 'close');
@@ -171,7 +174,7 @@ t.test('the guest can ask for forwards, as far as it is allowed', async (t) => {
     { out_port: exposed.out_port, publisher: 'docker' },
     { state: 'failed' },
   ]);
-  t.match(await control.dump(), /\nlease of docker: 2 forwards\n {2}failed .*EADDRINUSE/);
+  t.match(await control.dumpText(), /\nlease of docker: 2 forwards\n {2}failed .*EADDRINUSE/);
   t.notOk(existsSync(options.stateFile ?? ''), 'what is published is not kept');
   await control.unexpose([`127.0.0.1:${exposed.out_port}`]);
   t.match(await control.status(), { forwards: 0 });

@@ -3,10 +3,11 @@ import { portferry } from '../../../host/cli/program.js';
 import { formatForwards, formatStatus } from '../../../host/cli/show.js';
 import { startControlServer } from '../../../host/control/server.js';
 import { ForwardTable, noCounts } from '../../../host/forwards/forward-table.js';
+import { formatDump } from '../../../host/records/dump.js';
 import type { ForwardReport } from '../../../host/records/reports.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js';
-import { fakeConnection, fakeStatus } from '../../fixtures/control-reports.js';
+import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
 import { noLeases } from '../../fixtures/leases.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
@@ -21,7 +22,8 @@ async function startHost(t: Test): Promise<(...args: string[]) => Promise<Progra
       leases: noLeases(forwards),
       status: () => fakeStatus(),
       connections: () => [fakeConnection()],
-      dump: () => 'everything\n',
+      settle: () => {},
+      dump: () => fakeDump(),
     },
     `${folder}/control.sock`,
     logger,
@@ -56,7 +58,7 @@ t.test('each with --json prints one document', async (t) => {
   t.match(forward, { proto: 'tcp', out_ip: '127.0.0.1', in_port: 80 });
   t.same(await json('list'), [forward]);
   t.same(await json('status'), fakeStatus());
-  t.same(await json('dump'), { status: fakeStatus(), forwards: [forward], connections: [fakeConnection()] });
+  t.same(await json('dump'), fakeDump());
   t.same(await json('unexpose', `127.0.0.1:${forward.out_port}`), [forward]);
 });
 
@@ -66,7 +68,7 @@ t.test('status and dump, for people', async (t) => {
   t.match(stdout, /host +portferry 1\.2\.3, pid 7, up 1 min\n/);
   t.match(stdout, /channel +connected since 2026-01-01T00:00:00\.000Z \(listen unix:\/c\.sock\)\n/);
   t.match(stdout, /guest +portferry 1\.2\.3\n/);
-  t.match(await call('dump'), { code: 0, stdout: 'everything\n' });
+  t.same((await call('dump')).stdout, formatDump(fakeDump()));
 });
 
 t.test('a status with everything, and with nothing', async (t) => {

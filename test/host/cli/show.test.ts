@@ -2,7 +2,7 @@ import t from 'tap';
 import { formatForwards } from '../../../host/cli/show.js';
 import type { ForwardReport } from '../../../host/records/reports.js';
 
-function forward(id: string, dropped: number): ForwardReport {
+function forward(id: string, dropped: number, empty = 0): ForwardReport {
   return {
     proto: 'udp',
     id,
@@ -12,7 +12,7 @@ function forward(id: string, dropped: number): ForwardReport {
     addresses: [],
     createdAt: '2026-01-01T00:00:00.000Z',
     counters: {
-      ...{ connections: 3, active: 2, refused: 0, failed: 0, dropped },
+      ...{ connections: 3, active: 2, refused: 0, failed: 0, empty, dropped },
       ...{ bytesToGuest: 17, bytesToHost: 2048 },
     },
   };
@@ -32,4 +32,12 @@ t.test('whom a forward is for is said with what its publisher has to say of it',
   const table = formatForwards([{ ...forward('udp *:53', 0), ...published }, forward('udp localhost:54', 0)]);
   t.match(table, /^udp \*:53 .* listening {2}docker: container web \(1a2b3c4d5e6f\)$/m);
   t.match(table, /^udp localhost:54 .* listening {2}static$/m);
+});
+
+t.test('so have replies without a byte', async (t) => {
+  const table = formatForwards([forward('udp localhost:53', 0), forward('udp localhost:54', 0, 5)]);
+  t.match(
+    table,
+    /FAILED {2}EMPTY {2}TO GUEST .*\nudp localhost:53 .* 0 +0 +17 B .*\nudp localhost:54 .* 0 +5 +17 B/,
+  );
 });

@@ -6,8 +6,9 @@ import t, { type Test } from 'tap';
 import { ControlClient } from '../../../host/control/client.js';
 import { type ControlTarget, startControlServer } from '../../../host/control/server.js';
 import { ForwardTable } from '../../../host/forwards/forward-table.js';
+import { formatDump } from '../../../host/records/dump.js';
 import { createLogger } from '../../../protocol/program/logger.js';
-import { fakeConnection, fakeStatus } from '../../fixtures/control-reports.js';
+import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
 import { LeaseHost, noLeases, port, takenPort } from '../../fixtures/leases.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
@@ -27,7 +28,8 @@ async function startControl(t: Test): Promise<Control> {
     leases: noLeases(forwards),
     status: () => fakeStatus(),
     connections: () => [fakeConnection()],
-    dump: () => 'everything\n',
+    settle: () => {},
+    dump: () => fakeDump(),
   };
   const path = `${shortFolder(t)}/run/control.sock`;
   const server = await startControlServer(target, path, logger);
@@ -104,7 +106,7 @@ t.test('vpnkit’s API: pipes, and the dump', async (t) => {
   t.same(await send(path, 'PUT', '/forwards/expose/pipe', pipe), { status: 200, text: '' });
   t.same(JSON.parse((await send(path, 'GET', '/forwards/list')).text), [pipe]);
   t.same(await send(path, 'DELETE', '/forwards/unexpose/pipe', pipe), { status: 200, text: '' });
-  t.same(await send(path, 'GET', '/forwards/dump'), { status: 200, text: 'everything\n' });
+  t.same(await send(path, 'GET', '/forwards/dump'), { status: 200, text: formatDump(fakeDump()) });
 });
 
 t.test('the body is JSON, whatever the content-type says', async (t) => {
@@ -169,7 +171,8 @@ t.test('our own API, through its client', async (t) => {
   const client = new ControlClient(path);
   t.same(await client.status(), fakeStatus());
   t.same(await client.connections(), [fakeConnection()]);
-  t.equal(await client.dump(), 'everything\n');
+  t.same(await client.dump(), fakeDump());
+  t.equal(await client.dumpText(), formatDump(fakeDump()));
   t.same(await client.forwards(), []);
   const exposed = await client.expose(['127.0.0.1:0:80', '127.0.0.1:0:81']);
   t.match(exposed, [
@@ -184,7 +187,7 @@ t.test('our own API, through its client', async (t) => {
 t.test('what a guest wants is listed too, with the reason why it is not there', async (t) => {
   const host = new LeaseHost(t, { allow: ['127.0.0.1'] });
   const path = `${shortFolder(t)}/c.sock`;
-  const target = { status: () => fakeStatus(), connections: () => [], dump: () => '' };
+  const target = { status: () => fakeStatus(), connections: () => [], settle() {}, dump: () => fakeDump() };
   const server = await startControlServer({ ...host, ...target }, path, host.log.logger);
   t.teardown(() => server.close());
   const client = new ControlClient(path);

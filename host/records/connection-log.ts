@@ -1,0 +1,89 @@
+import { errnoOf } from '../../protocol/errors.js';
+import type { LogLimiter } from '../../protocol/program/log-limiter.js';
+import type { Logger, LogLevel } from '../../protocol/program/logger.js';
+import { formatDestination } from '../../protocol/wire/destination.js';
+import type { ConnectionObserver, ConnectionRecord } from './connection-record.js';
+import type { Ending } from './ending.js';
+
+/**
+ * What the log says of connections: nothing while all is well (but for debug lines), a line that says why for
+ * each that fails, and a few with a number where many fail alike.
+ */
+export class ConnectionLog implements ConnectionObserver {
+  readonly #log: Logger;
+  readonly #limiter: LogLimiter;
+  /** Whether it was said in this outage that clients are reset. */
+  #outageLogged = false;
+
+  constructor(logger: Logger, limiter: LogLimiter) {
+    this.#log = logger;
+    this.#limiter = limiter;
+  }
+
+  /** There is a channel: the next outage is worth a warning again. */
+  onChannelUp(): void {
+    this.#outageLogged = false;
+  }
+
+  onEnded(record: ConnectionRecord, ending: Ending): void {
+    if (waitedInVain(ending)) {
+      this.#logOutage(record, ending);
+      return;
+    }
+    const level = levelOf(ending);
+    const line = `${resultOf(record, ending)}: ${ending.message}`;
+    if (level === 'debug') {
+      if (this.#log.isLevelEnabled(level)) this.#log.debug(contextOf(record, ending), line);
+    } else {
+      const kind = `${record.forward.id} ${ending.termination} ${ending.code ?? ''}`;
+      this.#limiter.log(level, kind, contextOf(record, ending), line);
+    }
+  }
+
+  /** Once an outage, not once a client. */
+  #logOutage(record: ConnectionRecord, ending: Ending): void {
+    const context = contextOf(record, ending);
+    if (this.#outageLogged) this.#log.debug(context, `client reset: ${ending.message}`);
+    else this.#log.warn(context, `clients are reset: ${ending.message}`);
+    this.#outageLogged = true;
+  }
+}
+
+/** No stream could be opened for a client as long as it was held. */
+function waitedInVain({ phase, how }: Ending): boolean {
+  return phase === 'waiting' && how === 'timeout';
+}
+
+/** What the user can do something about is a warning; what clients, servers and guests do is not. */
+function levelOf({ outcome, phase, code, empty }: Ending): LogLevel {
+  if (empty) return 'info';
+  if (outcome === 'closed') return 'debug';
+  const hindered = phase === 'waiting' && code !== 'STOPPED';
+  return outcome === 'refused' || hindered ? 'warn' : 'info';
+}
+
+/** What that meant for the client. */
+function resultOf({ forward }: ConnectionRecord, { outcome, by, empty }: Ending): string {
+  if (forward.rule.proto === 'udp') return 'flow ended';
+  if (empty) return 'empty reply';
+  if (outcome === 'closed') return 'connection closed';
+  return by === 'client' ? 'client gone' : 'client reset';
+}
+
+/** What every line of a connection has beside its sentence. */
+export function contextOf(record: ConnectionRecord, ending?: Ending): object {
+  const { forward, streamId } = record;
+  return {
+    forward: forward.id,
+    ...(streamId >= 0 && { streamId }),
+    destination: formatDestination(forward.rule.destination),
+    ...(ending && { termination: ending.termination }),
+    ...codeOf(ending?.code),
+  };
+}
+
+/** An errno is one by its name in the log; all else is a code of ours. */
+function codeOf(code: string | undefined): { errno: string } | { code: string } | undefined {
+  if (code === undefined) return undefined;
+  return errnoOf({ code }) === undefined ? { code } : { errno: code };
+}
