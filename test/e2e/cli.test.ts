@@ -48,7 +48,7 @@ t.test('--json prints one JSON document and nothing else', async (t) => {
   const documents: [args: string[], expected: object][] = [
     [['status'], { channel: { state: 'connected' }, forwards: 1 }],
     [['list'], [{ proto: 'tcp', out_ip: '127.0.0.1', in_port: 80, id: /^tcp / }]],
-    [['dump'], { status: {}, forwards: [{}], connections: [] }],
+    [['dump'], { status: {}, forwards: [{}], connections: { open: [], ended: [] } }],
     [['expose', '127.0.0.1:0:81'], [{ in_port: 81 }]],
     [['unexpose', '127.0.0.1:1'], []],
   ];
