@@ -49,7 +49,7 @@ export const dumpCommand = defineCommand({
   },
 });
 
-/** A table of forwards for people, and below it why some of them are not listened on. */
+/** A table of forwards for people, and below it why some are not listened on, and what some cannot do. */
 export function formatForwards(forwards: readonly ForwardReport[]): string {
   // Rare: a column that is all zero would only take room.
   const empties = forwards.some(({ counters }) => counters.empty > 0);
@@ -75,7 +75,9 @@ export function formatForwards(forwards: readonly ForwardReport[]): string {
     state,
     `${publisher ?? origin}${annotation === undefined ? '' : `: ${annotation}`}`,
   ]);
-  const reasons = forwards.flatMap(({ id, error }) => (error === undefined ? [] : [`${id}: ${error}\n`]));
+  const reasons = forwards.flatMap(({ id, error, limitation }) =>
+    [error, limitation].flatMap((why) => (why === undefined ? [] : [`${id}: ${why}\n`])),
+  );
   return [formatTable([header, ...rows]), ...reasons].join('');
 }
 

@@ -1,10 +1,9 @@
-import type dgram from 'node:dgram';
 import type { Logger } from '../../protocol/program/logger.js';
-import { createUdpSocket, takesDatagrams } from '../../protocol/socket/udp-socket.js';
 import { formatHostPort } from '../../protocol/wire/destination.js';
 import type { SourceAddress } from '../../protocol/wire/extension.js';
 import { formatRule, type PortRule } from '../rule/forward-rule.js';
 import { bindPort } from './bind-port.js';
+import { type BoundUdpSocket, bindUdpSocket, type UdpServerSocket } from './udp-server-socket.js';
 
 /** Datagrams that are kept until start(), which follows the binding of a command's last forward. */
 const MAX_EARLY_DATAGRAMS = 64;
@@ -18,40 +17,18 @@ export interface UdpHandler {
    * A datagram has come.
    * @param payload is the handler's
    * @param client with the zone of a link-local address, as answers need it
-   * @param socket which of the forward's sockets it came to; answers go out through the same
+   * @param socket which of the forward's sockets, and which address, it came to; answers go out from there
    */
   onDatagram(payload: Buffer, client: SourceAddress, socket: UdpServerSocket): void;
   /** The forward is given up: no more datagrams come, and none can be sent from now on. */
   onClose(): void;
 }
 
-/** One bound socket of a UDP forward. */
-export class UdpServerSocket {
-  /** What it is bound to. */
-  readonly address: SourceAddress;
-  readonly #socket: dgram.Socket;
-
-  constructor(socket: dgram.Socket) {
-    const { address, port } = socket.address();
-    this.address = { ip: address, port };
-    this.#socket = socket;
-  }
-
-  /** Sends a datagram to a client. @param onFailed is told when it could not be sent, and why */
-  send(payload: Buffer, client: SourceAddress, onFailed: (error: Error) => void): void {
-    if (!takesDatagrams(this.#socket)) onFailed(new Error('too much waits for the kernel already'));
-    else
-      this.#socket.send(payload, client.port, client.ip, (error) => {
-        if (error) onFailed(error);
-      });
-  }
-}
-
 /** The bound sockets of one UDP forward. */
 export class UdpListener {
   #rule: PortRule;
   readonly #logger: Logger;
-  readonly #sockets: dgram.Socket[] = [];
+  readonly #sockets: BoundUdpSocket[] = [];
   readonly #early: Parameters<UdpHandler['onDatagram']>[] = [];
   #handler: UdpHandler | undefined;
   #lastErrorLogged = Number.NEGATIVE_INFINITY;
@@ -83,10 +60,7 @@ export class UdpListener {
 
   /** What is bound: `127.0.0.1:53`, `[::1]:53`. */
   get addresses(): string[] {
-    return this.#sockets.map((socket) => {
-      const { address, port } = socket.address();
-      return formatHostPort(address, port);
-    });
+    return this.#sockets.map(({ address: { ip, port } }) => formatHostPort(ip, port));
   }
 
   /** Hands over the datagrams that wait, and from now on each new one. */
@@ -99,24 +73,16 @@ export class UdpListener {
   async close(): Promise<void> {
     this.#handler?.onClose();
     this.#handler = undefined;
-    await Promise.all(this.#sockets.splice(0).map(closeSocket));
+    await Promise.all(this.#sockets.splice(0).map((socket) => socket.close()));
   }
 
   async #bind(ip: string, port: number): Promise<number> {
-    const socket = createUdpSocket(ip);
-    try {
-      await bindSocket(socket, ip, port);
-    } catch (thrown) {
-      await closeSocket(socket);
-      throw thrown;
-    }
+    const socket = await bindUdpSocket(ip, port, {
+      onDatagram: (...datagram) => this.#received(...datagram),
+      onError: (error) => this.#logError(error),
+    });
     this.#sockets.push(socket);
-    const server = new UdpServerSocket(socket);
-    socket.on('error', (error) => this.#logError(error));
-    socket.on('message', (payload, from) =>
-      this.#received(payload, { ip: from.address, port: from.port }, server),
-    );
-    return server.address.port;
+    return socket.address.port;
   }
 
   #received(...datagram: Parameters<UdpHandler['onDatagram']>): void {
@@ -130,18 +96,4 @@ export class UdpListener {
     this.#lastErrorLogged = now;
     this.#logger.error({ err, forward: formatRule(this.#rule) }, 'cannot receive; listening goes on');
   }
-}
-
-function bindSocket(socket: dgram.Socket, address: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    socket.once('error', reject);
-    socket.bind({ address, port, exclusive: true }, () => {
-      socket.off('error', reject);
-      resolve();
-    });
-  });
-}
-
-function closeSocket(socket: dgram.Socket): Promise<void> {
-  return new Promise((resolve) => socket.close(resolve));
 }

@@ -1,7 +1,9 @@
 import type { LeaseOutcome, VpnkitPort } from '../../protocol/services/control.js';
+import { knowsAddressAsked } from '../../protocol/socket/packet-info-socket.js';
 import { formatDestination } from '../../protocol/wire/destination.js';
 import { type Forward, type ForwardCounters, forwardId, noCounts } from '../forwards/forward-table.js';
 import { Wanted } from '../forwards/lease.js';
+import { EVERY_ADDRESS, type ForwardRule } from '../rule/forward-rule.js';
 import { ruleToVpnkit } from '../rule/vpnkit-rule.js';
 
 /** `GET /v1/status`. */
@@ -84,6 +86,8 @@ export interface ForwardReport extends VpnkitPort {
   state: LeaseOutcome['state'];
   /** Why it is not listened on. */
   error?: string;
+  /** What it cannot do on this machine. */
+  limitation?: string;
   /** What is bound: `127.0.0.1:8080`, `[::1]:8080` or a path. */
   addresses: readonly string[];
   /** ISO 8601. */
@@ -94,6 +98,7 @@ export interface ForwardReport extends VpnkitPort {
 /** A forward that is listened on, or one that only is wanted. */
 export function reportForward(forward: Forward | Wanted): ForwardReport {
   if (forward instanceof Wanted) return reportWanted(forward);
+  const limitation = limitationOf(forward.rule);
   const { id, rule, origin, publisher, addresses, createdAt, counters } = forward;
   return {
     ...ruleToVpnkit(rule),
@@ -102,11 +107,22 @@ export function reportForward(forward: Forward | Wanted): ForwardReport {
     origin,
     ...(publisher !== undefined && { publisher }),
     state: 'listening',
+    ...(limitation !== undefined && { limitation }),
     addresses,
     createdAt: createdAt.toISOString(),
     counters: { ...counters },
   };
 }
+
+/** @param tellsAddress as bindUdpSocket has it */
+export function limitationOf(rule: ForwardRule, tellsAddress = knowsAddressAsked()): string | undefined {
+  const wildcard = rule.proto === 'udp' && rule.hostIps.some((ip) => EVERY_ADDRESS.includes(ip));
+  return wildcard && !tellsAddress ? ANY_SOURCE : undefined;
+}
+
+/** Clients that take answers from everywhere do not notice; one that has connected its socket gets none. */
+const ANY_SOURCE =
+  'answers may come from another address of this machine than the one that was asked: name the address in the forward where that matters';
 
 function reportWanted({ rule, publisher, state, reason, since }: Wanted): ForwardReport {
   return {

@@ -56,6 +56,8 @@ export interface TcpHandle extends StreamHandle {
 export interface PipeHandle extends StreamHandle {
   /** Older Nodes return nothing. */
   connect(request: ConnectRequest, path: string): number | undefined;
+  /** Takes a descriptor, which is its own from then on. */
+  open(fd: number): number;
 }
 
 /** What is needed to read, write and connect by handles. */

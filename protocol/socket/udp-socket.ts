@@ -5,8 +5,8 @@ import { isIPv6 } from 'node:net';
  * What a socket asks the kernel to hold. macOS sends no datagram that is larger than a socket's send buffer,
  * which is 9216 bytes there unless it is told; a system with less to give, as Linux by default, gives that.
  */
-const SEND_BUFFER_BYTES = 256 * 1024;
-const RECEIVE_BUFFER_BYTES = 1024 * 1024;
+export const SEND_BUFFER_BYTES = 256 * 1024;
+export const RECEIVE_BUFFER_BYTES = 1024 * 1024;
 
 /** What may wait in this process for a kernel that takes no more; it rarely does. */
 const MAX_UNSENT_BYTES = 1024 * 1024;

@@ -129,7 +129,7 @@ t.test('refused clients and flows are a few lines of the log, and true numbers i
   for (let count = 0; count < 20; count++) {
     client.send('anybody?');
     // One flow after the other: the next datagram begins a new one.
-    while (refused === count) refused = (await json<ForwardReport[]>(pair, 'list'))[1]?.counters.refused ?? 0;
+    while (refused === count) refused = (await control.forwards())[1]?.counters.refused ?? 0;
   }
   t.match(await json(pair, 'list'), [{ counters: { refused: 20 } }, { counters: { refused: 20 } }]);
   t.equal(pair.host.count(/client reset: the guest could not reach/), 3);

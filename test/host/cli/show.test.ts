@@ -41,3 +41,8 @@ t.test('so have replies without a byte', async (t) => {
     /FAILED {2}EMPTY {2}TO GUEST .*\nudp localhost:53 .* 0 +0 +17 B .*\nudp localhost:54 .* 0 +5 +17 B/,
   );
 });
+
+t.test('what a forward cannot do stands below the table', async (t) => {
+  const one = { ...forward('udp *:53', 0), limitation: 'answers may come from elsewhere' };
+  t.match(formatForwards([one]), /\nudp \*:53: answers may come from elsewhere\n$/);
+});

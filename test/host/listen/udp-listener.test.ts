@@ -2,7 +2,9 @@ import type dgram from 'node:dgram';
 import { EventEmitter } from 'node:events';
 import t, { type Test } from 'tap';
 import { type UdpHandler, UdpListener } from '../../../host/listen/udp-listener.js';
+import { bindUdpSocket, type UdpSocketHandler } from '../../../host/listen/udp-server-socket.js';
 import type { PortRule } from '../../../host/rule/forward-rule.js';
+import { knowsAddressAsked } from '../../../protocol/socket/packet-info-socket.js';
 import type { SourceAddress } from '../../../protocol/wire/extension.js';
 import { freePort } from '../../fixtures/free-ports.js';
 import { WITHOUT_IPV6 } from '../../fixtures/ipv6.js';
@@ -101,6 +103,74 @@ t.test('an answer that cannot be sent is reported', async (t) => {
   t.match(shouter.failures, [/EMSGSIZE/]);
 });
 
+t.test('on a wildcard, clients of every address get their answers from it', async (t) => {
+  const listener = await UdpListener.open(rule(['0.0.0.0']), new LogRecorder().logger, notExpected);
+  t.teardown(() => listener.close());
+  const { hostPort: port } = listener.rule;
+  t.same(listener.addresses, [`0.0.0.0:${port}`]);
+  const shouter = new Shouter();
+  listener.start(shouter);
+  for (const ip of knowsAddressAsked() ? ['127.0.0.1', '127.0.0.2'] : ['127.0.0.1']) {
+    const client = await UdpClient.connect(t, port, ip);
+    client.send('hello');
+    await client.answers(1);
+    t.same(client.received.map(String), ['HELLO']);
+    if (knowsAddressAsked()) t.match(shouter.received.at(-1)?.listener, { ip, port });
+  }
+  t.same(shouter.failures, []);
+  shouter.answer = () => Buffer.alloc(70_000);
+  (await UdpClient.connect(t, port)).send('hello');
+  await shouter.signal.until(() => shouter.failures.length > 0);
+  t.match(shouter.failures, [/EMSGSIZE/]);
+});
+
+t.test('a wildcard where the OS does not tell which address was asked', async (t) => {
+  const received: string[] = [];
+  const signal = new Signal();
+  const handler: UdpSocketHandler = {
+    onDatagram: (payload, client, { address, send }) => {
+      received.push(address.ip);
+      send(payload, client, ({ message }) => t.fail(message));
+      signal.wake();
+    },
+    onError: ({ message }) => t.fail(message),
+  };
+  const socket = await bindUdpSocket('0.0.0.0', 0, handler, false);
+  t.teardown(() => socket.close());
+  const client = await UdpClient.connect(t, socket.address.port);
+  client.send('hello');
+  await client.answers(1);
+  t.same(received, ['0.0.0.0']);
+});
+
+t.test('what a wildcard cannot receive is logged', async (t) => {
+  const log = new LogRecorder();
+  let fail: (error: Error) => void = () => {};
+  const Mocked = await importListener(t, '../../../protocol/socket/packet-info-socket.js', {
+    knowsAddressAsked: () => true,
+    PacketInfoSocket: class {
+      address = { ip: '0.0.0.0', port: 53 };
+      constructor(_ip: string, _port: number, handler: UdpSocketHandler) {
+        fail = (error) => handler.onError(error);
+      }
+      async close(): Promise<void> {}
+    },
+  });
+  const listener = await Mocked.open(rule(['0.0.0.0'], 53), log.logger, notExpected);
+  fail(Object.assign(new Error('recvmsg ENOMEM'), { code: 'ENOMEM' }));
+  t.match(log.lines, [{ err: { code: 'ENOMEM' }, msg: /listening goes on/ }]);
+  await listener.close();
+});
+
+/** The listener, with one module below its sockets being the test's. */
+async function importListener(t: Test, path: string, module: object): Promise<typeof UdpListener> {
+  const sockets = '../../../host/listen/udp-server-socket.js';
+  const mocked = await t.mockImport<object>(sockets, { [path]: module });
+  const listener = '../../../host/listen/udp-listener.js';
+  return (await t.mockImport<{ UdpListener: typeof UdpListener }>(listener, { [sockets]: mocked }))
+    .UdpListener;
+}
+
 /** A bound socket of the test's making. */
 class FakeSocket extends EventEmitter {
   takes = true;
@@ -124,16 +194,11 @@ async function openFake(
   log = new LogRecorder(),
 ): Promise<{ socket: FakeSocket; listener: UdpListener }> {
   const socket = new FakeSocket();
-  const mocked = await t.mockImport<typeof import('../../../host/listen/udp-listener.js')>(
-    '../../../host/listen/udp-listener.js',
-    {
-      '../../../protocol/socket/udp-socket.js': {
-        createUdpSocket: () => socket,
-        takesDatagrams: () => socket.takes,
-      },
-    },
-  );
-  return { socket, listener: await mocked.UdpListener.open(rule(['127.0.0.1']), log.logger, notExpected) };
+  const mocked = await importListener(t, '../../../protocol/socket/udp-socket.js', {
+    createUdpSocket: () => socket,
+    takesDatagrams: () => socket.takes,
+  });
+  return { socket, listener: await mocked.open(rule(['127.0.0.1']), log.logger, notExpected) };
 }
 
 t.test('datagrams that come before the start wait for it, but not any number of them', async (t) => {

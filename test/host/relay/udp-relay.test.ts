@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type Forward, ForwardTable } from '../../../host/forwards/forward-table.js';
-import type { UdpHandler, UdpListener, UdpServerSocket } from '../../../host/listen/udp-listener.js';
+import type { UdpHandler, UdpListener } from '../../../host/listen/udp-listener.js';
+import type { UdpServerSocket } from '../../../host/listen/udp-server-socket.js';
 import { ConnectionLog } from '../../../host/records/connection-log.js';
 import { Records } from '../../../host/records/records.js';
 import { UdpRelay } from '../../../host/relay/udp-relay.js';
