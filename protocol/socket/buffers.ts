@@ -1,18 +1,11 @@
-import { type Libc, libc } from './libc.js';
+import { libc } from './libc.js';
+import { setSocketOption } from './socket-options.js';
 
 /** What a channel's unix socket may hold in the kernel: one more read of a bulk transfer while one is taken out. */
 export const CHANNEL_BUFFER_BYTES = 512 * 1024;
 
 /** What the kernel may receive ahead of the host from a client on the same machine. */
 export const LOCAL_RECEIVE_BUFFER_BYTES = 256 * 1024;
-
-/** The socket level and its options' numbers: Linux's asm-generic/socket.h, macOS's sys/socket.h. */
-const OPTIONS: Partial<
-  Record<NodeJS.Platform, { level: number; sendBuffer: number; receiveBuffer: number }>
-> = {
-  linux: { level: 1, sendBuffer: 7, receiveBuffer: 8 },
-  darwin: { level: 0xffff, sendBuffer: 0x1001, receiveBuffer: 0x1002 },
-};
 
 /**
  * Gives a channel's unix socket buffers in which both ends find something to do at the same time. Unlike TCP's
@@ -23,7 +16,7 @@ const OPTIONS: Partial<
  */
 export function enlargeChannelBuffers(fd: number, platform = process.platform, calls = libc): boolean {
   return (['sendBuffer', 'receiveBuffer'] as const).every((buffer) =>
-    setSize(fd, buffer, CHANNEL_BUFFER_BYTES, platform, calls),
+    setSocketOption(fd, buffer, Int32Array.of(CHANNEL_BUFFER_BYTES), platform, calls),
   );
 }
 
@@ -35,17 +28,5 @@ export function enlargeChannelBuffers(fd: number, platform = process.platform, c
  * @returns whether the OS has taken the size
  */
 export function boundLocalReceiveBuffer(fd: number, platform = process.platform, calls = libc): boolean {
-  return setSize(fd, 'receiveBuffer', LOCAL_RECEIVE_BUFFER_BYTES, platform, calls);
-}
-
-function setSize(
-  fd: number,
-  buffer: 'sendBuffer' | 'receiveBuffer',
-  bytes: number,
-  platform: NodeJS.Platform,
-  calls: Libc | null,
-): boolean {
-  const options = OPTIONS[platform];
-  if (!options || !calls || fd < 0) return false;
-  return calls.setsockopt(fd, options.level, options[buffer], [bytes], 4) === 0;
+  return setSocketOption(fd, 'receiveBuffer', Int32Array.of(LOCAL_RECEIVE_BUFFER_BYTES), platform, calls);
 }

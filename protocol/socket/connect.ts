@@ -1,18 +1,19 @@
 import { HandleSocket } from './handle-socket.js';
-import { type Handles, handles } from './handles.js';
+import type { Handles } from './handles.js';
 import { NodeSocket } from './node-socket.js';
 import type { RawSocket, SocketAddress, SocketHandler } from './raw-socket.js';
+import { settings } from './settings.js';
 
 /**
  * Starts to connect. The outcome is told by `onConnect` or by the handler's onClose. Bytes may be sent at
  * once: they go out when the connection stands. Reading begins by itself then, unless pause() is called.
- * @param internals null to use Node's public interface only
+ * @param internals null to do without handles
  */
 export function connectSocket(
   address: SocketAddress,
   handler: SocketHandler,
   onConnect: () => void,
-  internals: Handles | null = handles,
+  internals: Handles | null = settings.internals,
 ): RawSocket {
   return internals
     ? HandleSocket.connect(internals, address, handler, onConnect)

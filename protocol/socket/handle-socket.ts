@@ -16,6 +16,8 @@ import {
   type SocketPeer,
   unattended,
 } from './raw-socket.js';
+import { settings } from './settings.js';
+import { deliverAtClose, prepareTcpHandle } from './tcp-options.js';
 
 /**
  * A RawSocket right on libuv's handle, without node:net and node:stream. A forwarded connection costs two of
@@ -27,11 +29,11 @@ export class HandleSocket implements RawSocket {
   readonly #handle: StreamHandle;
   readonly #tcp: boolean;
   #handler: SocketHandler;
-  /** Where the next read goes; libuv knows only its address, so it is kept alive here. */
+  /** Where the next read goes. libuv has only its address: this reference keeps it from being freed. */
   #memory: Buffer | undefined;
-  /** Whose memory that is: not the present handler's when that was set only now. */
+  /** The handler that has lent #memory. Another one may be set before the read: it gets a copy of what comes. */
   #lender: SocketHandler | undefined;
-  /** Bytes that were read but that no handler has taken yet. */
+  /** What was read and not yet delivered: given back by unread(), or more than the handler wanted. */
   #leftover: Buffer | undefined;
   #connecting = false;
   #wantsRead = false;
@@ -40,6 +42,7 @@ export class HandleSocket implements RawSocket {
   /** What is to be done when everything has been sent. */
   #afterSent: 'end' | 'close' | undefined;
   #fin: 'none' | 'under-way' | 'sent' = 'none';
+  /** An end was reported that is not to be believed before a second read has brought it, too. */
   #endSuspected = false;
   #endReceived = false;
   #destroyed = false;
@@ -73,6 +76,7 @@ export class HandleSocket implements RawSocket {
     address: SocketAddress,
     handler: SocketHandler,
     onConnect: () => void,
+    keepAliveSeconds = settings.keepAliveSeconds,
   ): HandleSocket {
     const tcp = !('path' in address);
     const handle = tcp ? handles.makeTcp() : handles.makePipe();
@@ -84,6 +88,7 @@ export class HandleSocket implements RawSocket {
     request.oncomplete = (status) => socket.#connected(status, target, onConnect);
     const status = startConnecting(handle, request, address);
     if (status) process.nextTick(() => socket.destroy(systemError(status, 'connect', target)));
+    else if (tcp) prepareTcpHandle(handle, keepAliveSeconds);
     return socket;
   }
 
@@ -221,19 +226,19 @@ export class HandleSocket implements RawSocket {
   }
 
   /**
-   * When a peer's last bytes and its RST arrive together, libuv on Linux reads the bytes, sees the hang-up, and
-   * reports an end without asking for the error: what was cut short would look complete. Only a closed
-   * connection is suspect, and reading once more tells which it is.
+   * When a peer's last bytes and its reset arrive together, libuv on Linux reads the bytes, sees the hang-up, and
+   * reports an end without asking for the error: what was cut short would look complete. Reading once more tells
+   * which it is. TCP needs that only where the connection is gone; of a unix socket the OS does not tell.
    */
   #handleEnd(): void {
-    if (this.#tcp && !this.#endSuspected && this.#handle.getpeername?.({ address: '', port: 0 }) !== 0) {
+    if (!this.#endSuspected && this.#handle.getpeername?.({ address: '', port: 0 }) !== 0) {
       this.#endSuspected = true;
       this.#startReading();
       return;
     }
     this.#endReceived = true;
     this.#handler.onEnd();
-    if (this.#fin === 'sent') this.destroy();
+    if (this.#fin === 'sent') this.#closeInOrder();
   }
 
   /** @returns false when the handler wants no more for now; the rest is kept */
@@ -283,7 +288,14 @@ export class HandleSocket implements RawSocket {
 
   #finSent(): void {
     this.#fin = 'sent';
-    if (this.#endReceived || this.#afterSent === 'close') this.destroy();
+    if (this.#endReceived || this.#afterSent === 'close') this.#closeInOrder();
+  }
+
+  /** The kernel has everything, the FIN too, and is to deliver it however long the peer takes to read. */
+  #closeInOrder(): void {
+    if (this.#destroyed) return;
+    if (this.#tcp) deliverAtClose(this.#handle.fd);
+    this.destroy();
   }
 
   // ---- connecting and closing ------------------------------------------------------------------------
@@ -295,7 +307,6 @@ export class HandleSocket implements RawSocket {
       return;
     }
     this.#connecting = false;
-    if (this.#tcp) this.#handle.setNoDelay?.(true);
     onConnect();
     if (this.#destroyed) return;
     this.#startReading();

@@ -25,6 +25,7 @@ export interface StreamHandle {
   getpeername?(into: AddressInto): number;
   getsockname?(into: AddressInto): number;
   setNoDelay?(on: boolean): number;
+  setKeepAlive?(on: boolean, seconds: number): number;
   /** Closes with RST. */
   reset?(done: () => void): number;
 }

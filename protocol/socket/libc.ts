@@ -3,7 +3,7 @@ import type koffiModule from 'koffi';
 
 /** The calls of the C library that portferry needs and Node does not offer. They set errno when they return -1. */
 export interface Libc {
-  setsockopt(fd: number, level: number, name: number, value: number[], bytes: number): number;
+  setsockopt(fd: number, level: number, name: number, value: Int32Array, bytes: number): number;
 }
 
 /** The C library of this process, or null where koffi has no build for the machine. */
@@ -20,7 +20,7 @@ export function loadLibc(load: () => unknown = () => createRequire(import.meta.u
       ),
     };
   } catch {
-    // What it is used for makes things faster: without it they go on.
+    // portferry goes on without it: slower, and what it carries is not reset when it dies (see sockets.ts).
     return null;
   }
 }

@@ -6,6 +6,8 @@ import {
   type SocketPeer,
   unattended,
 } from './raw-socket.js';
+import { settings } from './settings.js';
+import { deliverAtClose, prepareTcp } from './tcp-options.js';
 
 /**
  * node:net's write buffer must never ask a writer to pause: send() tells by itself what the kernel took, and
@@ -13,47 +15,59 @@ import {
  */
 const NO_HIGH_WATER_MARK = 1 << 30;
 
-/** The internal Node interface that tells whether the OS still has the connection. */
-interface TcpHandle {
-  getpeername?(into: object): number;
+/** What is used of Node's internals here: a socket's handle is moved from one net.Socket to another. */
+interface Internals {
+  _handle: { readonly fd?: number } | null;
 }
 
-/**
- * Makes sure that an end of the peer's bytes is one. When a peer's last bytes and its RST arrive together,
- * libuv on Linux reads the bytes, sees the hang-up, and reports an end without asking for the error: what was
- * cut short would look complete. Only a closed connection is suspect, and reading once more tells which it is.
- */
-class EndCheckingSocket extends net.Socket {
-  #suspected = false;
+/** What a net.Socket is made with here; `handle` is not documented. */
+type SocketOptions = net.SocketConstructorOpts & {
+  onread: net.OnReadOpts;
+  writableHighWaterMark: number;
+  handle?: Internals['_handle'];
+};
 
-  /** node:net reports an end with null, and with an 'onread' option nothing else. */
+/** A net.Socket whose ends are to be relied on: that of the peer's bytes, and its own. */
+class HonestSocket extends net.Socket {
+  /** Whether it may be closed in good order without the peer's FIN. */
+  closesUnasked = false;
+  #endSuspected = false;
+
+  get fd(): number {
+    return (this as unknown as Internals)._handle?.fd ?? -1;
+  }
+
+  /**
+   * With an `onread` option node:net pushes nothing but an end (null). When a peer's last bytes and its reset
+   * arrive together, libuv on Linux reads the bytes, sees the hang-up, and reports an end without asking for the
+   * error: what was cut short would look complete. Reading once more tells which it is.
+   */
   override push(chunk: unknown, encoding?: BufferEncoding): boolean {
-    if (this.#suspected || this.#isConnected()) return super.push(chunk, encoding);
-    this.#suspected = true;
+    if (this.#endSuspected) return super.push(chunk, encoding);
+    this.#endSuspected = true;
     this.pause();
     this.resume();
     return false;
   }
 
-  #isConnected(): boolean {
-    const handle = (this as { _handle?: TcpHandle })._handle;
-    return handle?.getpeername?.({}) === 0;
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    const inOrder = this.writableFinished && (this.readableEnded || this.closesUnasked);
+    if (inOrder && !error) deliverAtClose(this.fd);
+    super._destroy(error, done);
   }
 }
 
 /**
- * A RawSocket by node:net's public interface: for a Node that lacks the handles of HandleSocket. A socket that
- * connects reads through node:net's `onread` option. One that exists already, made without that option, is
- * adopted through its 'data' events, at the price of a copy, and without the check of EndCheckingSocket.
+ * A RawSocket by node:net, for a Node that lacks the handles of HandleSocket. It reads through node:net's
+ * `onread` option.
  */
 export class NodeSocket implements RawSocket {
-  readonly socket: net.Socket;
+  readonly socket: HonestSocket;
   readonly #tcp: boolean;
-  readonly #adopted: boolean;
   #handler: SocketHandler;
-  /** Whose memory the next read goes into: not the present handler's when that was set only now. */
+  /** The handler whose memory the next read goes into. If another one was set since, it gets a copy. */
   #lender: SocketHandler | undefined;
-  /** Bytes that were read but that no handler has taken yet; not for adopted sockets. */
+  /** What was read and not yet delivered: given back by unread(), or more than the handler wanted. */
   #leftover: Buffer | undefined;
   #unsentSeen = false;
   /** What is to be done when everything has been sent. */
@@ -69,12 +83,10 @@ export class NodeSocket implements RawSocket {
     if (!this.#unsentSeen && this.#afterSent) this.#finish(this.#afterSent);
   };
 
-  private constructor(handler: SocketHandler, tcp: boolean, existing?: net.Socket) {
+  private constructor(handler: SocketHandler, tcp: boolean, handle?: Internals['_handle']) {
     this.#handler = handler;
     this.#tcp = tcp;
-    this.#adopted = existing !== undefined;
-    this.socket = existing ?? this.#makeSocket();
-    if (existing) existing.on('data', (chunk) => this.#deliver(chunk));
+    this.socket = this.#makeSocket(handle);
     this.socket.on('error', (error) => {
       this.#failure = error;
     });
@@ -89,20 +101,42 @@ export class NodeSocket implements RawSocket {
    * Starts to connect; `onConnect` of node:net's 'connect' event or the handler's onClose tell the outcome.
    * Bytes may be sent at once: they go out when the connection stands.
    */
-  static connect(address: SocketAddress, handler: SocketHandler, onConnect: () => void): NodeSocket {
+  static connect(
+    address: SocketAddress,
+    handler: SocketHandler,
+    onConnect: () => void,
+    keepAliveSeconds = settings.keepAliveSeconds,
+  ): NodeSocket {
     const raw = new NodeSocket(handler, !('path' in address));
     raw.socket.once('connect', () => {
+      raw.#prepare(keepAliveSeconds);
       if (!raw.#resetDue) onConnect();
     });
     if ('path' in address) raw.socket.connect(address);
-    else raw.socket.connect({ ...address, noDelay: true });
+    else raw.socket.connect(address);
     return raw;
   }
 
-  /** Wraps a paused socket that was made elsewhere. Nothing is read before resume(). */
-  static adopt(socket: net.Socket, tcp: boolean, handler: SocketHandler): NodeSocket {
-    if (tcp) socket.setNoDelay(true);
-    return new NodeSocket(handler, tcp, socket);
+  /**
+   * Takes over the connection of a paused socket that a server has accepted, which is gone then. Nothing is read
+   * before resume().
+   * @throws Error on a Node whose sockets have no handle
+   */
+  static adopt(
+    accepted: net.Socket,
+    tcp: boolean,
+    handler: SocketHandler,
+    keepAliveSeconds = settings.keepAliveSeconds,
+  ): NodeSocket {
+    const internals = accepted as unknown as Internals;
+    const handle = internals._handle;
+    if (!handle) throw new Error(`an accepted socket has no handle in Node ${process.version}`);
+    internals._handle = null;
+    // Without its handle this closes nothing: the server counts one connection less, and so can end.
+    accepted.destroy();
+    const raw = new NodeSocket(handler, tcp, handle);
+    raw.#prepare(keepAliveSeconds);
+    return raw;
   }
 
   setHandler(handler: SocketHandler): void {
@@ -112,9 +146,7 @@ export class NodeSocket implements RawSocket {
   }
 
   unread(bytes: Buffer): void {
-    // An adopted socket's own queue holds back the end, too, until the bytes have gone.
-    if (this.#adopted) this.socket.unshift(bytes);
-    else this.#leftover = bytes;
+    this.#leftover = bytes;
   }
 
   get unsent(): number {
@@ -134,7 +166,7 @@ export class NodeSocket implements RawSocket {
   }
 
   get fd(): number {
-    return (this.socket as { _handle?: { fd?: number } | null })._handle?.fd ?? -1;
+    return this.socket.fd;
   }
 
   send(bytes: Uint8Array): boolean {
@@ -184,10 +216,20 @@ export class NodeSocket implements RawSocket {
 
   #finish(action: 'end' | 'close'): void {
     if (action === 'end') this.socket.end();
-    else this.socket.destroySoon();
+    else {
+      this.socket.closesUnasked = true;
+      this.socket.destroySoon();
+    }
   }
 
-  #makeSocket(): net.Socket {
+  #prepare(keepAliveSeconds: number): void {
+    if (!this.#tcp || prepareTcp(this.fd, keepAliveSeconds)) return;
+    this.socket.setNoDelay(true);
+    if (keepAliveSeconds > 0) this.socket.setKeepAlive(true, keepAliveSeconds * 1000);
+  }
+
+  /** @param handle connected; without one the socket is still to connect */
+  #makeSocket(handle: Internals['_handle'] | undefined): HonestSocket {
     const onread: net.OnReadOpts = {
       buffer: () => {
         this.#lender = this.#handler;
@@ -198,9 +240,14 @@ export class NodeSocket implements RawSocket {
           ? this.#handler.onRead(memory as Buffer, length)
           : this.#deliver((memory as Buffer).subarray(0, length)),
     };
-    const Socket = this.#tcp ? EndCheckingSocket : net.Socket;
-    const options = { onread, allowHalfOpen: true, writableHighWaterMark: NO_HIGH_WATER_MARK };
-    return new Socket(options);
+    const options: SocketOptions = {
+      onread,
+      allowHalfOpen: true,
+      writableHighWaterMark: NO_HIGH_WATER_MARK,
+      ...(handle && { handle }),
+    };
+    const socket = new HonestSocket(options);
+    return handle ? socket.pause() : socket;
   }
 
   /** @returns false when the handler wants no more for now; the rest is kept */

@@ -6,11 +6,11 @@ import { Agent } from '../../guest/agent.js';
 import { parseEndpointRule } from '../../protocol/endpoint-rule.js';
 import { OperationError } from '../../protocol/errors.js';
 import type { connectSocket } from '../../protocol/socket/connect.js';
-import { NodeSocket } from '../../protocol/socket/node-socket.js';
 import { freePort } from '../fixtures/free-ports.js';
 import { startGuest } from '../fixtures/guest.js';
 import { DEBUG, INFO, LogRecorder, WARN } from '../fixtures/log-recorder.js';
 import { startServer, temporaryFolder } from '../fixtures/programs.js';
+import { memoryClient } from '../protocol/fixtures/memory-socket.js';
 
 const local = (port: number) => ({ proto: 'tcp', ip: '127.0.0.1', port }) as const;
 const client = { client: { ip: '10.0.0.1', port: 4711 }, listener: undefined };
@@ -61,8 +61,11 @@ t.test('a dial that fails is reported by its errno, on both sides', async (t) =>
 
 t.test('a dial that takes too long is given up', async (t) => {
   // A socket that hears nothing, as from an address that drops packets.
-  const connectToNobody: typeof connectSocket = (_address, handler) =>
-    NodeSocket.adopt(new net.Socket(), true, handler);
+  const connectToNobody: typeof connectSocket = (_address, handler) => {
+    const [socket] = memoryClient(0);
+    socket.setHandler(handler);
+    return socket;
+  };
   const mocked = await t.mockImport<typeof import('../../guest/agent.js')>('../../guest/agent.js', {
     '../../guest/dial/dialler.js': await t.mockImport('../../guest/dial/dialler.js', {
       '../../protocol/splice.js': await t.mockImport('../../protocol/splice.js', {

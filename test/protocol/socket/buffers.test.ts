@@ -46,7 +46,7 @@ t.test('where it cannot be done nothing happens', async (t) => {
 
 t.test("macOS's own numbers are used there", async (t) => {
   const calls: number[][] = [];
-  const setsockopt = (fd: number, level: number, name: number, value: number[], bytes: number): number => {
+  const setsockopt = (fd: number, level: number, name: number, value: Int32Array, bytes: number): number => {
     calls.push([fd, level, name, ...value, bytes]);
     return 0;
   };

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { connectSocket } from '../../../protocol/socket/connect.js';
 import { type Handles, handles } from '../../../protocol/socket/handles.js';
-import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
 import { startPlainServer, startRawServer, temporaryFolder } from '../transport/fixtures/pairs.js';
 import { Recorder } from '../transport/fixtures/recorder.js';
 
@@ -112,35 +111,6 @@ function testSockets(t: Test, internals: Handles | null): void {
     t.same(recorder.closes, [undefined]);
   });
 
-  t.test('closeWhenSent: at once when nothing is unsent', async (t) => {
-    const { client, recorder, peer } = await connectedClient(t);
-    client.closeWhenSent();
-    peer.resume();
-    await once(peer, 'end');
-    await recorder.until(() => recorder.closed);
-  });
-
-  t.test('reset: the peer sees it at once, also with bytes and an end still unsent', async (t) => {
-    const { server, address, accepted } = await startRawServer();
-    t.teardown(() => server.close());
-    const recorder = new Recorder();
-    const connected = new Promise<RawSocket>((resolve) => {
-      const client: RawSocket = connectSocket(address, recorder, () => resolve(client), internals);
-    });
-    const [client, peer] = await Promise.all([connected, accepted()]);
-    client.send(Buffer.alloc(MUCH, 'x'));
-    client.end();
-    client.reset();
-    const receiver = new Recorder();
-    peer.setHandler(receiver);
-    peer.resume();
-    await receiver.until(() => receiver.closed);
-    t.match(receiver.closes, [{ code: 'ECONNRESET' }]);
-    t.equal(receiver.ended, false, 'truncated data must not look complete');
-    await recorder.until(() => recorder.closed);
-    t.same(recorder.closes, [undefined]);
-  });
-
   t.test('reset: right after end() the socket closes too', async (t) => {
     const { client, recorder, peer } = await connectedClient(t);
     client.end();
@@ -149,49 +119,6 @@ function testSockets(t: Test, internals: Handles | null): void {
     await recorder.until(() => recorder.closed);
     t.same(recorder.closes, [undefined]);
   });
-
-  t.test('reset: a unix socket is closed', async (t) => {
-    const { client, recorder, peer } = await connectedClient(t, join(temporaryFolder(t), 's'));
-    client.reset();
-    peer.resume();
-    await once(peer, 'end');
-    await recorder.until(() => recorder.closed);
-  });
-
-  for (const halfClosed of [false, true]) {
-    const name = halfClosed ? 'after our own end' : 'with both directions open';
-
-    t.test(`the peer's reset is told with its errno, ${name}`, async (t) => {
-      const { client, recorder, peer } = await connectedClient(t);
-      await halfClose(halfClosed, client, peer);
-      peer.resetAndDestroy();
-      await recorder.until(() => recorder.closed);
-      t.match(recorder.closes, [{ code: 'ECONNRESET' }]);
-      t.equal(recorder.ended, false);
-    });
-
-    t.test(`bytes that arrive together with a reset do not look complete, ${name}`, async (t) => {
-      const { client, recorder, peer } = await connectedClient(t);
-      await halfClose(halfClosed, client, peer);
-      peer.write('half an ans');
-      peer.resetAndDestroy();
-      await recorder.until(() => recorder.closed);
-      t.match(recorder.closes, [{ code: 'ECONNRESET' }]);
-      t.equal(recorder.ended, false);
-      t.equal(recorder.text, 'half an ans');
-    });
-
-    t.test(`bytes that arrive together with an end are complete, ${name}`, async (t) => {
-      const { client, recorder, peer } = await connectedClient(t);
-      await halfClose(halfClosed, client, peer);
-      peer.end('an answer');
-      await recorder.until(() => recorder.ended);
-      t.equal(recorder.text, 'an answer');
-      client.end();
-      await recorder.until(() => recorder.closed);
-      t.same(recorder.closes, [undefined]);
-    });
-  }
 
   t.test('pause and resume: nothing is read between, nothing is lost', async (t) => {
     const { client, recorder, connected, accepted } = await dial(t);
@@ -317,13 +244,6 @@ function testSockets(t: Test, internals: Handles | null): void {
     const { client, recorder, connected, accepted } = await dial(t, path);
     const [peer] = await Promise.all([accepted(), connected]);
     return { client, recorder, peer };
-  }
-
-  async function halfClose(wanted: boolean, client: RawSocket, peer: net.Socket): Promise<void> {
-    if (!wanted) return;
-    client.end();
-    peer.resume();
-    await once(peer, 'end');
   }
 
   /** How many bytes arrive until the other end's FIN. */

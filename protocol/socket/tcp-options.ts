@@ -1,0 +1,68 @@
+import { type Libc, libc } from './libc.js';
+import { setSocketOption } from './socket-options.js';
+
+/** Seconds a TCP connection may be silent before the kernel asks whether its peer is there; as Docker has it. */
+export const DEFAULT_KEEP_ALIVE_SECONDS = 15;
+
+/** The most that Linux takes (MAX_TCP_KEEPIDLE). */
+export const MAX_KEEP_ALIVE_SECONDS = 32_767;
+
+/** Where accepted sockets have all of these options from the listening one. macOS leaves TCP_KEEPALIVE out. */
+const INHERITS: ReadonlySet<NodeJS.Platform> = new Set(['linux']);
+
+const ON = Int32Array.of(1);
+
+/** `struct linger`: on, for zero seconds. */
+const RESET_AT_CLOSE = Int32Array.of(1, 0);
+const DELIVER_AT_CLOSE = Int32Array.of(0, 0);
+
+/**
+ * Makes a TCP socket what the data path needs: nothing is held back to fill packets, a peer that has vanished
+ * is found out, and **closing it sends RST**. The kernel closes what a process leaves behind, however that dies;
+ * were it to send FIN then, data that was cut short would look complete. So deliverAtClose() must come before
+ * every close in good order.
+ *
+ * @param fd the descriptor of a socket that is connected, or connects; or of one that listens, see inherits()
+ * @param keepAliveSeconds silence after which the kernel asks, and the time between two questions; 0: never
+ * @returns whether the OS has taken everything
+ */
+export function prepareTcp(
+  fd: number,
+  keepAliveSeconds: number,
+  platform = process.platform,
+  calls: Libc | null = libc,
+): boolean {
+  const set = (option: Parameters<typeof setSocketOption>[1], value: Int32Array): boolean =>
+    setSocketOption(fd, option, value, platform, calls);
+  const lingers = set('linger', RESET_AT_CLOSE) && set('noDelay', ON);
+  if (!lingers || keepAliveSeconds === 0) return lingers;
+  const seconds = Int32Array.of(keepAliveSeconds);
+  return set('keepAlive', ON) && set('keepAliveIdle', seconds) && set('keepAliveInterval', seconds);
+}
+
+/** What libuv's TCP handles can set by themselves. */
+interface TcpHandle {
+  readonly fd: number;
+  setNoDelay?(on: boolean): number;
+  setKeepAlive?(on: boolean, seconds: number): number;
+}
+
+/** Does prepareTcp() for a handle; what only libuv can set here is set by it, at its own pace of questions. */
+export function prepareTcpHandle(handle: TcpHandle, keepAliveSeconds: number): void {
+  if (prepareTcp(handle.fd, keepAliveSeconds)) return;
+  handle.setNoDelay?.(true);
+  if (keepAliveSeconds > 0) handle.setKeepAlive?.(true, keepAliveSeconds);
+}
+
+/** Whether what prepareTcp() has set on a listening socket is set on all that it accepts, at no cost for each. */
+export function inheritsOptions(platform = process.platform): boolean {
+  return INHERITS.has(platform);
+}
+
+/**
+ * Takes back that closing sends RST: everything has been sent, and the kernel is to deliver what it still has.
+ * @param fd the descriptor of a socket that is about to be closed
+ */
+export function deliverAtClose(fd: number, platform = process.platform, calls: Libc | null = libc): boolean {
+  return setSocketOption(fd, 'linger', DELIVER_AT_CLOSE, platform, calls);
+}
