@@ -1,7 +1,12 @@
+import { getSystemErrorMap } from 'node:util';
+
 /**
  * The internal Node interface under node:net, as far as HandleSocket uses it: what libuv's TCP and pipe
- * handles look like from JavaScript. Nothing else in portferry touches it. It has looked the same in every
- * Node since 12; where it should be missing, or be refused by a permission, NodeSocket does without.
+ * handles look like from JavaScript. It has looked the same in every Node since 12. Where it is missing, is
+ * refused by a permission, or fails the self-test (see start.ts), NodeSocket does without.
+ *
+ * process.binding is deprecated, and there is no other door: a live socket of node:net has the classes of its
+ * handle and requests, but how many bytes a read has brought stands in `streamBaseState` alone.
  */
 
 /** Property of a handle under which its socket is found again in the handle's callbacks. */
@@ -81,10 +86,10 @@ export interface Handles {
 /** The interface, or null where this Node does not offer it. */
 export const handles: Handles | null = findHandles();
 
+type Binding = (name: string) => Record<string, unknown>;
+
 /** @param binding gives a part of the interface by its name, or throws */
-export function findHandles(
-  binding = (process as unknown as { binding(name: string): Record<string, unknown> }).binding,
-): Handles | null {
+export function findHandles(binding: Binding = internalBinding): Handles | null {
   try {
     const stream = binding('stream_wrap');
     const tcp = binding('tcp_wrap');
@@ -97,7 +102,7 @@ export function findHandles(
       streamState: stream['streamBaseState'],
       readOutcome: stream['kReadBytesOrError'],
       writeWasAsync: stream['kLastWriteWasAsync'],
-      endOfFile: binding('uv')['UV_EOF'],
+      endOfFile: [...getSystemErrorMap()].find(([, [name]]) => name === 'EOF')?.[0],
       makeTcp: () => new Tcp(tcpType),
       makePipe: () => new Pipe(pipeType),
       WriteRequest: stream['WriteWrap'],
@@ -110,5 +115,16 @@ export function findHandles(
   } catch {
     // No such interface, or no permission to use it: there is another way.
     return null;
+  }
+}
+
+/** Without Node's warning DEP0111, which would tell users what they can do nothing about. */
+function internalBinding(name: string): Record<string, unknown> {
+  const { noDeprecation = false } = process;
+  process.noDeprecation = true;
+  try {
+    return (process as unknown as { binding: Binding }).binding(name);
+  } finally {
+    process.noDeprecation = noDeprecation;
   }
 }

@@ -52,12 +52,19 @@ function catchExceptions(onThrown: (thrown: unknown) => void): () => void {
   return () => process.setUncaughtExceptionCaptureCallback(null);
 }
 
+interface Listening {
+  server: net.Server;
+  address: SocketAddress;
+}
+
 class SelfTest {
   readonly #internals: Handles | null;
   readonly #servers: net.Server[] = [];
   readonly #sockets: RawSocket[] = [];
   readonly #sent = Buffer.alloc(TRANSFER_BYTES, PATTERN);
   readonly #failed: Promise<never>;
+  /** It has failed: what is still on its way to begin is not to stay. */
+  #closed = false;
   fail: (reason: unknown) => void = () => {};
 
   constructor(internals: Handles | null) {
@@ -69,21 +76,33 @@ class SelfTest {
 
   /** @throws Error that says what is wrong */
   async run(): Promise<void> {
-    const tcp = { host: '127.0.0.1', port: 0 };
-    const path = join(tmpdir(), `portferry-${process.pid}.self-test`);
-    const tests = [this.#testTransfer(tcp), this.#testReset(tcp), this.#testTransfer({ path })];
-    await Promise.race([Promise.all(tests), this.#failed]);
+    const tests = Promise.all([this.#testTcp(), this.#testUnix()]);
+    await Promise.race([tests, this.#failed]);
   }
 
   close(): void {
-    for (const server of this.#servers) server.close();
+    this.#closed = true;
+    for (const server of this.#servers.splice(0)) server.close();
     for (const socket of this.#sockets) socket.reset();
   }
 
+  async #testTcp(): Promise<void> {
+    const loopback = { host: '127.0.0.1', port: 0 };
+    await this.#testTransfer(await this.#listen(loopback));
+    await this.#testReset(await this.#listen(loopback));
+  }
+
+  /** Where no unix socket can be had in the temporary folder, TCP is proof enough. */
+  async #testUnix(): Promise<void> {
+    const path = join(tmpdir(), `portferry-${process.pid}.self-test`);
+    const listening = await this.#listen({ path }).catch(() => undefined);
+    if (listening) await this.#testTransfer(listening);
+  }
+
   /** The one end sends and ends; the other begins to read late, and answers with what has come. */
-  async #testTransfer(listenOn: SocketAddress): Promise<void> {
+  async #testTransfer({ server, address }: Listening): Promise<void> {
     const answering = new Probe();
-    const address = await this.#serve(listenOn, (socket) => {
+    this.#accept(server, (socket) => {
       answering.attend(socket);
       setImmediate(() => socket.resume());
     });
@@ -98,48 +117,55 @@ class SelfTest {
     }
   }
 
-  async #testReset(listenOn: SocketAddress): Promise<void> {
-    const address = await this.#serve(listenOn, (socket) => {
+  /** What comes right before a reset must not look complete. */
+  async #testReset({ server, address }: Listening): Promise<void> {
+    this.#accept(server, (socket) => {
       socket.send(Buffer.from('cut short'));
       socket.reset();
     });
-    const { closed, ended } = this.#dial(address);
-    ended.then(() => this.fail(new Error('a reset was reported as an end in good order')));
-    const error = await closed;
-    if (error?.code !== 'ECONNRESET') throw new Error(`a reset was reported as ${error?.code ?? 'no error'}`);
+    const { ended, closed } = this.#dial(address);
+    const outcome = await Promise.race([ended, closed]);
+    const code = outcome?.code ?? 'an end in good order';
+    if (code !== 'ECONNRESET') throw new Error(`a reset was reported as ${code}`);
   }
 
-  /** @returns where it listens */
-  async #serve(listenOn: SocketAddress, onSocket: (socket: RawSocket) => void): Promise<SocketAddress> {
+  async #listen(listenOn: SocketAddress): Promise<Listening> {
     const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true });
     server.listen(listenOn);
     await once(server, 'listening');
     this.#servers.push(server);
-    const tcp = !('path' in listenOn);
-    acceptSockets(
-      server,
-      tcp,
-      (socket) => {
-        this.#sockets.push(socket);
-        onSocket(socket);
-      },
-      this.#internals,
-    );
-    return tcp ? { ...listenOn, port: (server.address() as net.AddressInfo).port } : listenOn;
+    if (this.#closed) this.close();
+    if ('path' in listenOn) return { server, address: listenOn };
+    return { server, address: { ...listenOn, port: (server.address() as net.AddressInfo).port } };
+  }
+
+  #accept(server: net.Server, onSocket: (socket: RawSocket) => void): void {
+    const tcp = typeof server.address() !== 'string';
+    const accepted = (socket: RawSocket): void => {
+      this.#sockets.push(socket);
+      this.#checkDescriptor(socket);
+      onSocket(socket);
+    };
+    acceptSockets(server, tcp, accepted, this.#internals);
   }
 
   #dial(address: SocketAddress): Probe {
     const probe = new Probe();
-    const socket = connectSocket(address, probe, () => {}, this.#internals);
+    const socket = connectSocket(address, probe, () => this.#checkDescriptor(socket), this.#internals);
     this.#sockets.push(socket);
     probe.attend(socket);
     return probe;
+  }
+
+  /** Without it a socket cannot be told to deliver what it still has when it is closed. */
+  #checkDescriptor({ fd }: RawSocket): void {
+    if (!(fd >= 0)) this.fail(new Error('a connected socket has no descriptor'));
   }
 }
 
 /** One end of a connection. */
 class Probe implements SocketHandler {
-  readonly ended: Promise<void>;
+  readonly ended: Promise<undefined>;
   /** Resolves with what has ended the socket, if that was an error. */
   readonly closed: Promise<NodeJS.ErrnoException | undefined>;
   error: NodeJS.ErrnoException | undefined;
@@ -151,7 +177,7 @@ class Probe implements SocketHandler {
 
   constructor() {
     this.ended = new Promise((resolve) => {
-      this.onEnd = resolve;
+      this.onEnd = () => resolve(undefined);
     });
     this.closed = new Promise((resolve) => {
       this.onClose = (error) => {
@@ -165,7 +191,6 @@ class Probe implements SocketHandler {
     return Buffer.concat(this.#chunks);
   }
 
-  /** @throws Error when the socket has no descriptor, without which it cannot be closed in good order */
   attend(socket: RawSocket): void {
     socket.setHandler(this);
     this.#socket = socket;

@@ -44,7 +44,7 @@ export async function chooseKind(
   const nodeFails = await test(null);
   if (nodeFails === undefined) return { kind: 'node:net', reason: handlesFail };
   throw new OperationError(
-    `sockets do not work on Node ${process.version}: ${nodeFails} (${handlesFail}); use a Node that portferry is made for`,
+    `sockets do not work on Node ${process.version}: ${nodeFails}; with handles: ${handlesFail}; use a release of Node that portferry supports`,
   );
 }
 
