@@ -6,6 +6,7 @@ import {
 } from '../protocol/channel/channel-keeper.js';
 import type { EndpointRule } from '../protocol/endpoint-rule.js';
 import type { Logger } from '../protocol/program/logger.js';
+import { startProgramSockets } from '../protocol/program/program-sockets.js';
 import { SlabPool } from '../protocol/slab.js';
 import type { ChannelAddress } from '../protocol/transport/address.js';
 import type { Destination } from '../protocol/wire/destination.js';
@@ -17,6 +18,8 @@ export interface AgentOptions {
   version: string;
   /** What may be dialled; without any rule everything may. */
   allowDial: readonly EndpointRule[];
+  /** Seconds of silence after which the system asks whether a TCP peer is there; 0: never. Absent: 15. */
+  keepAliveSeconds?: number;
   /** How long (ms) a dial may take. */
   dialTimeoutMs?: number;
   logger: Logger;
@@ -26,10 +29,14 @@ export interface AgentOptions {
 export class Agent {
   /** By which publishers ask the host for forwards. */
   readonly hostControl: HostControl;
+  readonly #log: Logger;
+  readonly #keepAliveSeconds: number | undefined;
   readonly #dialler: Dialler;
   readonly #keeper: ChannelKeeper;
 
-  constructor({ channel, version, logger, ...dialling }: AgentOptions) {
+  constructor({ channel, version, logger, keepAliveSeconds, ...dialling }: AgentOptions) {
+    this.#log = logger;
+    this.#keepAliveSeconds = keepAliveSeconds;
     this.#dialler = new Dialler({ ...dialling, logger });
     this.hostControl = new HostControl(logger);
     this.#keeper = new ChannelKeeper({
@@ -46,8 +53,9 @@ export class Agent {
   }
 
   /** @throws OperationError when the channel's address cannot be listened on */
-  start(): Promise<void> {
-    return this.#keeper.start();
+  async start(): Promise<void> {
+    await startProgramSockets(this.#log, this.#keepAliveSeconds);
+    await this.#keeper.start();
   }
 
   /** Lets what is in flight finish, then ends the channel. */

@@ -7,6 +7,7 @@ import {
   type OptionValues,
 } from '../protocol/program/declared-options.js';
 import { createLogger, type LogLevel } from '../protocol/program/logger.js';
+import { checkKeepAlive, KEEP_ALIVE_OPTION } from '../protocol/program/program-sockets.js';
 import { defineCommand, type ProgramDeclaration } from '../protocol/program/run-program.js';
 import { defaultChannelAddress, ensureFolder, runtimeFolder } from '../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../protocol/program/stop-signals.js';
@@ -35,6 +36,7 @@ const OPTIONS = {
     describe: 'Let programs in the VM ask the host for forwards, on a unix socket at this path',
     defaultDescription: 'none',
   },
+  'keep-alive': KEEP_ALIVE_OPTION,
   ...DOCKER_OPTIONS,
   'log-level': { ...LOG_LEVEL_OPTION, defaultDescription: 'info' },
   'data-connect': { type: 'string', describe: 'As vpnkit-forwarder has it: connect to this socket path' },
@@ -100,13 +102,14 @@ export function readAgentOptions(
   values: Values,
   environment: NodeJS.ProcessEnv,
 ): AgentOptions & { apiPaths: string[]; docker: DockerOptions | undefined } {
-  const { 'proxy-socket': proxySocket, 'control-listen': controlPath } = values;
+  const { 'proxy-socket': proxySocket, 'control-listen': controlPath, 'keep-alive': keepAlive } = values;
   if (proxySocket !== undefined) makeOwnFolder(dirname(resolve(proxySocket)), environment);
   const level = values.debug ? 'debug' : (values['log-level'] ?? 'info');
   const apiPaths = [proxySocket, controlPath].filter((path) => path !== undefined);
   return {
     channel: readChannel(values, environment),
     version,
+    ...(keepAlive !== undefined && { keepAliveSeconds: checkKeepAlive(keepAlive) }),
     allowDial: values['allow-dial'].map((rule) => parseEndpointRule(rule, '--allow-dial')),
     logger: createLogger(level as LogLevel),
     apiPaths,

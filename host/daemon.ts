@@ -1,10 +1,12 @@
 import { EventEmitter } from 'node:events';
 import { ChannelKeeper, type KeeperState, STOP_GRACE_MS } from '../protocol/channel/channel-keeper.js';
 import { LogLimiter } from '../protocol/program/log-limiter.js';
+import { startProgramSockets } from '../protocol/program/program-sockets.js';
 import { readVersion } from '../protocol/program/version.js';
 import { CONTROL_SERVICE } from '../protocol/services/control.js';
 import { SlabPool } from '../protocol/slab.js';
 import type { RawSocket } from '../protocol/socket/raw-socket.js';
+import type { SocketReport } from '../protocol/socket/start.js';
 import type { Stream } from '../protocol/stream.js';
 import { LeaseServer } from './control/lease-server.js';
 import { type ControlServer, type ControlTarget, startControlServer } from './control/server.js';
@@ -28,7 +30,8 @@ import { MAX_FLOWS, UdpRelay } from './relay/udp-relay.js';
  * @throws OperationError when something it needs at start cannot be had; nothing is left open then
  */
 export async function runHost(options: HostOptions, context: HostContext): Promise<void> {
-  const host = new Host(options, context);
+  const sockets = await startProgramSockets(context.logger, options.keepAliveSeconds);
+  const host = new Host(options, context, sockets);
   try {
     await host.start();
     await aborted(context.stop);
@@ -53,6 +56,7 @@ class Host implements ControlTarget {
   readonly leases: Leases;
   readonly #options: HostOptions;
   readonly #context: HostContext;
+  readonly #sockets: SocketReport;
   readonly #version = readVersion();
   readonly #startedAt = performance.now();
   readonly #descriptors = maxClients();
@@ -67,10 +71,11 @@ class Host implements ControlTarget {
   #control: ControlServer | undefined;
 
   /** Makes the parts, each of those before it, and then connects them; nothing happens before start(). */
-  constructor(options: HostOptions, context: HostContext) {
+  constructor(options: HostOptions, context: HostContext, sockets: SocketReport) {
     const { logger } = context;
     const events = new EventEmitter<HostEvents>();
     this.#options = options;
+    this.#sockets = sockets;
     this.#context = context;
     this.#limiter = new LogLimiter(logger);
     const stateFile = options.stateFile === undefined ? undefined : new StateFile(options.stateFile, logger);
@@ -158,6 +163,7 @@ class Host implements ControlTarget {
       pid: process.pid,
       uptimeSeconds: (performance.now() - this.#startedAt) / 1000,
       channel: reportChannel(this.#keeper.state),
+      sockets: this.#sockets,
       forwards: this.forwards.list().length,
       failedForwards: this.leases.waiting().length,
     };

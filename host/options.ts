@@ -18,6 +18,8 @@ export interface HostOptions {
   socketsFolder: string;
   /** How long a client waits for a channel before it is reset. */
   holdSeconds: number;
+  /** Seconds of silence after which the system asks whether a TCP peer is there; 0: never. Absent: 15. */
+  keepAliveSeconds?: number;
 }
 
 /** What a host gets from its process. */

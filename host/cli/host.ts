@@ -5,6 +5,7 @@ import {
   type OptionValues,
 } from '../../protocol/program/declared-options.js';
 import { createLogger, type LogLevel } from '../../protocol/program/logger.js';
+import { checkKeepAlive, KEEP_ALIVE_OPTION } from '../../protocol/program/program-sockets.js';
 import { type CommandDeclaration, defineCommand } from '../../protocol/program/run-program.js';
 import {
   defaultChannelAddress,
@@ -44,6 +45,7 @@ const OPTIONS = {
     describe: 'Seconds that a client waits for the guest to connect before it is reset',
     defaultDescription: String(DEFAULT_HOLD_SECONDS),
   },
+  'keep-alive': KEEP_ALIVE_OPTION,
   'log-level': { ...LOG_LEVEL_OPTION, defaultDescription: 'info' },
 } as const satisfies OptionDeclarations;
 
@@ -95,7 +97,7 @@ export function readHostOptions(
   values: OptionValues<typeof OPTIONS>,
   environment: NodeJS.ProcessEnv,
 ): HostOptions {
-  const { connect, listen, control, state, hold } = values;
+  const { connect, listen, control, state, hold, 'keep-alive': keepAlive } = values;
   const options: HostOptions = {
     channel: readChannel(connect, listen, environment),
     forwards: values.forward.flatMap(parseSpec),
@@ -104,6 +106,7 @@ export function readHostOptions(
     holdSeconds: hold ?? DEFAULT_HOLD_SECONDS,
   };
   if (state !== undefined) options.stateFile = state;
+  if (keepAlive !== undefined) options.keepAliveSeconds = checkKeepAlive(keepAlive);
   const allowExpose = parseAllowExpose(values['allow-expose']);
   if (allowExpose) options.allowExpose = allowExpose;
   if (control === undefined || (connect ?? listen) === undefined) ensureFolder(runtimeFolder(environment));

@@ -1,4 +1,5 @@
 import { defineCommand } from '../../protocol/program/run-program.js';
+import { describeSockets } from '../../protocol/socket/start.js';
 import type { ChannelReport, ForwardReport, StatusReport } from '../records/reports.js';
 import { CLIENT_OPTIONS, makeClient } from './control-option.js';
 import { formatBytes, formatDuration, formatTable, writeJson } from './output.js';
@@ -83,13 +84,14 @@ export function formatForwards(forwards: readonly ForwardReport[]): string {
 
 /** The status for people. */
 export function formatStatus(status: StatusReport): string {
-  const { version, pid, uptimeSeconds, channel, forwards, failedForwards } = status;
+  const { version, pid, uptimeSeconds, channel, sockets, forwards, failedForwards } = status;
   const failed = failedForwards > 0 ? `, and ${failedForwards} that cannot be listened on (see list)` : '';
   const rows = [
     ['host', `portferry ${version}, pid ${pid}, up ${formatDuration(uptimeSeconds)}`],
     ['channel', `${channel.state} since ${channel.since} (${channel.mode} ${channel.address})`],
     ...formatPeer(channel),
     ['streams', String(channel.streams)],
+    ['sockets', describeSockets(sockets)],
     ['forwards', `${forwards}${failed}`],
   ];
   if (channel.reconnects > 0) rows.push(['reconnects', String(channel.reconnects)]);

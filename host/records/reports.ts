@@ -1,5 +1,6 @@
 import type { LeaseOutcome, VpnkitPort } from '../../protocol/services/control.js';
 import { knowsAddressAsked } from '../../protocol/socket/packet-info-socket.js';
+import type { SocketReport } from '../../protocol/socket/start.js';
 import { formatDestination } from '../../protocol/wire/destination.js';
 import { type Forward, type ForwardCounters, forwardId, noCounts } from '../forwards/forward-table.js';
 import { Wanted } from '../forwards/lease.js';
@@ -12,6 +13,7 @@ export interface StatusReport {
   pid: number;
   uptimeSeconds: number;
   channel: ChannelReport;
+  sockets: SocketReport;
   /** How many forwards are listened on. */
   forwards: number;
   /** How many the guest wants that are not. */

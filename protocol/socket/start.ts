@@ -3,6 +3,7 @@ import { type Handles, handles } from './handles.js';
 import { testSockets } from './self-test.js';
 import { settings } from './settings.js';
 import { canSetOptions } from './socket-options.js';
+import { DEFAULT_KEEP_ALIVE_SECONDS } from './tcp-options.js';
 
 /** How the sockets of this process work. */
 export interface SocketReport {
@@ -23,7 +24,7 @@ let chosen: Promise<Pick<SocketReport, 'kind' | 'reason'>> | undefined;
  * @param keepAliveSeconds silence after which the kernel asks whether a TCP peer is there; 0: never
  * @throws OperationError when no kind of socket works
  */
-export async function startSockets(keepAliveSeconds: number): Promise<SocketReport> {
+export async function startSockets(keepAliveSeconds = DEFAULT_KEEP_ALIVE_SECONDS): Promise<SocketReport> {
   settings.keepAliveSeconds = keepAliveSeconds;
   chosen ??= chooseKind(handles);
   const { kind, reason } = await chosen;

@@ -45,19 +45,22 @@ for (const [name, [changed, reason]] of Object.entries(CHANGED))
     t.match(await testSockets({ ...real, ...changed }, 300), reason);
   });
 
-t.test('it can be made where no unix socket can be had, and where exceptions are taken by others', async (t) => {
-  const { TMPDIR } = process.env;
-  process.env['TMPDIR'] = `${temporaryFolder(t)}/missing`;
-  process.setUncaughtExceptionCaptureCallback(() => t.fail('nothing is thrown'));
-  try {
-    t.equal(await testSockets(real), undefined);
-    t.equal(process.hasUncaughtExceptionCaptureCallback(), true);
-  } finally {
-    process.setUncaughtExceptionCaptureCallback(null);
-    if (TMPDIR === undefined) delete process.env['TMPDIR'];
-    else process.env['TMPDIR'] = TMPDIR;
-  }
-});
+t.test(
+  'it can be made where no unix socket can be had, and where exceptions are taken by others',
+  async (t) => {
+    const { TMPDIR } = process.env;
+    process.env['TMPDIR'] = `${temporaryFolder(t)}/missing`;
+    process.setUncaughtExceptionCaptureCallback(() => t.fail('nothing is thrown'));
+    try {
+      t.equal(await testSockets(real), undefined);
+      t.equal(process.hasUncaughtExceptionCaptureCallback(), true);
+    } finally {
+      process.setUncaughtExceptionCaptureCallback(null);
+      if (TMPDIR === undefined) delete process.env['TMPDIR'];
+      else process.env['TMPDIR'] = TMPDIR;
+    }
+  },
+);
 
 t.test('the handles are chosen when they work, else node:net with the reason', async (t) => {
   const outcomes = (handlesFail?: string, nodeFails?: string) => async (internals: Handles | null) =>
