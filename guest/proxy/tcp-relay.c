@@ -56,14 +56,22 @@ static char buffer[RELAY_BUFFER_BYTES];
 
 /* ---- the end of a connection ---------------------------------------------------------------------------- */
 
+/*
+ * Whether closing the socket sends RST. The kernel closes what a process leaves behind, however that dies: were it
+ * to send FIN then, data that was cut short would look complete. So this is on from the start, and taken back before
+ * a close in good order, when the kernel is to deliver what it still has.
+ */
+static void reset_at_close(int fd, bool reset) {
+  struct linger linger = {.l_onoff = reset, .l_linger = 0};
+  (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+}
+
 static void drop(struct connection *connection, bool reset) {
   struct end *ends[] = {&connection->client, &connection->server};
   for (int index = 0; index < 2; index++) {
     struct end *end = ends[index];
     if (end->watch.fd < 0) continue;
-    /* Of zero seconds, so that close() sends RST. */
-    struct linger linger = {.l_onoff = 1, .l_linger = 0};
-    if (reset) (void)setsockopt(end->watch.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+    if (!reset) reset_at_close(end->watch.fd, false);
     loop_close(&end->watch);
     free(end->pending);
     end->pending = NULL;
@@ -170,6 +178,7 @@ static bool set(int fd, int level, int option, int value) {
 }
 
 static void tune(int fd) {
+  reset_at_close(fd, true);
   /* A connection works without these, too: nothing is to be done where they cannot be had. */
   (void)set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   (void)set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);

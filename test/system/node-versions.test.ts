@@ -13,19 +13,24 @@ import {
   temporaryFolder,
 } from '../fixtures/programs.js';
 
-/** The releases that are supported, besides the one that runs the tests. */
-const RELEASES = ['20', '22', '24'];
+/** The releases that are supported, by what npm has to be asked for. The first is the oldest that is. */
+const RELEASES = {
+  '20.19.0': /^v20\.19\.0$/,
+  '20': /^v20\./,
+  '22': /^v22\./,
+  '24': /^v24\./,
+  '26': /^v26\./,
+};
 const BYTES = 32 * 1024 * 1024;
-const HANDLES = new URL('../../dist/protocol/socket/handles.js', import.meta.url).href;
+const SOCKETS = new URL('../../dist/protocol/socket/', import.meta.url).href;
 
-for (const release of RELEASES) {
-  t.test(`Node ${release}: the sockets' internal interface is there, and bytes go through`, async (t) => {
+for (const [release, version] of Object.entries(RELEASES)) {
+  t.test(`Node ${release}: both kinds of socket pass their self-test, and bytes go through`, async (t) => {
     const node = await installNode(t, release);
     if (node === undefined) return;
-    t.match((await run(t, node, '--version')).output, new RegExp(`^v${release}\\.`));
-    const script = `import { handles } from ${JSON.stringify(HANDLES)}; console.log(handles !== null)`;
-    const found = await run(t, 'env', '-u', 'NODE_OPTIONS', node, '--input-type=module', '-e', script);
-    t.equal(found.output, 'true', 'without a word of warning');
+    t.match((await run(t, node, '--version')).output, version);
+    for (const flags of [[], ['--pending-deprecation']])
+      t.equal(await askSockets(t, node, flags), 'true undefined undefined', 'without a word of warning');
     await transfer(t, node);
   });
 }
@@ -42,7 +47,17 @@ async function installNode(t: Test, release: string): Promise<string | undefined
   return node;
 }
 
-/** Both programs run by that Node: a transfer up and down, and a dial that is refused. */
+/** What a script says of the built sockets: whether the handles are there, and the outcome of both self-tests. */
+async function askSockets(t: Test, node: string, flags: string[]): Promise<string> {
+  const script = `
+    import { handles } from ${JSON.stringify(`${SOCKETS}handles.js`)};
+    import { testSockets } from ${JSON.stringify(`${SOCKETS}self-test.js`)};
+    console.log(handles !== null, await testSockets(handles), await testSockets(null));`;
+  const args = ['-u', 'NODE_OPTIONS', node, ...flags, '--input-type=module', '-e', script];
+  return (await run(t, 'env', ...args)).output;
+}
+
+/** Both programs run by that Node: a transfer up and down. */
 async function transfer(t: Test, node: string): Promise<void> {
   const folder = temporaryFolder(t);
   const channel = `unix:${join(folder, 'c')}`;
@@ -56,7 +71,7 @@ async function transfer(t: Test, node: string): Promise<void> {
     ...['host', '--listen', channel, '--control', join(folder, 'control')],
     ...['--forward', `127.0.0.1:0:${port}`],
   ]);
-  Program.start(t, 'env', [...command(node, 'guest/main.js'), '--connect', channel]);
+  const guest = Program.start(t, 'env', [...command(node, 'guest/main.js'), '--connect', channel]);
   const client = net.connect({
     host: '127.0.0.1',
     port: await forwardedPort(host, port),
@@ -67,10 +82,14 @@ async function transfer(t: Test, node: string): Promise<void> {
   const got = Buffer.concat(await client.toArray());
   t.ok(got.equals(answer), 'the answer arrived');
   t.equal(received.digest('hex'), createHash('sha256').update(sent).digest('hex'), 'so did the question');
+  for (const program of [host, guest]) {
+    await program.line(/"msg":"sockets: libuv's handles"/);
+    t.equal(program.count(/deprecat/i), 0, 'Node warns of nothing');
+  }
 }
 
-/** How to call a built program with another Node than the one that runs the tests. */
+/** How to call a built program with another Node, which warns of everything that is deprecated. */
 function command(node: string, name: 'host/main.js' | 'guest/main.js'): string[] {
   const [, ...args] = builtCommand(name);
-  return args.map((arg) => (arg === process.execPath ? node : arg));
+  return args.flatMap((arg) => (arg === process.execPath ? [node, '--pending-deprecation'] : [arg]));
 }

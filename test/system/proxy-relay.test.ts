@@ -16,6 +16,7 @@ const MIB = 1024 * 1024;
 /** What the proxy may take up, with and without connections. */
 const MAX_RESIDENT_KIB = 2 * 1024;
 const CLIENTS = 1000;
+const BLOCK = Buffer.alloc(64 * 1024, 'x');
 
 if (requireProxy(t) !== undefined) {
   t.test('TCP inside the VM', async (t) => {
@@ -91,6 +92,44 @@ if (requireProxy(t) !== undefined) {
       t.equal(await proxy.program.stop('SIGINT'), 0);
       t.equal(await client.outcome(), 'ECONNRESET');
       await agent.until(() => agent.asked.length > 0);
+    });
+
+    for (const direction of ['download', 'upload'] as const)
+      await t.test(`kill -9 in mid-${direction}: the receiver sees a reset`, async (t) => {
+        const servers: Observer[] = [];
+        const server = await startServer(t, (socket) => {
+          servers.push(new Observer(socket));
+          if (direction === 'download') pour(socket);
+        });
+        for (let count = 0; count < 3; count++) {
+          const { proxy, port } = await startBound(t, agent, 'tcp', '127.0.0.1', `127.0.0.1:${server}`);
+          const client = connect(t, port);
+          if (direction === 'upload') pour(client.socket);
+          await turnsUntil(() => servers.length > count);
+          const receiver = direction === 'download' ? client : (servers[count] as Observer);
+          await receiver.until(() => receiver.bytes > MIB);
+          await proxy.program.stop('SIGKILL');
+          t.equal(await receiver.outcome(), 'ECONNRESET');
+        }
+      });
+
+    await t.test('nor does an end in good order lose what its reader has not read yet', async (t) => {
+      const answer = pattern(150 * 1024);
+      let answered = 0;
+      const server = await startServer(t, (socket) => {
+        socket.on('end', () => socket.end(answer, () => answered++)).resume();
+      });
+      const { proxy, port } = await startBound(t, agent, 'tcp', '127.0.0.1', `127.0.0.1:${server}`);
+      const idle = descriptorsOf(proxy.pid).length;
+      const clients = Array.from({ length: 20 }, () => connect(t, port));
+      for (const { socket } of clients) socket.pause().end('question');
+      await turnsUntil(() => answered === clients.length);
+      // The proxy has closed all its sockets: the answers lie in the kernel.
+      await turnsUntil(() => descriptorsOf(proxy.pid).length === idle);
+      for (const client of clients) {
+        client.socket.resume();
+        t.equal(await client.checksum(), checksumOf(answer));
+      }
     });
 
     await t.test(`${CLIENTS} clients at once, time and again, in little memory`, async (t) => {
@@ -277,6 +316,15 @@ async function readAll(socket: net.Socket): Promise<string> {
   });
   await once(socket, 'end');
   return all;
+}
+
+/** Writes without end, as fast as it is read. */
+function pour(socket: net.Socket): void {
+  const more = (): void => {
+    while (socket.writable && socket.write(BLOCK));
+  };
+  socket.on('drain', more);
+  more();
 }
 
 /** Resolves when a number has not changed for many turns of the event loop: what was to happen has happened. */
