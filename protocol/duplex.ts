@@ -1,4 +1,5 @@
 import { Duplex } from 'node:stream';
+import { ByteCollector } from './byte-collector.js';
 import { Slab } from './slab.js';
 import type { Stream, StreamEnd, StreamHandler } from './stream.js';
 import { DATA_HEADER_BYTES } from './wire/frame.js';
@@ -24,6 +25,12 @@ export class StreamError extends Error {
  */
 export class StreamDuplex extends Duplex implements StreamHandler {
   readonly #stream: Stream;
+  /** What has arrived and nobody has asked for yet. As pieces it could take a hundred times a window's memory. */
+  readonly #waiting = new ByteCollector();
+  /** Whether the reader has asked for more than it was given. */
+  #wanted = false;
+  #shutDown = false;
+  /** Given to the reader, and not known to be consumed. */
   #unread = 0;
   #writeDone: ((error?: Error | null) => void) | undefined;
 
@@ -70,6 +77,8 @@ export class StreamDuplex extends Duplex implements StreamHandler {
     const read = this.#unread;
     this.#unread = 0;
     if (read > 0) this.#stream.consumed(read);
+    this.#wanted = true;
+    this.#give();
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
@@ -83,12 +92,13 @@ export class StreamDuplex extends Duplex implements StreamHandler {
   // ---- StreamHandler ---------------------------------------------------------------------------------
 
   onData(slab: Slab, start: number, end: number): void {
-    this.#unread += end - start;
-    this.push(Buffer.from(slab.bytes.subarray(start, end)));
+    this.#waiting.append(slab.bytes.subarray(start, end));
+    this.#give();
   }
 
   onShutdown(): void {
-    this.push(null);
+    this.#shutDown = true;
+    this.#give();
   }
 
   onWritable(): void {
@@ -108,5 +118,17 @@ export class StreamDuplex extends Duplex implements StreamHandler {
     const reason = end.how === 'refused' ? end.result?.reason : end.reason;
     const message = reason?.message ?? 'the peer refused the stream';
     this.destroy(new StreamError(message, reason?.code, end.how === 'refused'));
+  }
+
+  // ---- inside ----------------------------------------------------------------------------------------
+
+  #give(): void {
+    if (this.#wanted && this.#waiting.length > 0) {
+      const bytes = this.#waiting.take();
+      this.#unread += bytes.length;
+      this.#wanted = false;
+      this.push(bytes);
+    }
+    if (this.#shutDown && this.#waiting.length === 0) this.push(null);
   }
 }

@@ -221,3 +221,18 @@ t.test('onOpenResult means nothing to a service', async (t) => {
   t.equal(await textOf(duplex), 'hi');
   t.same(a.owner.ends, []);
 });
+
+t.test('what nobody reads yet costs its bytes, in however many pieces it came', async (t) => {
+  const solo = new Solo(everything);
+  const duplex = new StreamDuplex((handler) => solo.multiplexer.open(SERVICE, handler));
+  for (let count = 0; count < EARLY_DATA_BYTES; count++) solo.receive(dataFrame(TOP, Buffer.from('x')));
+  solo.receive(shutdownFrame(TOP));
+  t.equal(duplex.readableLength, 0, 'the pieces are not kept one by one');
+  const chunks: Buffer[] = [];
+  duplex.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await once(duplex, 'end');
+  t.same(
+    chunks.map((chunk) => chunk.toString()),
+    ['x'.repeat(EARLY_DATA_BYTES)],
+  );
+});
