@@ -1,7 +1,11 @@
+import { parseJson } from '../bounded-json.js';
 import { ProtocolError } from '../errors.js';
 
 /** Wire: a u16 counts the handshake's payload. */
 const MAX_HANDSHAKE_PAYLOAD_BYTES = 0xffff;
+
+/** What an announcement may have: three members, and features by the dozen. */
+const MAX_IDENTITY_VALUES = 1024;
 
 /** Bytes of an unexpected peer's greeting that are put into the log. */
 export const FIRST_BYTES_LOGGED = 64;
@@ -41,7 +45,7 @@ export function encodeHandshakePayload(payload: Buffer): Buffer {
 export function decodeIdentity(payload: Buffer): PeerIdentity {
   let said: unknown;
   try {
-    said = JSON.parse(payload.toString('utf8'));
+    said = parseJson('the handshake', payload, MAX_IDENTITY_VALUES);
   } catch {
     return PLAIN;
   }

@@ -111,6 +111,8 @@ t.test('identity: whatever is not of that shape is a plain peer', (t) => {
     '{"portferry":1,"version":"1","features":"ping"}',
     '{"portferry":1,"version":"1","features":{"length":1,"0":"ping"}}',
     '{"portferry":1,"version":"1"}',
+    '{"portferry":1,"version":"1","features":["ping"],"x":[[[[]]]]}',
+    `{"portferry":1,"version":"1","features":["ping"],"x":[${'0,'.repeat(2000)}0]}`,
     '{"portferry":1,"version":"1","features":["ping"]} x',
     '{"__proto__":{"portferry":1,"version":"1","features":["ping"]}}',
     '['.repeat(0xffff),
