@@ -1,20 +1,27 @@
 import type { Duplex } from 'node:stream';
-import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import {
+  countJsonValues,
+  JSON_VALUE_BYTES,
+  parseCountedJson,
+  parseJson,
+} from '../../protocol/bounded-json.js';
 import { StreamDuplex } from '../../protocol/duplex.js';
 import { OperationError } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import { LEASE_RESOURCE } from '../../protocol/services/control.js';
 import type { Stream } from '../../protocol/stream.js';
-import type { Lease } from '../forwards/lease.js';
+import { type Lease, MAX_LEASED_FORWARDS } from '../forwards/lease.js';
 import type { Leases } from '../forwards/leases.js';
-import { readBodiesAsJson, reportErrors } from './json-api.js';
-import { serveVpnkit } from './vpnkit-api.js';
+import { bodyLimitOf, Overloaded, readBodies, reportErrors } from './json-api.js';
+import { MemoryBudget, type Reservation } from './memory-budget.js';
+import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
 
-/** The body of a request that names a lease's forwards: some 30,000 of the usual size. */
-export const MAX_LEASE_BODY_BYTES = 4 * 1024 * 1024;
+/** The body of a request that names a lease's forwards: 256 bytes for each that there may be, twice the usual. */
+export const MAX_LEASE_BODY_BYTES = MAX_LEASED_FORWARDS * 256;
 
-/** What the bodies of all requests on all leases may take at the same time: a guest must not fill the host. */
-export const MAX_LEASE_BODIES_BYTES = 64 * 1024 * 1024;
+/** What the requests of all leases may cost (bytes) at the same time, as text and as objects. */
+export const MAX_LEASE_MEMORY_BYTES = 64 * 1024 * 1024;
 
 /** Requests on one lease that may wait for their answers; a client has one. */
 export const MAX_LEASE_REQUESTS = 16;
@@ -22,15 +29,32 @@ export const MAX_LEASE_REQUESTS = 16;
 /** All but the requests that name whole leases have one forward in their body. */
 const MAX_FORWARD_BODY_BYTES = 16 * 1024;
 
-const UNAVAILABLE = 503;
+/** A forward has 11 members; later versions may have more. */
+const MAX_FORWARD_VALUES = 16;
+
+/** The forwards of a lease, who asks for them, and what later versions may say beside that. */
+const MAX_LEASE_VALUES = MAX_LEASED_FORWARDS * MAX_FORWARD_VALUES + 1024;
+
+/** What comes before a request's body: our own clients need a hundred bytes. */
+const MAX_HEADER_BYTES = 4 * 1024;
+
+/** What a request costs (bytes) beside its body: as many headers as fit, and the objects that stand for it. */
+const REQUEST_BYTES = 16 * 1024;
 
 /** One lease's stream. */
 interface Client {
   readonly duplex: Duplex;
   readonly lease: Lease;
-  /** Requests that are not answered yet, and how many bytes their bodies may have. */
-  requests: number;
-  bodyBytes: number;
+  /** What its requests cost that are not answered yet. */
+  readonly unanswered: Set<Reservation>;
+  /** Whatever names the whole lease waits for what has done so before. */
+  turn: Promise<unknown>;
+}
+
+/** A request, for as long as something is done about it. */
+interface Call {
+  readonly client: Client;
+  readonly cost: Reservation;
 }
 
 /** The service portferry:control: HTTP/1.1 on streams that the guest opens, of which each is a lease. */
@@ -39,20 +63,30 @@ export class LeaseServer {
   readonly #app: FastifyInstance;
   #closed = false;
   readonly #clients = new Map<Duplex, Client>();
-  /** Of all clients. */
-  #bodyBytes = 0;
+  readonly #calls = new WeakMap<FastifyRequest['raw'], Call>();
+  readonly #memory = new MemoryBudget(MAX_LEASE_MEMORY_BYTES);
 
   constructor(leases: Leases, logger: Logger) {
     this.#leases = leases;
-    // A lease lives as long as its stream: an idle one must not be ended.
-    this.#app = fastify({ bodyLimit: MAX_FORWARD_BODY_BYTES, keepAliveTimeout: 0 });
-    readBodiesAsJson(this.#app);
-    // A guest is not to fill the log; that its forwards fail is said where that is found.
+    this.#app = fastify({
+      bodyLimit: MAX_FORWARD_BODY_BYTES,
+      http: { maxHeaderSize: MAX_HEADER_BYTES },
+      // A lease lives as long as its stream: an idle one must not be ended.
+      keepAliveTimeout: 0,
+    });
+    readBodies(this.#app, (text, { routeOptions }) =>
+      // A whole lease stays text until its turn comes.
+      routeOptions.url === LEASE_RESOURCE ? text : parseJson('the body', text, MAX_FORWARD_VALUES),
+    );
+    // That a guest's forwards fail is said where that is found.
     reportErrors(this.#app, logger, 'debug');
-    this.#boundRequests();
-    serveVpnkit(this.#app, (request) => this.#clientOf(request).lease);
-    this.#app.put(LEASE_RESOURCE, { bodyLimit: MAX_LEASE_BODY_BYTES }, (request) =>
-      this.#clientOf(request).lease.set(request.body),
+    this.#app.addHook('onRequest', async (request, reply) => {
+      const call = this.#begin(request);
+      reply.raw.once('finish', () => settle(call));
+    });
+    serveVpnkit(this.#app, (request) => targetOf(this.#callOf(request)));
+    this.#app.put(LEASE_RESOURCE, { bodyLimit: MAX_LEASE_BODY_BYTES }, (request, reply) =>
+      this.#setLease(request, reply),
     );
   }
 
@@ -74,13 +108,13 @@ export class LeaseServer {
       stream.reportConnected(0);
       return stream;
     });
-    const client: Client = { duplex, lease, requests: 0, bodyBytes: 0 };
+    const client: Client = { duplex, lease, unanswered: new Set(), turn: Promise.resolve() };
     this.#clients.set(duplex, client);
     // How the stream ended makes no difference to the lease.
     duplex.on('error', () => {});
     duplex.on('close', () => {
       this.#clients.delete(duplex);
-      this.#bodyBytes -= client.bodyBytes;
+      for (const cost of client.unanswered) settle({ client, cost });
       void lease.end();
     });
     this.#app.server.emit('connection', duplex);
@@ -90,40 +124,93 @@ export class LeaseServer {
   close(): void {
     this.#closed = true;
     for (const duplex of this.#clients.keys()) duplex.destroy(new Error('the host was told to stop'));
-  }
-
-  #clientOf(request: FastifyRequest): Client {
-    const client = this.#clients.get(request.raw.socket);
-    if (client) return client;
-    throw new OperationError('the stream of this lease has ended');
+    void this.#app.close();
   }
 
   /** Before a body is read: one client, and all of them together, can have the host keep only so much. */
-  #boundRequests(): void {
-    this.#app.addHook('onRequest', async (request, reply) => {
-      const client = this.#clientOf(request);
-      if (client.requests >= MAX_LEASE_REQUESTS) {
-        const error = new OperationError(`more than ${MAX_LEASE_REQUESTS} requests at once`);
-        client.duplex.destroy(error);
-        throw error;
-      }
-      const bytes = bodyBytesOf(request);
-      if (this.#bodyBytes + bytes > MAX_LEASE_BODIES_BYTES)
-        throw Object.assign(new Error('too many requests at once: ask again'), { statusCode: UNAVAILABLE });
-      client.requests++;
-      client.bodyBytes += bytes;
-      this.#bodyBytes += bytes;
-      reply.raw.once('finish', () => {
-        client.requests--;
-        client.bodyBytes -= bytes;
-        if (this.#clients.has(client.duplex)) this.#bodyBytes -= bytes;
-      });
-    });
+  #begin(request: FastifyRequest): Call {
+    const client = this.#clients.get(request.raw.socket);
+    if (!client) throw ended();
+    if (client.unanswered.size >= MAX_LEASE_REQUESTS) {
+      const error = new OperationError(`more than ${MAX_LEASE_REQUESTS} requests at once`);
+      client.duplex.destroy(error);
+      throw error;
+    }
+    const cost = this.#memory.reserve(REQUEST_BYTES + mostBodyBytes(request));
+    if (!cost) throw tooMuch();
+    client.unanswered.add(cost);
+    const call = { client, cost };
+    this.#calls.set(request.raw, call);
+    return call;
+  }
+
+  #callOf(request: FastifyRequest): Call {
+    return this.#calls.get(request.raw) as Call;
+  }
+
+  /** One at a time is made of a lease's bodies what takes far more memory than their text. */
+  #setLease(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const call = this.#callOf(request);
+    const { client } = call;
+    const set = (): Promise<unknown> => {
+      if (client.duplex.destroyed) throw ended();
+      return client.lease.set(readLease(request, reply, call.cost));
+    };
+    const outcome = client.turn.then(() => working(call, set));
+    client.turn = outcome.catch(() => undefined);
+    return outcome;
   }
 }
 
-/** The most that a request's body may have. */
-function bodyBytesOf({ routeOptions, headers }: FastifyRequest): number {
-  const most = routeOptions.bodyLimit as number;
-  return Math.min(Number(headers['content-length'] ?? most), most);
+/** Makes objects of a body; whoever sends what is no JSON has lost the thread, and its lease ends. */
+function readLease(request: FastifyRequest, reply: FastifyReply, cost: Reservation): unknown {
+  const text = request.body as Buffer;
+  request.body = undefined;
+  try {
+    const values = countJsonValues('the body', text, MAX_LEASE_VALUES);
+    if (!cost.grow(values * JSON_VALUE_BYTES)) throw tooMuch();
+    return parseCountedJson('the body', text);
+  } catch (thrown) {
+    reply.header('connection', 'close');
+    throw thrown;
+  }
+}
+
+/** What a request's body may have, by what its headers say. */
+function mostBodyBytes(request: FastifyRequest): number {
+  const limit = bodyLimitOf(request);
+  const { 'content-length': length = 0, 'transfer-encoding': encoding } = request.headers;
+  return encoding === undefined ? Math.min(Number(length), limit) : limit;
+}
+
+/** Does what a request asks for. What it costs is counted until that is done, also when its stream ends before. */
+async function working<T>({ cost }: Call, work: () => Promise<T>): Promise<T> {
+  cost.hold();
+  try {
+    return await work();
+  } finally {
+    cost.letGo();
+  }
+}
+
+/** The request has been answered, or nobody waits for that any more. */
+function settle({ client, cost }: Call): void {
+  if (client.unanswered.delete(cost)) cost.letGo();
+}
+
+function targetOf(call: Call): VpnkitTarget {
+  const { lease } = call.client;
+  return {
+    expose: (body) => working(call, () => lease.expose(body)),
+    unexpose: (body) => working(call, () => lease.unexpose(body)),
+    list: () => lease.list(),
+  };
+}
+
+function ended(): OperationError {
+  return new OperationError('the stream of this lease has ended');
+}
+
+function tooMuch(): Overloaded {
+  return new Overloaded('the host has too many requests at once: ask again');
 }

@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
+import { parseJson } from '../../protocol/bounded-json.js';
 import { messageOf, OperationError, UsageError } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import { listenOnUnixPath } from '../../protocol/transport/unix-path.js';
@@ -10,7 +11,7 @@ import { type DumpReport, formatDump } from '../records/dump.js';
 import { type ConnectionReport, reportForward, type StatusReport } from '../records/reports.js';
 import { parseSpec, parseSpecMatcher } from '../rule/forward-spec.js';
 import { matcherFromVpnkit, ruleFromVpnkit, ruleToVpnkit } from '../rule/vpnkit-rule.js';
-import { readBodiesAsJson, reportErrors } from './json-api.js';
+import { readBodies, reportErrors } from './json-api.js';
 import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
 
 /** The host, as far as the control API shows and changes it. */
@@ -35,6 +36,9 @@ export interface ControlServer {
 /** A body holds one forward or a list of SPECs; node:http bounds the headers. */
 const MAX_BODY_BYTES = 1024 * 1024;
 
+/** In a body: as many SPECs as there are ports. */
+const MAX_BODY_VALUES = 0x1_0000;
+
 const FOLDER_MODE = 0o700;
 const SOCKET_MODE = 0o600;
 
@@ -48,7 +52,7 @@ export async function startControlServer(
   logger: Logger,
 ): Promise<ControlServer> {
   const app = fastify({ bodyLimit: MAX_BODY_BYTES });
-  readBodiesAsJson(app);
+  readBodies(app, (text) => parseJson('the body', text, MAX_BODY_VALUES));
   reportErrors(app, logger);
   serveVpnkit(app, () => vpnkitTarget(target));
   app.get('/forwards/dump', async (_request, reply) =>

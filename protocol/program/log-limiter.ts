@@ -7,7 +7,7 @@ const LINES_PER_INTERVAL = 3;
 const INTERVAL_MS = 60_000;
 
 /** Kinds of lines that are told apart; a peer that can make up kinds is not to fill the memory with them. */
-const MAX_KINDS = 256;
+const MAX_KINDS = 64;
 
 /** What all kinds beyond those that are told apart count as. */
 const OTHERS = 'others';
@@ -72,13 +72,14 @@ export class LogLimiter {
   #sumUp(): void {
     this.#timer = undefined;
     const { linesPerInterval, intervalMs } = this.#limits;
-    for (const { lines, level, context, message } of this.#kinds.values()) {
+    for (const [kind, { lines, level, context, message }] of this.#kinds) {
       const more = lines - linesPerInterval;
-      if (more > 0)
-        this.#log[level](
-          { ...context, more },
-          `${message} (the last of ${more} more like it within ${intervalMs / 1000} s)`,
-        );
+      if (more <= 0) continue;
+      const which = kind === OTHERS ? 'of many kinds' : 'like it';
+      this.#log[level](
+        { ...context, more },
+        `${message} (the last of ${more} more ${which} within ${intervalMs / 1000} s)`,
+      );
     }
     this.#kinds.clear();
   }

@@ -1,13 +1,14 @@
 import t, { type Test } from 'tap';
 import {
-  MAX_LEASE_BODIES_BYTES,
   MAX_LEASE_BODY_BYTES,
+  MAX_LEASE_MEMORY_BYTES,
   MAX_LEASE_REQUESTS,
 } from '../../../host/control/lease-server.js';
 import { StreamDuplex } from '../../../protocol/duplex.js';
 import { LEASE_RESOURCE } from '../../../protocol/services/control.js';
 import { chooseFreePorts } from '../../fixtures/free-ports.js';
 import { LeaseHost, port } from '../../fixtures/leases.js';
+import { DEBUG } from '../../fixtures/log-recorder.js';
 import { randomFrom } from '../../protocol/fixtures/memory-link.js';
 import type { End } from '../../protocol/fixtures/recording.js';
 
@@ -153,9 +154,9 @@ t.test('requests that nobody waits for the answers of end the lease', async (t) 
 
 t.test('bodies are bounded, one and all', async (t) => {
   const { dial } = await start(t);
-  const small = dial();
-  small.send('PUT', '/forwards/expose/port', { ...port(0), annotation: 'x'.repeat(17_000) });
-  t.match(await small.answer(1), { status: 413, body: /too large/ });
+  const tooLong = dial();
+  tooLong.send('PUT', '/forwards/expose/port', { ...port(0), annotation: 'x'.repeat(17_000) });
+  t.match(await tooLong.answer(1), { status: 413, body: /too large/ });
   const large = dial();
   large.duplex.write(
     `PUT ${LEASE_RESOURCE} HTTP/1.1\r\nhost: h\r\ncontent-length: ${MAX_LEASE_BODY_BYTES + 1}\r\n\r\n`,
@@ -163,15 +164,20 @@ t.test('bodies are bounded, one and all', async (t) => {
   t.match(await large.answer(1), { status: 413 });
 
   // Each says that it will send as much as it may, and sends nothing.
-  const many = Array.from({ length: MAX_LEASE_BODIES_BYTES / MAX_LEASE_BODY_BYTES }, () => dial());
+  const many = Array.from({ length: MAX_LEASE_MEMORY_BYTES / MAX_LEASE_BODY_BYTES }, () => dial());
   for (const client of many)
     client.duplex.write(`PUT ${LEASE_RESOURCE} HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n`);
+  await many.at(-1)?.until(() => many.some(({ text }) => text !== ''));
+  t.match(many.map(({ text }) => text).join(''), /^HTTP\/1\.1 503 /, 'the last one');
   const late = dial();
-  late.send('PUT', LEASE_RESOURCE, { publisher: 'docker', forwards: [] });
+  const body = { publisher: 'docker', forwards: [], filler: 'x'.repeat(MAX_LEASE_BODY_BYTES - 100) };
+  late.send('PUT', LEASE_RESOURCE, body);
   t.match(await late.answer(1), { status: 503, body: /too many requests at once/ });
+  const small = dial();
+  small.send('PUT', LEASE_RESOURCE, { publisher: 'docker', forwards: [] });
+  t.match(await small.answer(1), { status: 200 }, 'there is room for that');
   const [first] = many;
   first?.duplex.destroy();
-  const body = { publisher: 'docker', forwards: [] };
   for (let count = 2; (await late.answer(count - 1)).status === 503; count++)
     late.send('PUT', LEASE_RESOURCE, body);
 });
@@ -237,3 +243,92 @@ t.test('no bytes do any harm', async (t) => {
     'no fault of ours',
   );
 });
+
+t.test('what a guest does again and again does not fill the log, and has no stack there', async (t) => {
+  const { host, dial } = await start(t);
+  const chunked = `PUT ${LEASE_RESOURCE} HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n`;
+  const greedy = Array.from({ length: MAX_LEASE_MEMORY_BYTES / MAX_LEASE_BODY_BYTES }, () => dial());
+  for (const client of greedy) client.duplex.write(chunked);
+  await greedy[0]?.until(() => greedy.some(({ text }) => text !== ''));
+  const late = dial();
+  for (let count = 1; count <= 100; count++) {
+    late.duplex.write(`${chunked}0\r\n\r\n`);
+    t.equal((await late.answer(count)).status, 503);
+  }
+  const other = dial();
+  for (let count = 1; count <= 100; count++) {
+    other.send('PUT', '/forwards/expose/port', { ...port(0), out_ip: `\u009b2J${'x'.repeat(950)}` });
+    t.equal((await other.answer(count)).status, 400);
+  }
+  host.server?.close();
+  await host.log.line(/more like it/, 2);
+  t.same(
+    host.log.lines.map(({ level, more, err }) => [level, more, err]),
+    [...Array(6).fill([DEBUG, undefined, undefined]), [DEBUG, 98, undefined], [DEBUG, 97, undefined]],
+  );
+  for (const { msg } of host.log.lines) t.ok(msg.length < 1200 && !/\p{Cc}/u.test(msg), msg);
+});
+
+t.test('a fault of ours is logged with its stack, and no more often than other lines', async (t) => {
+  const { host, dial } = await start(t);
+  const open = host.leases.open.bind(host.leases);
+  host.leases.open = () => {
+    const lease = open();
+    if (lease)
+      lease.set = () => {
+        throw new TypeError('a fault');
+      };
+    return lease;
+  };
+  const client = dial();
+  for (let count = 1; count <= 10; count++) {
+    client.send('PUT', LEASE_RESOURCE, { publisher: 'p', forwards: [] });
+    t.match(await client.answer(count), { status: 500, body: '{"message":"a fault"}' });
+  }
+  t.equal(host.log.lines.length, 3);
+  t.match(host.log.lines[0], { msg: 'PUT /v1/lease failed', err: { stack: /at lease\.set|lease-server/ } });
+});
+
+t.test(
+  'a lease’s bodies are read one after the other, and count until nothing is done with them',
+  async (t) => {
+    const { host, dial } = await start(t);
+    const bodies: object[] = [];
+    const goOn: (() => void)[] = [];
+    const open = host.leases.open.bind(host.leases);
+    host.leases.open = () => {
+      const lease = open();
+      if (lease)
+        lease.set = (body) => {
+          bodies.push(body as object);
+          return new Promise((resolve) => goOn.push(() => resolve({ forwards: [] })));
+        };
+      return lease;
+    };
+    // As objects these are four times as large as the text is: 18 of them are too much.
+    const filler = Array.from({ length: 150_000 }, () => 0);
+    const clients = Array.from({ length: 4 }, () => dial());
+    for (const client of clients)
+      for (let count = 1; count <= 3; count++)
+        client.send('PUT', LEASE_RESOURCE, { publisher: `p${count}`, forwards: [], filler });
+    await clients[3]?.until(() => bodies.length === 3 && clients.some(({ text }) => text !== ''));
+    t.equal(
+      clients.filter(({ text }) => text.startsWith('HTTP/1.1 503 ')).length,
+      1,
+      'the fourth is too much',
+    );
+    t.ok(bodies.every((body) => (body as { publisher: string }).publisher === 'p1'));
+    for (const client of clients) client.duplex.destroy();
+    await host.until(() => clients.every(({ duplex }) => duplex.destroyed));
+    const late = dial();
+    const body = { publisher: 'late', forwards: [], filler };
+    late.send('PUT', LEASE_RESOURCE, body);
+    t.match(await late.answer(1), { status: 503 }, 'the host is still at work on what nobody waits for');
+    for (const each of goOn) each();
+    const last = dial();
+    last.send('PUT', LEASE_RESOURCE, body);
+    await last.until(() => goOn.length === 4);
+    goOn[3]?.();
+    t.match(await last.answer(1), { status: 200 });
+  },
+);
