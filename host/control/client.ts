@@ -1,5 +1,7 @@
 import http from 'node:http';
 import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
+import { BodyTooLarge, readBody } from '../../protocol/services/http-body.js';
+import { textForPeople } from '../../protocol/services/text.js';
 import { connectablePath } from '../../protocol/transport/unix-path.js';
 import type { DumpReport } from '../records/dump.js';
 import type { ConnectionReport, ForwardReport, StatusReport } from '../records/reports.js';
@@ -7,39 +9,44 @@ import type { ConnectionReport, ForwardReport, StatusReport } from '../records/r
 /** A host answers at once, unless it hangs (ms). Exposing waits for other changes and for the OS. */
 const ANSWER_TIMEOUT_MS = 30_000;
 
-const FIRST_ERROR_STATUS = 400;
+/** What is read of an answer: a hundred thousand forwards, or the records of as many connections, fit into it. */
+const MAX_ANSWER_BYTES = 128 * 1024 * 1024;
+
+const OK = 200;
 
 /** Asks a running host over its control socket. Every method throws OperationError with what to try. */
 export class ControlClient {
   readonly path: string;
   readonly #timeoutMs: number;
+  readonly #maxAnswerBytes: number;
 
   /** @param path of the host's control socket */
-  constructor(path: string, timeoutMs = ANSWER_TIMEOUT_MS) {
+  constructor(path: string, timeoutMs = ANSWER_TIMEOUT_MS, maxAnswerBytes = MAX_ANSWER_BYTES) {
     this.path = path;
     this.#timeoutMs = timeoutMs;
+    this.#maxAnswerBytes = maxAnswerBytes;
   }
 
-  async status(): Promise<StatusReport> {
-    return (await this.#ask('GET', '/v1/status')) as StatusReport;
+  status(): Promise<StatusReport> {
+    return this.#ask('GET', '/v1/status', isObject<StatusReport>);
   }
 
-  async forwards(): Promise<ForwardReport[]> {
-    return (await this.#ask('GET', '/v1/forwards')) as ForwardReport[];
+  forwards(): Promise<ForwardReport[]> {
+    return this.#ask('GET', '/v1/forwards', isListOfObjects<ForwardReport>);
   }
 
-  async connections(): Promise<ConnectionReport[]> {
-    return (await this.#ask('GET', '/v1/connections')) as ConnectionReport[];
+  connections(): Promise<ConnectionReport[]> {
+    return this.#ask('GET', '/v1/connections', isListOfObjects<ConnectionReport>);
   }
 
   /** Exposes all or none, and returns the forwards in the order of the SPECs. */
-  async expose(specs: readonly string[]): Promise<ForwardReport[]> {
-    return (await this.#ask('POST', '/v1/forwards', { specs })) as ForwardReport[];
+  expose(specs: readonly string[]): Promise<ForwardReport[]> {
+    return this.#ask('POST', '/v1/forwards', isListOfObjects<ForwardReport>, { specs });
   }
 
   /** @returns what was removed */
-  async unexpose(specs: readonly string[]): Promise<ForwardReport[]> {
-    return (await this.#ask('DELETE', '/v1/forwards', { specs })) as ForwardReport[];
+  unexpose(specs: readonly string[]): Promise<ForwardReport[]> {
+    return this.#ask('DELETE', '/v1/forwards', isListOfObjects<ForwardReport>, { specs });
   }
 
   async dump(): Promise<DumpReport> {
@@ -51,15 +58,18 @@ export class ControlClient {
     return this.#exchange('GET', '/forwards/dump');
   }
 
-  async #ask(method: string, resource: string, body?: unknown): Promise<unknown> {
-    const text = await this.#exchange(method, resource, body);
-    try {
-      return JSON.parse(text);
-    } catch {
-      throw new OperationError(
-        `what answers on ${this.path} is no portferry host: ${method} ${resource} gave no JSON`,
-      );
-    }
+  /** @param isAnswer tells what a host answers from what something else does */
+  async #ask<T>(
+    method: string,
+    resource: string,
+    isAnswer: (value: unknown) => value is T,
+    body?: unknown,
+  ): Promise<T> {
+    const value = jsonIn(await this.#exchange(method, resource, body));
+    if (isAnswer(value)) return value;
+    throw new OperationError(
+      `what answers on ${this.path} is no portferry host of this version: ${method} ${resource} gave something else`,
+    );
   }
 
   /** @returns the body of an answer that is not an error */
@@ -68,7 +78,7 @@ export class ControlClient {
     const { status, text } = await this.#request(method, resource, payload).catch((thrown: unknown) => {
       throw this.#unreachable(thrown);
     });
-    if (status < FIRST_ERROR_STATUS) return text;
+    if (status === OK) return text;
     throw new OperationError(
       messageIn(text) ?? `the host on ${this.path} answered ${method} ${resource} with ${status}`,
     );
@@ -90,13 +100,13 @@ export class ControlClient {
       });
       request.on('error', reject);
       request.on('response', (response) => {
-        let text = '';
-        response.setEncoding('utf8');
-        response.on('data', (chunk: string) => {
-          text += chunk;
-        });
-        response.on('error', reject);
-        response.on('end', () => resolve({ status: Number(response.statusCode), text }));
+        readBody(response, this.#maxAnswerBytes).then(
+          (body) => resolve({ status: Number(response.statusCode), text: body.toString('utf8') }),
+          (thrown: unknown) => {
+            reject(thrown);
+            request.destroy();
+          },
+        );
       });
       request.end(payload);
     });
@@ -104,6 +114,10 @@ export class ControlClient {
 
   #unreachable(thrown: unknown): OperationError {
     if (thrown instanceof OperationError) return thrown;
+    if (thrown instanceof BodyTooLarge)
+      return new OperationError(
+        `what answers on ${this.path} is no portferry host: it gave ${thrown.message}`,
+      );
     if (thrown instanceof Error && thrown.name === 'AbortError')
       return new OperationError(
         `the portferry host on ${this.path} has not answered for ${this.#timeoutMs / 1000} s`,
@@ -114,12 +128,26 @@ export class ControlClient {
   }
 }
 
-function messageIn(text: string): string | undefined {
+/** The JSON of an answer; undefined, which no JSON is, where it is none. */
+function jsonIn(text: string): unknown {
   try {
-    const { message } = JSON.parse(text) as { message?: unknown };
-    return typeof message === 'string' ? message : undefined;
+    return JSON.parse(text);
   } catch {
-    // Not an answer of our API: the status alone is reported.
     return undefined;
   }
+}
+
+function isObject<T>(value: unknown): value is T {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isListOfObjects<T>(value: unknown): value is T[] {
+  return Array.isArray(value) && value.every(isObject);
+}
+
+/** What an answer of our API says is wrong; of any other the status alone is reported. */
+function messageIn(text: string): string | undefined {
+  const value = jsonIn(text);
+  if (!isObject<{ message?: unknown }>(value) || typeof value.message !== 'string') return undefined;
+  return textForPeople(value.message);
 }

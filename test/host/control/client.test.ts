@@ -75,3 +75,37 @@ t.test('an answer that breaks off, or is none', async (t) => {
     message: /HPE_INVALID|Parse Error/,
   });
 });
+
+t.test('an answer of another shape, or of no end', async (t) => {
+  const answers = ['[]', 'null', '{}', '[1]', '"x"'];
+  const path = await answerWith(t, (_request, response) => void response.end(answers.shift()));
+  const client = new ControlClient(path);
+  const no = {
+    name: 'OperationError',
+    message: /is no portferry host of this version: GET \S+ gave something/,
+  };
+  await t.rejects(client.status(), no);
+  await t.rejects(client.status(), no);
+  await t.rejects(client.forwards(), no);
+  await t.rejects(client.connections(), no);
+  await t.rejects(client.expose(['80']), { message: /POST \/v1\/forwards gave something else/ });
+  const endless = await answerWith(t, (_request, response) => {
+    const write = (): void => {
+      while (response.write('x'.repeat(1000)));
+      response.once('drain', write);
+    };
+    write();
+  });
+  await t.rejects(new ControlClient(endless, 60_000, 100_000).status(), {
+    name: 'OperationError',
+    message: /is no portferry host: it gave a body of more than 100000 bytes$/,
+  });
+});
+
+t.test('what the host says is wrong does nothing to a terminal', async (t) => {
+  const path = await answerWith(t, (_request, response) => {
+    response.statusCode = 302;
+    response.end(JSON.stringify({ message: `\u001b[2J\n${'x'.repeat(10_000)}` }));
+  });
+  await t.rejects(new ControlClient(path).status(), { message: /^ \[2J x{990,}…$/ });
+});
