@@ -49,8 +49,8 @@ export class ControlClient {
     return this.#ask('DELETE', '/v1/forwards', isListOfObjects<ForwardReport>, { specs });
   }
 
-  async dump(): Promise<DumpReport> {
-    return (await this.#ask('GET', '/v1/dump')) as DumpReport;
+  dump(): Promise<DumpReport> {
+    return this.#ask('GET', '/v1/dump', isObject<DumpReport>);
   }
 
   /** The dump as text for people. */

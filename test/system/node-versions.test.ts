@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -7,11 +6,11 @@ import {
   builtCommand,
   forwardedPort,
   Program,
-  requireProgram,
   run,
   startServer,
   temporaryFolder,
 } from '../fixtures/programs.js';
+import { installNode } from './fixtures/node-release.js';
 
 /** The releases that are supported, by what npm has to be asked for. The first is the oldest that is. */
 const RELEASES = {
@@ -33,18 +32,6 @@ for (const [release, version] of Object.entries(RELEASES)) {
       t.equal(await askSockets(t, node, flags), 'true undefined undefined', 'without a word of warning');
     await transfer(t, node);
   });
-}
-
-/** npm's package `node` is made of such packages, one for each platform. Undefined where there is no npm. */
-async function installNode(t: Test, release: string): Promise<string | undefined> {
-  const npm = requireProgram(t, 'npm');
-  if (npm === undefined) return undefined;
-  const folder = temporaryFolder(t);
-  const specifier = `node-${process.platform}-${process.arch}@${release}`;
-  const installed = await run(t, npm, 'install', '--prefix', folder, '--no-save', specifier);
-  const node = join(folder, 'node_modules', `node-${process.platform}-${process.arch}`, 'bin/node');
-  t.ok(existsSync(node), installed.output);
-  return node;
 }
 
 /** What a script says of the built sockets: whether the handles are there, and the outcome of both self-tests. */
