@@ -72,6 +72,11 @@ export class Agent {
     return this.#dialler.mayDial(destination);
   }
 
+  /** Breaks what is in flight, for the end of the process at once: the OS would end servers' connections cleanly. */
+  abandon(): void {
+    this.#dialler.abort({ code: 'STOPPED', message: 'the guest was told to end at once' });
+  }
+
   get channel(): KeeperState {
     return this.#keeper.state;
   }

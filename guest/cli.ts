@@ -74,14 +74,16 @@ export const portferryGuest: ProgramDeclaration = {
       ],
       async run(values, _operands, { environment }) {
         const { apiPaths, docker, ...options } = readAgentOptions(values, environment);
+        const { logger } = options;
         const agent = new Agent(options);
-        const api = new Api(agent, options.logger);
-        const { stop, release } = stopOnSignals();
+        const api = new Api(agent, logger);
+        const { stop, abandon, release } = stopOnSignals({ environment, logger });
+        abandon.addEventListener('abort', () => agent.abandon());
         let publisher: DockerPublisher | undefined;
         try {
           await agent.start();
           for (const path of apiPaths) await api.listen(path);
-          if (docker) publisher = publishDocker(docker, agent, options.logger);
+          if (docker) publisher = publishDocker(docker, agent, logger);
           if (!stop.aborted) await new Promise((resolve) => stop.addEventListener('abort', resolve));
         } finally {
           publisher?.stop();

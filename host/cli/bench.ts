@@ -61,11 +61,11 @@ export function makeBenchCommand(run = runBench): CommandDeclaration {
       ['$0 bench --rival desktop=127.0.0.1:5201', 'what reaches that far end through Docker Desktop'],
     ],
     epilogue: `Workloads: ${WORKLOADS.map(({ name }) => name).join(', ')}. Rivals: ${RIVALS.map(({ name }) => name).join(', ')}; those that are not on PATH are named as absent.`,
-    async run(values, operands, { stdout, stderr }) {
+    async run(values, operands, { stdout, stderr, environment }) {
       const [operand, ...rest] = operands;
       if (operand !== undefined && (operand !== 'serve' || rest.length > 0))
         throw new UsageError(`bench takes no argument but serve, not '${operands.join(' ')}'`);
-      const { stop, release } = stopOnSignals();
+      const { stop, release } = stopOnSignals({ environment });
       try {
         if (operand === 'serve') await serve(values, stop, stdout, stderr);
         else await measure(run, values, stop, stdout, stderr);

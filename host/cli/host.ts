@@ -72,7 +72,7 @@ export function makeHostCommand(loadHost: () => Promise<HostModule>): CommandDec
       const options = readHostOptions(values, environment);
       const logger = createLogger((values['log-level'] ?? 'info') as LogLevel);
       const { runHost } = await loadHost();
-      const { stop, abandon, release } = stopOnSignals();
+      const { stop, abandon, release } = stopOnSignals({ environment, logger });
       try {
         await runHost(options, {
           logger,

@@ -38,12 +38,12 @@ export function makeUpCommand(programs: UpPrograms = INSTALLED): CommandDeclarat
       ['$0 up --demo', 'see a request going through'],
       ['$0 up 9080:80', 'localhost:9080 to what listens on port 80'],
     ],
-    async run({ demo, 'log-level': level = 'warn' }, specs, { stdout, stderr }) {
+    async run({ demo, 'log-level': level = 'warn' }, specs, { stdout, stderr, environment }) {
       if (specs.length === 0 && !demo)
         throw new UsageError('up needs a SPEC such as 9080:80, or --demo (see portferry up --help)');
       for (const rule of specs.flatMap(parseSpec)) refuseSelfForward(rule);
       const log = stderr === process.stderr ? logDestination(process.stderr.isTTY === true) : stderr;
-      const { stop, release } = stopOnSignals();
+      const { stop, release } = stopOnSignals({ environment });
       return runUp({
         specs,
         demo,
