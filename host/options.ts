@@ -40,3 +40,6 @@ export interface ReadyReport {
 
 /** How long (s) a client is held when nothing else is asked for. */
 export const DEFAULT_HOLD_SECONDS = 5;
+
+/** The longest hold (s): a day. No client waits so long, and a timer of Node.js overflows after 24 days. */
+export const MAX_HOLD_SECONDS = 86_400;

@@ -103,6 +103,8 @@ export class Stream {
   #closeSent = false;
   /** The handler has been told of the end, or has ended the stream itself. */
   #over = false;
+  /** Whether the last that was said came from the end that opened the stream: an answer may be under way. */
+  #openerSpokeLast = false;
   /** What the handler has been told. */
   #end: StreamEnd | undefined;
   #result: OpenResult | undefined;
@@ -152,6 +154,14 @@ export class Stream {
   /** Whether the peer sends requests or answers here; now and then a bulk transfer sends little, too. */
   get interactive(): boolean {
     return this.#smallInARow >= SMALL_IN_A_ROW;
+  }
+
+  /**
+   * Whether nothing is under way, as far as can be seen from here: all that came has been taken, and the last
+   * that was said is the answer of the end that was asked. One that says nothing for long may say more, though.
+   */
+  get idle(): boolean {
+    return !this.over && !this.#openerSpokeLast && !this.#pending && this.#receiveWindow.waiting === 0;
   }
 
   /** One line for `portferry dump`. */
@@ -204,6 +214,7 @@ export class Stream {
   write(slab: Slab, start: number, end: number, lent: boolean): boolean {
     const length = end - start;
     if (length === 0 || this.over || this.#shutdownWanted) return true;
+    this.#openerSpokeLast = !this.#openedByPeer;
     if (length <= this.#sendWindow.available && this.#carrier.sendSmall(this.id, slab.bytes, start, end)) {
       this.#sendWindow.spend(length);
       return true;
@@ -225,6 +236,7 @@ export class Stream {
   shutdown(): void {
     if (this.over || this.#shutdownWanted) return;
     this.#shutdownWanted = true;
+    this.#openerSpokeLast = !this.#openedByPeer;
     if (!this.#pending) this.#sendShutdown();
   }
 
@@ -233,6 +245,14 @@ export class Stream {
     if (this.over) return;
     this.#early = undefined;
     this.#finish(reason);
+  }
+
+  /** Breaks the stream for a reason that lies at neither end of it: the peer is told, and the handler. */
+  cut(reason: Reason): void {
+    if (this.over) return;
+    this.#early = undefined;
+    this.#finish(reason);
+    this.#tellEnd({ how: 'reset', reason });
   }
 
   /** Accounts for received bytes that have been taken, so that the peer may send more. */
@@ -277,6 +297,7 @@ export class Stream {
    */
   expectData(length: number): boolean {
     if (this.over || length === 0) return false;
+    this.#openerSpokeLast = this.#openedByPeer;
     if (this.#shutdownReceived) {
       this.#violate('WINDOW_EXCEEDED', `${length} bytes on stream ${this.id} after its Shutdown`);
       return false;
@@ -305,6 +326,7 @@ export class Stream {
   handleShutdown(): void {
     if (this.#shutdownReceived || this.over) return;
     this.#shutdownReceived = true;
+    this.#openerSpokeLast = this.#openedByPeer;
     this.#handler.onShutdown();
     if (this.#shutdownSent && !this.over) this.#close();
   }
@@ -416,7 +438,6 @@ export class Stream {
   /** The peer broke this stream's rules: it is reset, or the channel ends where that cannot be said. */
   #violate(code: ProtocolError['code'], message: string): void {
     if (!this.#carrier.canReset) throw new ProtocolError(code, message);
-    this.#finish({ code, message });
-    this.#tellEnd({ how: 'reset', reason: { code, message } });
+    this.cut({ code, message });
   }
 }

@@ -1,7 +1,7 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, OperationError } from '../../protocol/errors.js';
+import { makeTemporaryFolder } from '../../protocol/program/temporary-folder.js';
 import type { Endpoint } from './endpoint.js';
 import { forkFarEnd } from './fork-far-end.js';
 import type { Rival, RunningRival } from './rivals/rival.js';
@@ -62,12 +62,12 @@ interface Contestant {
  */
 export async function runBench(plan: BenchPlan, startFarEnd = forkFarEnd): Promise<BenchResult> {
   const farEnd = await startFarEnd();
-  const folder = await mkdtemp(join(tmpdir(), 'pfb-'));
+  const folder = makeTemporaryFolder();
   const reports: RivalReport[] = [];
   const contestants: Contestant[] = [];
   try {
     for (const rival of plan.rivals) {
-      const { report, running } = await bringUp(rival, farEnd.endpoint, join(folder, rival.name));
+      const { report, running } = await bringUp(rival, farEnd.endpoint, join(folder.path, rival.name));
       reports.push(report);
       if (running) contestants.push({ rival, running, memos: new Map() });
     }
@@ -75,7 +75,7 @@ export async function runBench(plan: BenchPlan, startFarEnd = forkFarEnd): Promi
   } finally {
     await Promise.all(contestants.map(({ running }) => running.stop()));
     farEnd.stop();
-    await rm(folder, { recursive: true, force: true });
+    folder.remove();
   }
 }
 

@@ -1,10 +1,9 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, OperationError } from '../../protocol/errors.js';
 import { Child, type ChildProgram } from '../../protocol/program/child.js';
+import { makeTemporaryFolder } from '../../protocol/program/temporary-folder.js';
 import { formatForward } from '../cli/output.js';
 import { ControlClient } from '../control/client.js';
 import type { ForwardReport, StatusReport } from '../records/reports.js';
@@ -40,16 +39,16 @@ export interface UpOptions {
  * @throws OperationError when one of them ends by itself, or a forward cannot be had
  */
 export async function runUp(options: UpOptions): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'portferry-'));
-  const channelPath = join(folder, 'channel.sock');
-  const controlPath = join(folder, 'control.sock');
   const demo = options.demo ? await startDemoServer() : undefined;
+  const folder = makeTemporaryFolder();
+  const channelPath = join(folder.path, 'channel.sock');
+  const controlPath = join(folder.path, 'control.sock');
   const over = new AbortController();
   const children: Child[] = [];
   try {
     await new Promise<void>((resolve, reject) => {
       const start = (program: ChildProgram): void => {
-        const child = new Child(program, options.log);
+        const child = new Child({ ...program, leashed: true }, options.log);
         children.push(child);
         child.ended.then((cause) => reject(new OperationError(cause)));
       };
@@ -62,7 +61,7 @@ export async function runUp(options: UpOptions): Promise<void> {
     over.abort();
     await Promise.all(children.map((child) => child.stop(STOP_DEADLINE_MS)));
     await demo?.close();
-    await rm(folder, { recursive: true, force: true });
+    folder.remove();
   }
 }
 

@@ -13,6 +13,7 @@ import type { Reason, Source } from '../wire/extension.js';
 import type { PeerIdentity } from '../wire/handshake.js';
 import { Channel } from './channel.js';
 import type { Obstacle, StreamOpener } from './stream-opener.js';
+import { windDown } from './wind-down.js';
 
 /** The pauses (ms) between attempts to connect a channel: the first, and the longest. */
 const MIN_BACKOFF_MS = 50;
@@ -154,7 +155,7 @@ export class ChannelKeeper implements StreamOpener {
     const multiplexer = this.#channel?.multiplexer;
     if (!multiplexer) return;
     multiplexer.goAway(reason);
-    if (multiplexer.streams.size > 0) await this.#untilIdle(graceMs);
+    if (multiplexer.streams.size > 0) await this.#windDown(multiplexer, reason, graceMs);
     const gone = new Promise<void>((resolve) => {
       this.#onGone = resolve;
     });
@@ -163,14 +164,11 @@ export class ChannelKeeper implements StreamOpener {
     await gone;
   }
 
-  #untilIdle(graceMs: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, graceMs);
-      this.#onIdle = () => {
-        clearTimeout(timer);
-        resolve();
-      };
+  #windDown(multiplexer: Multiplexer, reason: Reason, graceMs: number): Promise<void> {
+    const empty = new Promise<void>((resolve) => {
+      this.#onIdle = resolve;
     });
+    return windDown(multiplexer, { reason, graceMs, logger: this.#log, empty });
   }
 
   // ---- having a socket -------------------------------------------------------------------------------

@@ -1,17 +1,23 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { LEASH_VARIABLE } from './stop-signals.js';
 
 /** A program to be run beside this one: its name for messages, and its command line. */
 export interface ChildProgram {
   name: string;
   command: readonly [file: string, ...args: string[]];
+  /**
+   * Whether it stops on signals as portferry's own programs do: such a one ends by itself, and resets what is
+   * open, when this process has ended in whatever way. Others are killed when this process exits.
+   */
+  leashed?: boolean;
 }
 
 /** Variables of this prefix are options, which the child gets as flags only. */
 const OPTION_PREFIX = 'PORTFERRY_';
 
-/** Children that run: none is to outlive this process. */
+/** Children that run and are not leashed: none is to outlive this process. */
 const running = new Set<Child>();
 
 function killAll(): void {
@@ -28,21 +34,20 @@ export class Child {
   readonly #stderr: Readable;
 
   /** @param log gets each line that it writes to stderr */
-  constructor({ name, command: [file, ...args] }: ChildProgram, log: (line: string) => void) {
-    const env = Object.fromEntries(
-      Object.entries(process.env).filter(([variable]) => !variable.startsWith(OPTION_PREFIX)),
-    );
+  constructor(program: ChildProgram, log: (line: string) => void) {
+    const { name, leashed = false } = program;
+    const [file, ...args] = program.command;
+    const variables = Object.entries(process.env).filter(([variable]) => !variable.startsWith(OPTION_PREFIX));
+    const env: NodeJS.ProcessEnv = Object.fromEntries(variables);
+    if (leashed) env[LEASH_VARIABLE] = 'stdin';
     // Descriptor 3 is where docker-proxy reports; others leave it alone.
     // A group of its own: Ctrl-C is for us, and a child that gets it too would take our signal for a second one.
-    this.#process = spawn(file, args, { env, detached: true, stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
+    const stdin = leashed ? 'pipe' : 'ignore';
+    this.#process = spawn(file, args, { env, detached: true, stdio: [stdin, 'ignore', 'pipe', 'pipe'] });
     this.pid = this.#process.pid;
     this.#stderr = this.#process.stderr as Readable;
-    if (running.size === 0) process.once('exit', killAll);
-    running.add(this);
-    this.ended = this.#watch(name, log).finally(() => {
-      running.delete(this);
-      if (running.size === 0) process.off('exit', killAll);
-    });
+    this.ended = this.#watch(name, log);
+    if (!leashed) this.#killAtExit();
   }
 
   /** Asks it to stop, and makes it if it has not after `deadlineMs`. Resolves when it has ended. */
@@ -61,6 +66,15 @@ export class Child {
     } catch {
       // Nobody is left.
     }
+  }
+
+  #killAtExit(): void {
+    if (running.size === 0) process.once('exit', killAll);
+    running.add(this);
+    void this.ended.then(() => {
+      running.delete(this);
+      if (running.size === 0) process.off('exit', killAll);
+    });
   }
 
   #watch(name: string, log: (line: string) => void): Promise<string> {

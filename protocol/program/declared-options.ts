@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { messageOf, UsageError } from '../errors.js';
+import { environmentName } from './environment.js';
 import { LOG_LEVELS } from './logger.js';
 
 /** One option of a program. It can be given as flag, as environment variable, and in a configuration file. */
@@ -12,8 +13,11 @@ export interface OptionDeclaration {
   readonly bare?: string;
   /** The only values allowed. */
   readonly choices?: readonly string[];
-  /** The least value of a number. */
+  /** The least and the greatest value of a number; the least is 0 where nothing is said. */
   readonly min?: number;
+  readonly max?: number;
+  /** Whether a number must be a whole one. */
+  readonly whole?: boolean;
   /** An option that contradicts this one. Given in the same place it is an error, else the stronger wins. */
   readonly excludes?: string;
 }
@@ -47,14 +51,9 @@ export const LOG_LEVEL_OPTION = {
   choices: LOG_LEVELS,
 } as const satisfies OptionDeclaration;
 
-/** `PORTFERRY_LOG_LEVEL` for `log-level`. */
-export function environmentName(option: string): string {
-  return `PORTFERRY_${option.toUpperCase().replaceAll('-', '_')}`;
-}
-
 /**
  * The values of `options`: a flag wins over the environment, which wins over the configuration file that the
- * option `config` names. Variables that name no option have another purpose and are left alone.
+ * option `config` names.
  *
  * @param flags what stood on the command line: a string, boolean or array of strings each
  * @param fileKeys every key that the file may have, of other commands too
@@ -114,10 +113,17 @@ function truth(name: string, given: unknown): boolean {
   throw new UsageError(`${name} must be true or false, not ${JSON.stringify(given)}`);
 }
 
-function number(name: string, { min = 0 }: OptionDeclaration, given: unknown): number {
+function number(name: string, declaration: OptionDeclaration, given: unknown): number {
+  const { min = 0, max = Number.MAX_VALUE, whole = false } = declaration;
   const value = typeof given === 'number' ? given : Number(text(name, given));
-  if (Number.isFinite(value) && value >= min) return value;
-  throw new UsageError(`${name} must be a number of at least ${min}, not ${JSON.stringify(given)}`);
+  if (value >= min && value <= max && (!whole || Number.isInteger(value))) return value;
+  throw new UsageError(`${name} must be ${describeRange(declaration)}, not ${JSON.stringify(given)}`);
+}
+
+/** `a number of at least 0 and at most 86400`: for messages and for help. */
+export function describeRange({ min = 0, max, whole = false }: OptionDeclaration): string {
+  const most = max === undefined ? '' : ` and at most ${max}`;
+  return `a ${whole ? 'whole ' : ''}number of at least ${min}${most}`;
 }
 
 /** Flags and the file give lists as arrays; in the environment commas or spaces stand between the entries. */

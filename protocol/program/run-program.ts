@@ -3,11 +3,13 @@ import yargs, { type Argv, type Options } from 'yargs';
 import { errnoOf, messageOf, OperationError, UsageError } from '../errors.js';
 import {
   COMMON_OPTIONS,
+  describeRange,
   type OptionDeclaration,
   type OptionDeclarations,
   type OptionValues,
   resolveOptions,
 } from './declared-options.js';
+import { refuseUnknownVariables } from './environment.js';
 
 /** What a program gets from its process, so that it can also be run inside a test. */
 export interface ProgramContext {
@@ -144,8 +146,10 @@ function buildCommand(builder: Argv, command: CommandDeclaration): Argv {
 }
 
 /** Values stay text: flags, environment and file are then checked by the same code, with the same messages. */
-function yargsOption({ type, describe, choices, defaultDescription, bare }: OptionDeclaration): Options {
-  const described = choices ? `${describe}: ${choices.join(', ')}` : describe;
+function yargsOption(declaration: OptionDeclaration): Options {
+  const { type, describe, choices, defaultDescription, bare } = declaration;
+  const allowed = type === 'number' ? describeRange(declaration) : choices?.join(', ');
+  const described = allowed === undefined ? describe : `${describe}: ${allowed}`;
   const option: Options = { describe: described };
   if (defaultDescription !== undefined) option.defaultDescription = defaultDescription;
   if (type === 'boolean') option.type = 'boolean';
@@ -168,6 +172,7 @@ async function runCommand(
       `${command.name} needs at least one ${command.operands.name.toUpperCase()} (see ${program.name} ${command.name} --help)`,
     );
   const options = { ...command.options, ...COMMON_OPTIONS };
+  refuseUnknownVariables(context.environment, fileKeys);
   await command.run(resolveOptions(options, flags, context.environment, fileKeys), operands, context);
 }
 

@@ -4,9 +4,11 @@ import type { Readable } from 'node:stream';
 import { messageOf } from '../errors.js';
 import { ignoredSignals } from './ignored-signals.js';
 import type { Logger } from './logger.js';
-import { EXIT } from './run-program.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** The exit code of a process that ends by a fault; see EXIT. */
+const FAILED = 1;
 
 /** A shell's exit code for a program that a signal ended is this and the signal's number. */
 const ENDED_BY_SIGNAL = 128;
@@ -53,9 +55,9 @@ export function stopOnSignals({ environment, logger, process: self = process }: 
   };
   const onFault = (err: unknown): void => {
     logger?.fatal({ err }, `a fault of portferry's own ends it; please report this line: ${messageOf(err)}`);
-    end(EXIT.failed);
+    end(FAILED);
   };
-  const onParentGone = (): void => end(EXIT.failed);
+  const onParentGone = (): void => end(FAILED);
   const ignored = ignoredSignals(environment);
   const signals = SIGNALS.filter((name) => !ignored.has(name));
   const leash = environment[LEASH_VARIABLE] === undefined ? undefined : self.stdin;

@@ -58,6 +58,52 @@ t.test('a second signal ends the host at once, and the client is reset', async (
   t.equal(await client.outcome(), 'ECONNRESET');
 });
 
+t.test('connections in which nothing is under way are reset, and are not waited for', async (t) => {
+  for (const half of ['host', 'guest'] as const) {
+    const guestPort = await startServer(t, (socket) => socket.on('data', () => socket.write('the answer')));
+    const pair = await Pair.start(t, `0:${guestPort}`);
+    const client = await pair.connect(guestPort);
+    client.socket.write('a request');
+    await client.until(() => client.bytes > 0);
+    const silent = await pair.connect(guestPort);
+    await once(silent.socket, 'connect');
+    t.equal(await pair[half].stop('SIGTERM'), 0);
+    t.equal(await client.outcome(), 'ECONNRESET');
+    t.equal(await silent.outcome(), 'ECONNRESET');
+    t.equal(pair[half].count(/waiting until connections have finished/), 0, half);
+  }
+});
+
+t.test('a request that waits for its answer is waited for, and whoever stops the host is told', async (t) => {
+  let answer = (): void => {};
+  const guestPort = await startServer(t, (socket) => {
+    socket.on('data', () => {
+      answer = () => socket.end('the answer');
+    });
+  });
+  const pair = await Pair.start(t, `0:${guestPort}`);
+  const client = await pair.connect(guestPort);
+  client.socket.write('a request');
+  pair.host.child.kill('SIGINT');
+  await pair.host.line(/waiting until connections have finished \(1 in use\), for at most 10 s; a second signal/);
+  answer();
+  t.equal(await client.outcome(), 'end');
+  t.equal(client.bytes, 10);
+  client.socket.end();
+  t.equal(await pair.host.exit(), 0);
+});
+
+t.test('a second signal ends the guest at once, too, and its server is reset', async (t) => {
+  const { pair, client, server } = await startTransfer(t);
+  const gone = new Promise((resolve) => server.on('close', resolve).on('error', resolve));
+  pair.guest.child.kill('SIGTERM');
+  await pair.host.line(/takes no new streams/);
+  pair.guest.child.kill('SIGTERM');
+  t.equal(await pair.guest.exit(), 128 + 15);
+  t.match(await gone, { code: 'ECONNRESET' });
+  t.equal(await client.outcome(), 'ECONNRESET');
+});
+
 t.test('after SIGTERM the guest finishes what is in flight, too', async (t) => {
   const { pair, client, server } = await startTransfer(t);
   pair.guest.child.kill('SIGTERM');
