@@ -17,7 +17,7 @@ import {
 import { stopOnSignals } from '../../protocol/program/stop-signals.js';
 import { parseAddress } from '../../protocol/transport/address.js';
 import { parseAllowExpose } from '../forwards/expose-policy.js';
-import { DEFAULT_HOLD_SECONDS, MAX_HOLD_SECONDS, type HostContext, type HostOptions } from '../options.js';
+import { DEFAULT_HOLD_SECONDS, type HostContext, type HostOptions, MAX_HOLD_SECONDS } from '../options.js';
 import { reportForward } from '../records/reports.js';
 import { parseSpec } from '../rule/forward-spec.js';
 import { CONTROL_OPTION } from './control-option.js';

@@ -30,7 +30,8 @@ export async function windDown(multiplexer: Multiplexer, options: WindDownOption
   const look = setInterval(() => {
     const before = carried;
     carried = bytesCarried(multiplexer);
-    for (const [stream, bytes] of carried) if (stream.idle && before.get(stream) === bytes) stream.cut(reason);
+    for (const [stream, bytes] of carried)
+      if (stream.idle && before.get(stream) === bytes) stream.cut(reason);
     const left = countOpen(multiplexer);
     if (told || left === 0) return;
     told = true;
@@ -48,7 +49,10 @@ export async function windDown(multiplexer: Multiplexer, options: WindDownOption
   clearInterval(look);
   const left = countOpen(multiplexer);
   if (left > 0)
-    logger.warn({ connections: left }, `connections are reset that have not finished within ${graceMs / 1000} s: ${left}`);
+    logger.warn(
+      { connections: left },
+      `connections are reset that have not finished within ${graceMs / 1000} s: ${left}`,
+    );
 }
 
 function bytesCarried({ streams }: Multiplexer): Map<Stream, number> {

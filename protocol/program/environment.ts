@@ -17,7 +17,12 @@ export const ALL_OPTIONS: readonly string[] = [
 ];
 
 /** Variables that are no options. PORTFERRY_REQUIRE is for portferry's own tests. */
-const OTHER_VARIABLES = ['PORTFERRY_RUNTIME_DIR', 'PORTFERRY_REQUIRE', IGNORED_SIGNALS_VARIABLE, LEASH_VARIABLE];
+const OTHER_VARIABLES = [
+  'PORTFERRY_RUNTIME_DIR',
+  'PORTFERRY_REQUIRE',
+  IGNORED_SIGNALS_VARIABLE,
+  LEASH_VARIABLE,
+];
 
 /** A name with more differences than this is no slip of the fingers. */
 const MAX_DIFFERENCES = 3;

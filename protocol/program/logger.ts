@@ -10,13 +10,20 @@ export type { Logger } from 'pino';
 
 const STDERR = 2;
 
+/** Log lines (bytes) that are kept while they cannot be written, as on a full disk; what is more is dropped. */
+const MAX_UNWRITTEN_BYTES = 1024 * 1024;
+
 /**
  * Where log lines go when nothing else is asked for: standard error, as JSON lines, or in a form for people
  * when it is a terminal. Both write at once, so that the last lines before an exit are not lost.
  */
 export function logDestination(terminal: boolean): DestinationStream {
-  if (!terminal) return pino.destination({ fd: STDERR, sync: true });
-  return pretty({ destination: STDERR, sync: true, ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' });
+  const destination = pino.destination({ fd: STDERR, sync: true, maxLength: MAX_UNWRITTEN_BYTES });
+  // A log that cannot be written, for the disk is full or the terminal gone, ends nothing: it is tried again.
+  destination.on('error', () => {});
+  return terminal
+    ? pretty({ destination, ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' })
+    : destination;
 }
 
 /** A logger whose `err` fields are written as type, message, code and stack. */

@@ -17,7 +17,7 @@ export type HostingProcess = EventEmitter & {
  */
 export async function runProcess(program: ProgramDeclaration, self: HostingProcess = process): Promise<void> {
   const { argv, env: environment, stdout, stderr } = self;
-  let problem: Error | undefined;
+  let failed = false;
   const readerGone = new Set<Writable>();
   const watch = (output: Writable, onProblem: (error: NodeJS.ErrnoException) => void): void => {
     output.on('error', (error: NodeJS.ErrnoException) => {
@@ -26,16 +26,15 @@ export async function runProcess(program: ProgramDeclaration, self: HostingProce
     });
   };
   watch(stdout, (error) => {
-    if (error.code !== 'EPIPE') problem ??= error;
+    if (error.code === 'EPIPE' || failed) return;
+    failed = true;
+    stderr.write(`${program.name}: cannot write to standard output: ${error.message}\n`);
   });
   // Nobody is left who could be told.
   watch(stderr, () => {});
   let code = await runProgram(program, { args: argv.slice(2), environment, stdout, stderr });
   if (!readerGone.has(stdout)) await written(stdout);
-  if (problem) {
-    stderr.write(`${program.name}: cannot write to standard output: ${problem.message}\n`);
-    code ||= EXIT.failed;
-  }
+  if (failed) code ||= EXIT.failed;
   if (!readerGone.has(stderr)) await written(stderr);
   self.exit(code);
 }

@@ -26,7 +26,10 @@ function runLine(t: Test, shell: string, line: string): Run {
   }
   const unset = ['NODE_OPTIONS', 'PORTFERRY_IGNORED_SIGNALS', '_'].flatMap((variable) => ['-u', variable]);
   const env = { FOLDER: folder, PATH: `${folder}:${process.env['PATH']}` };
-  return { program: Program.start(t, 'env', [...unset, shell, '-c', line], { env }), channel: join(folder, 'c') };
+  return {
+    program: Program.start(t, 'env', [...unset, shell, '-c', line], { env }),
+    channel: join(folder, 'c'),
+  };
 }
 
 /** The program's process id, once it listens. */

@@ -85,7 +85,9 @@ t.test('a request that waits for its answer is waited for, and whoever stops the
   const client = await pair.connect(guestPort);
   client.socket.write('a request');
   pair.host.child.kill('SIGINT');
-  await pair.host.line(/waiting until connections have finished \(1 in use\), for at most 10 s; a second signal/);
+  await pair.host.line(
+    /waiting until connections have finished \(1 in use\), for at most 10 s; a second signal/,
+  );
   answer();
   t.equal(await client.outcome(), 'end');
   t.equal(client.bytes, 10);
