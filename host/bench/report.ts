@@ -1,6 +1,6 @@
 import { cpus, type as osType, release, totalmem } from 'node:os';
-import type { BenchResult, Outcome } from './run.js';
-import type { Metric } from './workload.js';
+import type { BenchPlan, BenchResult, Outcome } from './run.js';
+import type { Metric, Workload } from './workload.js';
 
 /** The one that all others are compared with. */
 export const OURS = 'portferry';
@@ -28,6 +28,7 @@ export interface RivalFigure {
 
 export interface MetricReport {
   workload: string;
+  /** What was measured, with the number of connections where a run may have fewer. */
   describe: string;
   metric: string;
   unit: string;
@@ -41,27 +42,41 @@ export interface BenchReport {
   date: string;
   runs: number;
   secondsPerRun: number;
+  /** How much of the connections was opened by the workloads that go by them: 1 but in a quick run. */
+  scale: number;
   rivals: BenchResult['rivals'];
   metrics: MetricReport[];
 }
 
-export function describeMachine(cores = cpus()): Machine {
+export function describeMachine(cores = cpus(), kernel = release()): Machine {
   return {
     cpu: cores[0]?.model.trim() ?? 'unknown',
     cores: cores.length,
     memoryGiB: Math.round(totalmem() / 1024 ** 3),
-    os: `${osType()} ${release()}`,
+    // The number alone: what comes after it tells who has built the kernel, and for which machine.
+    os: `${osType()} ${/^\d+(\.\d+)?/.exec(kernel)?.[0] ?? ''}`.trim(),
     node: process.version,
   };
 }
 
 /** Medians, spreads and ratios of what was measured. */
-export function makeReport(result: BenchResult, runs: number, secondsPerRun: number): BenchReport {
-  const metrics = result.workloads.flatMap(({ workload, outcomes }) =>
-    workload.metrics.map((metric) => reportMetric(workload.name, workload.describe, metric, outcomes)),
+export function makeReport(
+  { rivals, workloads }: BenchResult,
+  { runs, seconds: secondsPerRun, scale }: Pick<BenchPlan, 'runs' | 'seconds' | 'scale'>,
+): BenchReport {
+  const metrics = workloads.flatMap(({ workload, outcomes }) =>
+    workload.metrics.map((metric) =>
+      reportMetric(workload.name, describeWorkload(workload, scale), metric, outcomes),
+    ),
   );
   const date = new Date().toISOString();
-  return { machine: describeMachine(), date, runs, secondsPerRun, rivals: result.rivals, metrics };
+  return { machine: describeMachine(), date, runs, secondsPerRun, scale, rivals, metrics };
+}
+
+function describeWorkload({ describe, connections, counted = false }: Workload, scale: number): string {
+  if (!counted) return describe;
+  const whole = scale === 1 ? '' : ` (quick: of a whole run's ${formatNumber(connections)})`;
+  return `${formatNumber(connections * scale)} ${describe}${whole}`;
 }
 
 function reportMetric(

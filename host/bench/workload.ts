@@ -25,10 +25,13 @@ export type Figures = Record<string, number>;
 
 export interface Workload {
   name: string;
+  /** What is measured; of one that is `counted` without the number of connections, which is put before it. */
   describe: string;
   metrics: readonly Metric[];
   /** Connections at once; rivals that cannot hold as many are left out. */
   connections: number;
+  /** Whether it goes by connections and not by time: a quick run opens fewer. */
+  counted?: boolean;
   /** @throws OperationError when something was lost, wrong or refused */
   run(context: RunContext): Promise<Figures>;
 }

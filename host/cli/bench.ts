@@ -16,6 +16,8 @@ import { runBench } from '../bench/run.js';
 import { writeJson } from './output.js';
 
 const DEFAULT_RUNS = 5;
+/** A day's worth of them, and more than any median needs. */
+const MAX_RUNS = 1_000;
 const SECONDS_PER_RUN = 2;
 /** A quick benchmark fills this time, as far as its workloads go by time. */
 const QUICK_SECONDS = 25;
@@ -30,7 +32,9 @@ const OPTIONS = {
     type: 'number',
     describe: 'Measured runs of each',
     min: 1,
-    defaultDescription: String(DEFAULT_RUNS),
+    max: MAX_RUNS,
+    whole: true,
+    defaultDescription: `${DEFAULT_RUNS}, or 1 with --quick`,
   },
   only: { type: 'list', describe: 'Only these workloads and rivals; can be given more than once' },
   rival: {
@@ -86,7 +90,6 @@ async function measure(
   stdout: Writable,
   stderr: ProgressOutput,
 ): Promise<void> {
-  if (!Number.isInteger(runs)) throw new UsageError(`--runs must be a whole number, not ${runs}`);
   const chosen = choose(only, rival);
   // The run that warms up takes half the time.
   const quickRuns = chosen.workloads.length * chosen.rivals.length * (runs + 0.5);
@@ -97,7 +100,7 @@ async function measure(
   const scale = quick ? QUICK_SCALE : 1;
   const plan = { ...chosen, runs, seconds, scale, deadlineMs: RUN_DEADLINE_MS, stop, onProgress };
   const result = await run(plan).finally(() => progress.clear());
-  const report = makeReport(result, runs, seconds);
+  const report = makeReport(result, plan);
   if (json) writeJson(stdout, report);
   else stdout.write(formatReport(report));
   if (svg !== undefined) await writeChart(svg, drawChart(report));

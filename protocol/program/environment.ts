@@ -24,8 +24,8 @@ const OTHER_VARIABLES = [
   LEASH_VARIABLE,
 ];
 
-/** A name with more differences than this is no slip of the fingers. */
-const MAX_DIFFERENCES = 3;
+/** Of the characters of an option's name so many may be wrong for it to be meant. */
+const SLIPS = 1 / 3;
 
 /** `PORTFERRY_LOG_LEVEL` for `log-level`. */
 export function environmentName(option: string): string {
@@ -49,9 +49,16 @@ export function refuseUnknownVariables(environment: NodeJS.ProcessEnv, options: 
 }
 
 function nearestName(name: string, known: ReadonlySet<string>): string | undefined {
-  const distances = [...known].map((candidate) => ({ candidate, distance: differences(name, candidate) }));
-  const [nearest] = distances.sort((a, b) => a.distance - b.distance);
-  return nearest && nearest.distance <= MAX_DIFFERENCES ? nearest.candidate : undefined;
+  let nearest: string | undefined;
+  let least = Number.POSITIVE_INFINITY;
+  for (const candidate of known) {
+    const distance = differences(name, candidate);
+    const slips = Math.ceil((candidate.length - PREFIX.length) * SLIPS);
+    if (distance > slips || distance >= least) continue;
+    nearest = candidate;
+    least = distance;
+  }
+  return nearest;
 }
 
 /** How many characters must be added, removed, changed, or swapped with their neighbour (optimal string alignment). */

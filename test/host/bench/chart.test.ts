@@ -6,7 +6,7 @@ import { parseXml, type XmlElement } from '../../fixtures/xml.js';
 
 /** The chart of one metric with these figures. */
 function chartOf(figures: RivalFigure[]): XmlElement {
-  const report = makeReport(benchResult(), 5, 2);
+  const report = makeReport(benchResult(), { runs: 5, seconds: 2, scale: 1 });
   const [metric] = report.metrics;
   return parseXml(drawChart({ ...report, metrics: metric ? [{ ...metric, figures }] : [] }));
 }
@@ -18,7 +18,7 @@ const numbers = (chart: XmlElement, name: string, attribute: string): number[] =
     .map(({ attributes }) => Number(attributes[attribute]));
 
 t.test('has a panel for each metric, with all rivals', async (t) => {
-  const chart = parseXml(drawChart(makeReport(benchResult(), 5, 2)));
+  const chart = parseXml(drawChart(makeReport(benchResult(), { runs: 5, seconds: 2, scale: 1 })));
   t.match(chart, { name: 'svg', attributes: { xmlns: 'http://www.w3.org/2000/svg' } });
   const [title, subtitle, ...rest] = texts(chart);
   t.equal(title, 'portferry and other forwarders');
@@ -95,7 +95,7 @@ t.test('what is zero, negative or not there has no length, and every number is o
 
 t.test('what is written in it cannot break it', async (t) => {
   const nasty = `<&>"']]>--`;
-  const report: BenchReport = makeReport(benchResult(), 5, 2);
+  const report: BenchReport = makeReport(benchResult(), { runs: 5, seconds: 2, scale: 1 });
   report.machine.cpu = nasty;
   for (const metric of report.metrics) {
     metric.describe = nasty;

@@ -12,7 +12,10 @@ import { benchResult, fakeWorkload } from '../../fixtures/bench-result.js';
 /** The figures of one metric. */
 function figuresOf(better: 'more' | 'less', outcomes: Outcome[]): RivalFigure[] {
   const workload = fakeWorkload({ metrics: [{ name: 'm', unit: 'u', better }] });
-  return makeReport({ rivals: [], workloads: [{ workload, outcomes }] }, 1, 1).metrics[0]?.figures ?? [];
+  return (
+    makeReport({ rivals: [], workloads: [{ workload, outcomes }] }, { runs: 1, seconds: 1, scale: 1 })
+      .metrics[0]?.figures ?? []
+  );
 }
 
 const runs = (...values: number[]): { m: number }[] => values.map((m) => ({ m }));
@@ -64,11 +67,16 @@ t.test('no ratio to what is missing, failed, or nothing', async (t) => {
 });
 
 t.test('says on what machine, when, and how it was measured', async (t) => {
-  const report = makeReport(benchResult(), 5, 2);
+  const report = makeReport(benchResult(), { runs: 5, seconds: 2, scale: 1 });
   t.match(report, { runs: 5, secondsPerRun: 2, rivals: benchResult().rivals });
   t.match(report.machine, { node: process.version, cpu: /\w/, os: /\w+ \d/ });
   t.ok(report.machine.cores > 0 && report.machine.memoryGiB >= 0);
   t.match(describeMachine([]), { cpu: 'unknown', cores: 0 }, 'where the OS does not tell');
+  const kernels = ['5.15.49-linuxkit', '6.1.0-37-amd64', '22.6.0', 'unnamed'];
+  t.same(
+    kernels.map((kernel) => describeMachine([], kernel).os.replace(/^\w+/, 'OS')),
+    ['OS 5.15', 'OS 6.1', 'OS 22.6', 'OS'],
+  );
   t.ok(Math.abs(Date.parse(report.date) - Date.now()) < 60_000);
   t.match(
     report.metrics.map(({ workload, metric }) => `${workload} ${metric}`),
@@ -76,8 +84,17 @@ t.test('says on what machine, when, and how it was measured', async (t) => {
   );
 });
 
+t.test('a quick run says how many connections it has opened', async (t) => {
+  const workload = fakeWorkload({ describe: 'connections at once', connections: 10_000, counted: true });
+  const described = (scale: number): string | undefined =>
+    makeReport({ rivals: [], workloads: [{ workload, outcomes: [] }] }, { runs: 1, seconds: 1, scale })
+      .metrics[0]?.describe;
+  t.equal(described(1), '10,000 connections at once');
+  t.equal(described(0.1), "1,000 connections at once (quick: of a whole run's 10,000)");
+});
+
 t.test('for people: rivals, then a table for each metric', async (t) => {
-  const lines = formatReport(makeReport(benchResult(), 5, 2)).split('\n');
+  const lines = formatReport(makeReport(benchResult(), { runs: 5, seconds: 2, scale: 1 })).split('\n');
   t.match(lines[0], /\d+ cores, \d+ GiB; .*; Node v\d/);
   t.same(lines.slice(1), [
     '5 runs of 2 s each, alternating between the rivals; median (lowest – highest)',
@@ -103,7 +120,12 @@ t.test('for people: rivals, then a table for each metric', async (t) => {
   ]);
   const workload = fakeWorkload({});
   const skipped = { rival: 'socat', runs: [], skipped: 'at most 2' };
-  const text = formatReport(makeReport({ rivals: [], workloads: [{ workload, outcomes: [skipped] }] }, 1, 2));
+  const text = formatReport(
+    makeReport(
+      { rivals: [], workloads: [{ workload, outcomes: [skipped] }] },
+      { runs: 1, seconds: 2, scale: 1 },
+    ),
+  );
   t.match(text, '1 run of 2 s each');
   t.match(text, '  socat            not tried: at most 2\n');
 });

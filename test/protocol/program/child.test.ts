@@ -39,6 +39,18 @@ t.test('does not outlive this process', async (t) => {
   t.same(process.listeners('exit'), before);
 });
 
+t.test('a leashed one hears that this process has ended, and is not killed', async (t) => {
+  const before = process.listeners('exit');
+  const [command, ...args] = guest('leashed').command;
+  const program = { name: 'the guest', command: [command, ...args] as const, leashed: true };
+  const line = await new Promise<string>((resolve) => {
+    const child = new Child(program, resolve);
+    t.teardown(() => child.stop(1));
+  });
+  t.equal(line, 'variables: PORTFERRY_LEASH, stdin is a pipe');
+  t.same(process.listeners('exit'), before);
+});
+
 t.test('says why it ended by itself', async (t) => {
   const lines: string[] = [];
   const child = new Child(guest('die'), (line) => void lines.push(line));

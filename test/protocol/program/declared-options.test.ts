@@ -1,16 +1,14 @@
 import t, { type Test } from 'tap';
 import { UsageError } from '../../../protocol/errors.js';
-import {
-  environmentName,
-  type OptionDeclarations,
-  resolveOptions,
-} from '../../../protocol/program/declared-options.js';
+import { type OptionDeclarations, resolveOptions } from '../../../protocol/program/declared-options.js';
+import { environmentName } from '../../../protocol/program/environment.js';
 
 const OPTIONS = {
   listen: { type: 'string', describe: '', excludes: 'connect' },
   connect: { type: 'string', describe: '', excludes: 'listen' },
   forward: { type: 'list', describe: '' },
-  hold: { type: 'number', describe: '' },
+  hold: { type: 'number', describe: '', max: 60 },
+  runs: { type: 'number', describe: '', min: 1, whole: true },
   json: { type: 'boolean', describe: '' },
   level: { type: 'string', describe: '', choices: ['info', 'debug'] },
   docker: { type: 'string', describe: '', bare: '/run/d.sock' },
@@ -35,6 +33,7 @@ t.test('has empty values for what is not given', async (t) => {
     connect: undefined,
     forward: [],
     hold: undefined,
+    runs: undefined,
     json: false,
     level: undefined,
     docker: undefined,
@@ -87,7 +86,13 @@ t.test('options that exclude each other: an error in one place, else the stronge
 
 t.test('each wrong value is one line that names the place', async (t) => {
   const wrong: [Record<string, unknown>, NodeJS.ProcessEnv, RegExp][] = [
-    [{ hold: 'soon' }, {}, /^--hold must be a number of at least 0, not "soon"$/],
+    [{ hold: 'soon' }, {}, /^--hold must be a number of at least 0 and at most 60, not "soon"$/],
+    [{ hold: '60.1' }, {}, /^--hold must be a number of at least 0 and at most 60, not "60.1"$/],
+    [{ hold: 'Infinity' }, {}, /^--hold must be a number/],
+    [{ hold: 'NaN' }, {}, /^--hold must be a number/],
+    [{ runs: '1.5' }, {}, /^--runs must be a whole number of at least 1, not "1.5"$/],
+    [{ runs: '0' }, {}, /^--runs must be a whole number of at least 1, not "0"$/],
+
     [{ hold: '-1' }, {}, /^--hold must be a number/],
     [{}, { PORTFERRY_HOLD: 'x' }, /^PORTFERRY_HOLD must be/],
     [{ level: 'loud' }, {}, /^--level must be one of info, debug, not "loud"$/],
@@ -102,6 +107,13 @@ t.test('each wrong value is one line that names the place', async (t) => {
   ];
   for (const [flags, environment, message] of wrong)
     t.throws(() => resolve(flags, environment), { name: 'UsageError', message });
+});
+
+t.test('a number in a file has the same bounds', async (t) => {
+  t.throws(() => resolve({ config: file(t, { hold: 3_000_000 }) }), {
+    name: 'UsageError',
+    message: /^"hold" in .*c\.json must be a number of at least 0 and at most 60, not 3000000$/,
+  });
 });
 
 t.test('a configuration file that is not there', async (t) => {
