@@ -21,14 +21,14 @@ import { Api } from './publish/api.js';
 const OPTIONS = {
   connect: {
     type: 'string',
-    describe: 'Connect to the host at this address',
+    describe: 'Connect to the host at this ADDR',
     excludes: 'listen',
     defaultDescription: 'unix:channel.sock in the runtime folder',
   },
-  listen: { type: 'string', describe: 'Wait for the host at this address', excludes: 'connect' },
+  listen: { type: 'string', describe: 'Wait for the host at this ADDR', excludes: 'connect' },
   'allow-dial': {
     type: 'list',
-    describe: 'Dial only what such a rule allows; can be given more than once. Without any, everything',
+    describe: 'Dial only what such a RULE allows; can be given more than once. Without any, everything',
     defaultDescription: 'everything',
   },
   'proxy-socket': {
@@ -58,7 +58,15 @@ export const portferryGuest: ProgramDeclaration = {
   version,
   describe: 'The end of portferry in the VM: dials what the host asks for, until SIGINT or SIGTERM.',
   examples: [],
-  epilogue: 'Every option can also be given as PORTFERRY_… in the environment, or in the file of --config.',
+  epilogue: `ADDR: unix:PATH, tcp:HOST:PORT, hyperkit:DIR:PORT, firecracker:PATH:PORT.
+
+RULE: [ADDRESS[/PREFIX]][:PORT[-END]][/tcp|/udp] or unix:PATH.
+
+A signal stops it: connections in use may finish, for at most 10 s. A second one ends it at once.
+
+Options: every option can also be given as environment variable (--log-level as PORTFERRY_LOG_LEVEL) or in the JSON file that --config names ({"log-level": "debug"}). A flag wins over the environment, which wins over the file.
+
+Exit codes: 0 done, 1 it failed (standard error says why), 2 wrong usage.`,
   commands: [
     defineCommand({
       name: '$0',

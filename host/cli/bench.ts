@@ -58,7 +58,7 @@ export function makeBenchCommand(run = runBench): CommandDeclaration {
     },
     options: OPTIONS,
     examples: [
-      ['$0 bench', 'everything, some minutes'],
+      ['$0 bench', 'everything, some twenty minutes'],
       ['$0 bench --quick', 'a first impression'],
       ['$0 bench --only bulk-up,latency --only portferry,vpnkit-forwarder', 'some of it'],
       ['$0 bench serve --listen 0.0.0.0:5201', 'the far end, in the VM or in a container'],

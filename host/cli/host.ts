@@ -24,10 +24,10 @@ import { CONTROL_OPTION } from './control-option.js';
 import { formatForward } from './output.js';
 
 const OPTIONS = {
-  connect: { type: 'string', describe: 'Connect to the guest at this address', excludes: 'listen' },
+  connect: { type: 'string', describe: 'Connect to the guest at this ADDR', excludes: 'listen' },
   listen: {
     type: 'string',
-    describe: 'Wait for the guest at this address',
+    describe: 'Wait for the guest at this ADDR',
     excludes: 'connect',
     defaultDescription: 'unix:channel.sock in the runtime folder',
   },
@@ -37,7 +37,7 @@ const OPTIONS = {
   'allow-expose': {
     type: 'list',
     describe:
-      'Let publishers in the guest expose only what such a rule allows, or nothing by the rule none; can be given more than once',
+      'Let publishers in the guest expose only what such a RULE allows, or nothing by the rule none; can be given more than once',
     defaultDescription: 'every port, and sockets in the folder sockets of the runtime folder',
   },
   hold: {
@@ -68,7 +68,8 @@ export function makeHostCommand(loadHost: () => Promise<HostModule>): CommandDec
       ['$0 host --allow-expose 127.0.0.1:8000-8999', 'containers are published there only'],
       ['$0 host --config portferry.json', '{"listen": "unix:/tmp/c.sock", "forward": ["8080:80"]}'],
     ],
-    epilogue: 'A second signal ends the host at once, without waiting for what is in flight.',
+    epilogue:
+      'A signal stops it: connections in use may finish, for at most 10 s. A second one ends it at once. portferry --help says what SPEC, ADDR and RULE are.',
     async run(values, _operands, { stdout, environment }) {
       const options = readHostOptions(values, environment);
       const logger = createLogger((values['log-level'] ?? 'info') as LogLevel);

@@ -1,5 +1,6 @@
 import type { ProgramDeclaration } from '../../protocol/program/run-program.js';
 import { VERSION } from '../../protocol/program/version.js';
+import { MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
 import { SPEC_FORM, UNIX_SPEC_FORM } from '../rule/forward-spec.js';
 import { benchCommand } from './bench.js';
 import { exposeCommand, unexposeCommand } from './expose.js';
@@ -8,9 +9,11 @@ import { dumpCommand, listCommand, statusCommand } from './show.js';
 import { makeUpCommand } from './up.js';
 
 const EPILOGUE = `SPEC: ${SPEC_FORM} or ${UNIX_SPEC_FORM}.
-8080 alone is 8080 on both sides. No host address is localhost, 127.0.0.1 and ::1; 0.0.0.0 is every IPv4 address, [::] every address. Host port 0 is a free port, which is printed.
+8080 alone is 8080 on both sides. No host address is localhost, 127.0.0.1 and ::1; 0.0.0.0 is every IPv4 address, [::] every IPv6 address, * both. Host port 0 is a free port, which is printed. More may stand behind it: /tcp/proxy=v1 or /tcp/proxy=v2 tells the server who the client is, by the PROXY protocol; /udp/idle=SECONDS, from 1 to ${MAX_IDLE_SECONDS}, ends a flow that is idle for so long.
 
 ADDR: unix:PATH, tcp:HOST:PORT, hyperkit:DIR:PORT, firecracker:PATH:PORT.
+
+RULE: [ADDRESS[/PREFIX]][:PORT[-END]][/tcp|/udp] or unix:PATH.
 
 Options: every option can also be given as environment variable (--log-level as PORTFERRY_LOG_LEVEL) or in the JSON file that --config names ({"log-level": "debug"}). A flag wins over the environment, which wins over the file.
 

@@ -139,7 +139,12 @@ function makeParser(program: ProgramDeclaration): Argv {
 function buildCommand(builder: Argv, command: CommandDeclaration): Argv {
   const { operands, options, examples, epilogue = '' } = command;
   if (operands)
-    builder.positional(operands.name, { type: 'string', array: true, describe: operands.describe });
+    builder.positional(operands.name, {
+      type: 'string',
+      array: true,
+      describe: operands.describe,
+      defaultDescription: 'none',
+    });
   for (const [name, declaration] of Object.entries({ ...options, ...COMMON_OPTIONS }))
     builder.option(name, yargsOption(declaration));
   return builder.example(examples).epilogue(epilogue);

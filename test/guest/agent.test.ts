@@ -144,6 +144,23 @@ t.test('a guest that is told to stop lets its streams finish', async (t) => {
   t.match(host.goAways, [{ code: 'STOPPED' }]);
 });
 
+t.test('a guest that ends at once resets its servers', async (t) => {
+  const { agent, host } = await startGuest(t);
+  let serve = (_socket: net.Socket): void => {};
+  const served = new Promise<net.Socket>((resolve) => {
+    serve = resolve;
+  });
+  const port = await startServer(t, (socket) => serve(socket));
+  const stream = host.open(local(port));
+  const server = await served;
+  const failure = new Promise((resolve) => server.resume().once('error', resolve));
+  await host.until(() => stream.result !== undefined);
+  agent.abandon();
+  t.match(await failure, { code: 'ECONNRESET' });
+  await host.until(() => stream.end !== undefined);
+  t.match(stream.end, { how: 'reset', reason: { code: 'STOPPED' } });
+});
+
 t.test('an agent that cannot have its address says so', async (t) => {
   const agent = new Agent({
     channel: { mode: 'listen', address: { kind: 'unix', path: join(temporaryFolder(t), 'no', 'such') } },

@@ -281,6 +281,50 @@ t.test(
   },
 );
 
+t.test('idle: whoever opened it has been answered, and all that came has been taken', (t) => {
+  const { atA, atB, run } = join(3);
+  const idle = (): boolean[] => [atA.stream.idle, atB.stream.idle];
+  t.same(idle(), [true, true], 'nothing was asked');
+  write(atA.stream, Buffer.from('a request'));
+  run();
+  t.same(idle(), [false, false]);
+  write(atB.stream, Buffer.from('its answer'));
+  run();
+  t.same(idle(), [true, true]);
+  atA.reads = false;
+  write(atB.stream, Buffer.from('a word more'));
+  run();
+  t.same(idle(), [false, true], 'it has not been taken');
+  atA.read();
+  t.same(idle(), [true, true]);
+  write(atB.stream, Buffer.alloc(1_000_000));
+  t.same(idle(), [true, false], 'it waits');
+  run();
+  atA.stream.shutdown();
+  run();
+  t.same(idle(), [false, false], 'a half-close may be the end of a request');
+  atB.stream.shutdown();
+  run();
+  t.same(idle(), [false, false], 'it is over');
+  t.end();
+});
+
+t.test('cut: both ends are told', (t) => {
+  const { a, atA, atB, run } = join(4);
+  atB.stream.cut(GAVE_UP);
+  atB.stream.cut(GAVE_UP);
+  run();
+  t.match(
+    [atA.end, atB.end],
+    [
+      { how: 'reset', reason: GAVE_UP },
+      { how: 'reset', reason: GAVE_UP },
+    ],
+  );
+  t.equal(a.multiplexer.streams.size, 0);
+  t.end();
+});
+
 t.test('reset: both at once', (t) => {
   const { a, b, atA, atB, run } = join(8);
   atA.stream.reset(GAVE_UP);

@@ -133,7 +133,7 @@ t.test('wrong usage', async (t) => {
     [['--only', 'nonsense'], /--only nonsense: there is no such workload or rival/],
     [['--rival', 'nonsense'], /--rival nonsense: it must be NAME=HOST:PORT/],
     [['--rival', 'x=nonsense'], /'nonsense' is no HOST:PORT/],
-    [['--runs', '0'], /--runs must be a number of at least 1/],
+    [['--runs', '0'], /--runs must be a whole number of at least 1/],
     [['--runs', '1.5'], /--runs must be a whole number of at least 1 and at most 1000, not "1\.5"/],
     [['serve', '--listen', 'nonsense'], /'nonsense' is no HOST:PORT/],
   ];

@@ -15,7 +15,7 @@ import { connectChannel } from '../../../protocol/transport/connect.js';
 import type { Reason } from '../../../protocol/wire/extension.js';
 import { encodeHandshakePayload } from '../../../protocol/wire/handshake.js';
 import { DEBUG, ERROR, INFO, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
-import { Peer } from '../../fixtures/peer.js';
+import { Peer, StreamRecorder } from '../../fixtures/peer.js';
 import { temporaryFolder } from '../../fixtures/programs.js';
 import { Signal } from '../fixtures/signal.js';
 
@@ -196,14 +196,53 @@ t.test('stopping lets streams finish, and tells the peer', async (t) => {
 });
 
 t.test('streams that do not finish in time are lost', async (t) => {
-  const { keeper, address } = makeKeeper(t, 'listen');
+  const { keeper, owner, log, address } = makeKeeper(t, 'listen');
   await keeper.start();
   const peer = await Peer.connect(t, address);
   const opened = peer.open({ proto: 'tcp', ip: '127.0.0.1', port: 80 });
-  await peer.until(() => opened.stream.id !== undefined);
+  await owner.signal.until(() => owner.streams.length === 1);
   await keeper.stop(STOPPED, 1);
+  t.match(log.matching(/^connections are reset that have not finished within/), [{ connections: 1 }]);
   await peer.until(() => opened.end !== undefined);
   t.match(opened.end, { how: 'lost' });
+});
+
+t.test('streams in which nothing is under way are reset soon, and the others are waited for', async (t) => {
+  const { keeper, owner, log, address } = makeKeeper(t, 'listen');
+  await keeper.start();
+  const peer = await Peer.connect(t, address);
+  const web = { proto: 'tcp', ip: '127.0.0.1', port: 80 } as const;
+  const [silent, answered, asking] = [peer.open(web), peer.open(web), peer.open(web)];
+  await owner.signal.until(() => owner.streams.length === 3);
+  const served = owner.streams.map(
+    (stream) =>
+      new StreamRecorder(owner.signal, (handler) => {
+        stream.accept(handler);
+        return stream;
+      }),
+  );
+  answered.send('a request');
+  asking.send('another');
+  await owner.signal.until(() => served[1]?.received !== '' && served[2]?.received !== '');
+  served[1]?.send('its answer');
+  await peer.until(() => answered.received !== '');
+
+  const stopped = keeper.stop(STOPPED, LONG_MS);
+  await peer.until(() => silent.end !== undefined && answered.end !== undefined);
+  for (const stream of [silent, answered]) t.match(stream.end, { how: 'reset', reason: STOPPED });
+  for (const stream of served.slice(0, 2)) t.match(stream.end, { how: 'reset', reason: STOPPED });
+  t.match(await log.line(/^waiting until connections have finished/), {
+    level: WARN,
+    connections: 1,
+    msg: /\(1 in use\), for at most 60 s; a second signal, such as Ctrl-C, ends them at once$/,
+  });
+  t.equal(asking.end, undefined);
+  served[2]?.send('its answer, too');
+  await peer.until(() => asking.received !== '');
+  await stopped;
+  await peer.until(() => asking.end !== undefined);
+  t.match(asking.end, { how: 'reset', reason: STOPPED }, 'it was idle then');
+  t.equal(log.matching(/^waiting until/).length, 1);
 });
 
 t.test('a channel that dies while its streams finish ends the waiting', async (t) => {
