@@ -1,6 +1,5 @@
 import { messageOf, OperationError } from '../errors.js';
 import type { Multiplexer } from '../multiplexer.js';
-import { LogLimiter } from '../program/log-limiter.js';
 import type { Logger } from '../program/logger.js';
 import type { SlabPool } from '../slab.js';
 import type { RawSocket } from '../socket/raw-socket.js';
@@ -12,6 +11,8 @@ import type { Destination } from '../wire/destination.js';
 import type { Reason, Source } from '../wire/extension.js';
 import type { PeerIdentity } from '../wire/handshake.js';
 import { Channel } from './channel.js';
+import { ChannelLog } from './channel-log.js';
+import { Newcomers, SIGN_OF_LIFE_TIMEOUT_MS } from './newcomers.js';
 import type { Obstacle, StreamOpener } from './stream-opener.js';
 import { windDown } from './wind-down.js';
 
@@ -42,6 +43,8 @@ export interface KeeperOptions {
   pool: SlabPool;
   logger: Logger;
   owner: KeeperOwner;
+  /** How long (ms) a peer may be silent while another one waits for its place. Default: SIGN_OF_LIFE_TIMEOUT_MS. */
+  signOfLifeMs?: number;
 }
 
 /** What is known of the channel at a moment. */
@@ -58,20 +61,18 @@ export interface KeeperState {
 }
 
 /**
- * Sees to it that there is one channel: connects again and again with back-off, or listens. While a channel
- * lives, a second peer is turned away.
+ * Sees to it that there is one channel: connects again and again with back-off, or listens. A second peer gets
+ * the place of one that is silent, and else is turned away.
  */
 export class ChannelKeeper implements StreamOpener {
   readonly #options: KeeperOptions;
-  readonly #log: Logger;
+  readonly #log: ChannelLog;
+  readonly #newcomers: Newcomers;
   #channel: Channel | undefined;
   #listener: ChannelListener | undefined;
-  readonly #bugs: LogLimiter;
   readonly #stopping = new AbortController();
   #backoffMs = MIN_BACKOFF_MS;
   #retryTimer: NodeJS.Timeout | undefined;
-  /** Whether the present outage has been logged: each is logged once. */
-  #outageLogged = false;
   #since = new Date();
   #lastError: string | undefined;
   #channels = 0;
@@ -80,8 +81,10 @@ export class ChannelKeeper implements StreamOpener {
 
   constructor(options: KeeperOptions) {
     this.#options = options;
-    this.#log = options.logger;
-    this.#bugs = new LogLimiter(options.logger);
+    this.#log = new ChannelLog(options.logger);
+    this.#newcomers = new Newcomers(options.signOfLifeMs ?? SIGN_OF_LIFE_TIMEOUT_MS, (why) =>
+      this.#log.turnedAway(why),
+    );
   }
 
   /**
@@ -89,7 +92,7 @@ export class ChannelKeeper implements StreamOpener {
    * @throws OperationError when the address cannot be listened on; connecting is tried until stop()
    */
   async start(): Promise<void> {
-    const { mode, address } = this.#options;
+    const { mode, address, logger } = this.#options;
     if (mode === 'connect') {
       void this.#connect();
       return;
@@ -97,10 +100,10 @@ export class ChannelKeeper implements StreamOpener {
     this.#listener = await listenForChannel(
       address,
       (socket) => this.#accept(socket),
-      (err) => this.#log.error({ err }, 'cannot accept a channel; listening goes on'),
+      (err) => logger.error({ err }, 'cannot accept a channel; listening goes on'),
     );
     if (this.#stopping.signal.aborted) await this.#listener.close();
-    else this.#log.info(`waiting for the channel on ${formatAddress(this.#listener.address)}`);
+    else logger.info(`waiting for the channel on ${formatAddress(this.#listener.address)}`);
   }
 
   /** The multiplexer of the live channel, once its peer is known. */
@@ -151,6 +154,8 @@ export class ChannelKeeper implements StreamOpener {
   async stop(reason: Reason, graceMs: number): Promise<void> {
     this.#stopping.abort();
     clearTimeout(this.#retryTimer);
+    this.#newcomers.take()?.reset();
+    this.#log.flush();
     await this.#listener?.close();
     const multiplexer = this.#channel?.multiplexer;
     if (!multiplexer) return;
@@ -168,7 +173,7 @@ export class ChannelKeeper implements StreamOpener {
     const empty = new Promise<void>((resolve) => {
       this.#onIdle = resolve;
     });
-    return windDown(multiplexer, { reason, graceMs, logger: this.#log, empty });
+    return windDown(multiplexer, { reason, graceMs, logger: this.#options.logger, empty });
   }
 
   // ---- having a socket -------------------------------------------------------------------------------
@@ -186,14 +191,16 @@ export class ChannelKeeper implements StreamOpener {
   }
 
   #accept(socket: RawSocket): void {
-    const present = this.#channel?.multiplexer;
-    if (present?.peer) {
-      socket.reset();
-      this.#log.warn('a second peer wanted to be the channel while one is live: turned away');
+    const present = this.#channel;
+    if (present?.multiplexer.peer && !this.#stopping.signal.aborted) {
+      void this.#newcomers.arrived(socket, present);
       return;
     }
     // Who has connected and says nothing must not keep the real peer waiting.
-    present?.fail({ code: 'SUPERSEDED', message: 'another peer came before this one had said what it is' });
+    present?.multiplexer.fail({
+      code: 'SUPERSEDED',
+      message: 'another peer came before this one had said what it is',
+    });
     this.#begin(socket, false);
   }
 
@@ -210,7 +217,7 @@ export class ChannelKeeper implements StreamOpener {
       owner: {
         onReady: (peer) => this.#ready(channel, peer),
         onStream: (stream, source) => owner.onStream(stream, source),
-        onGoAway: (reason) => this.#log.info({ reason }, `the peer takes no new streams: ${reason.message}`),
+        onGoAway: (reason) => this.#log.goingAway(reason),
         onIdle: () => this.#onIdle?.(),
         onEnd: (reason, cause) => this.#ended(channel, reason, cause),
       },
@@ -222,22 +229,13 @@ export class ChannelKeeper implements StreamOpener {
     this.#channels++;
     this.#since = new Date();
     this.#backoffMs = MIN_BACKOFF_MS;
-    this.#outageLogged = false;
-    const features = [...peer.features];
-    const who = peer.version === undefined ? 'a plain peer' : `portferry ${peer.version}`;
-    this.#log.info({ features }, `the channel is up, with ${who}`);
+    this.#log.up(peer);
     this.#options.owner.onUp(channel.multiplexer);
   }
 
   #ended(channel: Channel, reason: Reason, cause: unknown): void {
     // Not one by one: a peer that has found out how may do it again and again.
-    if (cause !== undefined)
-      this.#bugs.log(
-        'error',
-        'bug',
-        { err: cause },
-        `a bug of portferry has ended the channel: ${reason.message}; please report it, with this line`,
-      );
+    if (cause !== undefined) this.#log.bug(cause, reason);
     const wasUp = channel.multiplexer.peer !== undefined;
     this.#channel = undefined;
     this.#since = wasUp ? new Date() : this.#since;
@@ -245,23 +243,23 @@ export class ChannelKeeper implements StreamOpener {
     this.#onGone?.();
     if (wasUp) this.#options.owner.onDown(reason);
     this.#failed(reason.message, reason.code);
+    const newcomer = this.#newcomers.take();
+    if (newcomer) this.#begin(newcomer, false);
   }
 
-  /** There is no channel, and why: logged once an outage, or whenever a peer misbehaves; then try again. */
+  /** There is no channel, and why; then try again. */
   #failed(message: string, code?: string): void {
     if (this.#stopping.signal.aborted) return;
     this.#lastError = message;
-    const misbehaved = code !== undefined && code !== 'CHANNEL_CLOSED' && !/^E[A-Z]+$/.test(code);
-    const level = this.#outageLogged && !misbehaved ? 'debug' : 'warn';
-    this.#outageLogged = true;
-    const next =
-      this.#options.mode === 'listen' ? 'waiting for the next one' : 'connecting again until it works';
-    this.#log[level](
-      { code, address: formatAddress(this.#options.address) },
-      `no channel: ${message}; ${next}`,
-    );
+    this.#log.down(message, code, formatAddress(this.#options.address), this.#next);
     if (this.#options.mode === 'listen') return;
     this.#retryTimer = setTimeout(() => void this.#connect(), this.#backoffMs);
     this.#backoffMs = Math.min(this.#backoffMs * 2, MAX_BACKOFF_MS);
+  }
+
+  /** What is done about an outage, in words. */
+  get #next(): string {
+    if (this.#options.mode === 'connect') return 'connecting again until it works';
+    return this.#newcomers.waiting ? 'the next one is there' : 'waiting for the next one';
   }
 }

@@ -3,6 +3,8 @@ import { Multiplexer, type MultiplexerOptions, type MultiplexerOwner } from '../
 import type { Link } from '../outbox.js';
 import type { Slab, SlabPool } from '../slab.js';
 import type { RawSocket, SocketHandler } from '../socket/raw-socket.js';
+import type { StreamHandler } from '../stream.js';
+import type { Destination } from '../wire/destination.js';
 import type { Reason } from '../wire/extension.js';
 import { FEATURES, type PeerIdentity } from '../wire/handshake.js';
 import { Heartbeat } from './heartbeat.js';
@@ -21,6 +23,23 @@ export type ChannelOptions = Pick<MultiplexerOptions, 'dialled' | 'version' | 'f
 /** How long (ms) a peer may take to read the last bytes of a channel that is closed; dead ones never do. */
 const CLOSE_TIMEOUT_MS = 2_000;
 
+/**
+ * What a peer that knows no pings is asked to dial for a sign of life: it answers an Open at once, before it finds
+ * that there is no such path. The name says in its log who has asked, and why.
+ */
+const NOWHERE: Destination = { proto: 'unix', path: '/portferry/are-you-there' };
+
+const ignore = (): void => {};
+
+/** Attends to a stream of which nothing is wanted. */
+const nobody: StreamHandler = {
+  onData: ignore,
+  onShutdown: ignore,
+  onWritable: ignore,
+  onOpenResult: ignore,
+  onClosed: ignore,
+};
+
 /** A multiplexer on a connected socket: moves bytes between the two, and finds out when the peer is dead. */
 export class Channel implements SocketHandler, Link {
   readonly multiplexer: Multiplexer;
@@ -34,6 +53,8 @@ export class Channel implements SocketHandler, Link {
   #slab: Slab;
   #heartbeat: Heartbeat | undefined;
   #bytesReceived = 0;
+  /** Told that bytes have arrived, or that none will any more. */
+  #onHeard: ((heard: boolean) => void) | undefined;
 
   /** @param socket connected; nothing but the transport's own preamble has been read from it */
   constructor(socket: RawSocket, options: ChannelOptions) {
@@ -52,6 +73,26 @@ export class Channel implements SocketHandler, Link {
   /** The last measured round trip to a peer that answers pings, in ms. */
   get roundTripMs(): number | undefined {
     return this.#heartbeat?.roundTripMs;
+  }
+
+  /**
+   * Asks the peer for a sign of life: by a ping or, where it knows none, by an Open to nowhere. To be called by one
+   * at a time, when the handshake is complete.
+   * @returns whether anything at all has come from it within `timeoutMs`
+   */
+  async givesSignOfLife(timeoutMs: number): Promise<boolean> {
+    const stopAsking = this.#ask();
+    const heard = await new Promise<boolean>((resolve) => {
+      // What has come while this process could not run is read before the judgement.
+      const timer = setTimeout(() => setImmediate(() => resolve(false)), timeoutMs);
+      this.#onHeard = (heard) => {
+        clearTimeout(timer);
+        resolve(heard);
+      };
+    });
+    this.#onHeard = undefined;
+    stopAsking();
+    return heard;
   }
 
   // ---- Link ------------------------------------------------------------------------------------------
@@ -78,6 +119,7 @@ export class Channel implements SocketHandler, Link {
   onRead(_memory: Buffer, length: number): boolean {
     this.#bytesReceived += length;
     this.#heartbeat?.heard();
+    this.#onHeard?.(true);
     const slab = this.#slab;
     this.multiplexer.receive(slab, 0, length);
     if (slab.holds > 1) {
@@ -150,9 +192,25 @@ export class Channel implements SocketHandler, Link {
     );
   }
 
+  /** @returns what ends the asking */
+  #ask(): () => void {
+    if (this.#heartbeat) {
+      this.#heartbeat.ask();
+      return ignore;
+    }
+    try {
+      const stream = this.multiplexer.open(NOWHERE, nobody);
+      return () => stream.reset({ code: 'DONE', message: 'nothing but a sign of life was wanted' });
+    } catch {
+      // It takes no streams: whatever else it does counts.
+      return ignore;
+    }
+  }
+
   #onMultiplexerEnd(reason: Reason, cause: unknown): void {
     clearTimeout(this.#handshakeTimer);
     this.#heartbeat?.stop();
+    this.#onHeard?.(false);
     this.#owner.onEnd(reason, cause);
   }
 }

@@ -1,8 +1,11 @@
-/** How often (ms) a peer that can answer is pinged while nothing else arrives from it. */
+/** How often (ms) a peer that can answer is pinged. */
 export const PING_INTERVAL_MS = 2_000;
 
-/** A peer that has been silent this long (ms) after a ping is taken for dead. */
+/** A peer of which nothing has been heard for this long (ms), though it was pinged, is taken for dead. */
 export const PING_TIMEOUT_MS = 6_000;
+
+/** A timer that fires so much (ms) too late says that this process has been asleep. */
+const OVERSLEPT_MS = 2_000;
 
 /**
  * Finds out that a peer is dead though its connection still stands, and measures the round trip. It asks at a
@@ -13,12 +16,12 @@ export class Heartbeat {
   readonly #ping: (token: number) => void;
   readonly #onSilence: (silentMs: number) => void;
   readonly #now: () => number;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout;
   #token = 0;
   #sentAt = 0;
   #heardAt: number;
-  #tickAt: number;
-  #heard = false;
+  /** When the timer is to fire. */
+  #dueAt = 0;
   #roundTripMs: number | undefined;
 
   /** @param now a clock in ms that only goes forward */
@@ -30,10 +33,9 @@ export class Heartbeat {
     this.#ping = ping;
     this.#onSilence = onSilence;
     this.#now = now;
-    this.#heardAt = this.#tickAt = now();
-    this.#timer = setInterval(() => this.#tick(), PING_INTERVAL_MS);
-    this.#timer.unref();
-    this.#ask(this.#heardAt);
+    this.#heardAt = now();
+    this.#timer = this.#tickIn(PING_INTERVAL_MS);
+    this.ask();
   }
 
   /** The last measured round trip in ms. */
@@ -43,7 +45,7 @@ export class Heartbeat {
 
   /** Something arrived from the peer. */
   heard(): void {
-    this.#heard = true;
+    this.#heardAt = this.#now();
   }
 
   /** The answer to a ping. */
@@ -51,23 +53,30 @@ export class Heartbeat {
     if (token === this.#token) this.#roundTripMs = this.#now() - this.#sentAt;
   }
 
+  /** Pings the peer now. */
+  ask(): void {
+    this.#sentAt = this.#now();
+    this.#ping(++this.#token);
+  }
+
   stop(): void {
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
+  }
+
+  #tickIn(ms: number): NodeJS.Timeout {
+    this.#dueAt = this.#now() + ms;
+    return setTimeout(() => this.#tick(), ms).unref();
   }
 
   #tick(): void {
     const now = this.#now();
-    const overslept = now - this.#tickAt > 2 * PING_INTERVAL_MS;
-    this.#tickAt = now;
-    if (this.#heard || overslept) this.#heardAt = now;
-    this.#heard = false;
-    const silentMs = now - this.#heardAt;
-    if (silentMs >= PING_TIMEOUT_MS) this.#onSilence(silentMs);
-    else this.#ask(now);
-  }
-
-  #ask(now: number): void {
-    this.#sentAt = now;
-    this.#ping(++this.#token);
+    if (now - this.#dueAt > OVERSLEPT_MS) this.#heardAt = now;
+    const leftMs = this.#heardAt + PING_TIMEOUT_MS - now;
+    if (leftMs <= 0) {
+      this.#onSilence(now - this.#heardAt);
+      return;
+    }
+    this.#timer = this.#tickIn(Math.min(PING_INTERVAL_MS, leftMs));
+    this.ask();
   }
 }

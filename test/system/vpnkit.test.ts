@@ -38,6 +38,7 @@ for (const [name, roles] of PAIRINGS)
       udp(t, pairing, options),
     );
     t.equal(pairing.vpnkit?.count(VPNKIT_GAVE_UP), 0, 'one channel carried all of it');
+    if (!options.dialled) await t.test('vpnkit is frozen, and another one comes', (t) => frozen(t, pairing));
     await t.test('vpnkit is killed in the middle', (t) => killed(t, pairing, options));
   });
 
@@ -196,6 +197,23 @@ async function vpnkitClients(t: Test, pairing: Pairing): Promise<void> {
   t.match(output, `tcp forward from 127.0.0.1:${exposed} to 127.0.0.1:${port}`);
 }
 
+/** A second one is turned away while the first is alive, however idle, and has its place when that is frozen. */
+async function frozen(t: Test, pairing: Pairing): Promise<void> {
+  const first = pairing.vpnkit;
+  const channels = pairing.portferryUps;
+  const second = pairing.startVpnkit();
+  await pairing.portferry?.line(/a second peer wanted to be the channel.*for that one answers/);
+  t.strictSame(pairing.violations, []);
+  await manyRequests(t, pairing);
+  t.equal(pairing.portferryUps, channels, 'the first has kept its place');
+  first?.child.kill('SIGSTOP');
+  await pairing.connected(channels + 1);
+  t.equal(pairing.portferry?.count(/no sign of life for 1\.5 s while another one waited/), 1);
+  await manyRequests(t, pairing);
+  await first?.stop('SIGKILL');
+  t.equal(pairing.vpnkit, second);
+}
+
 async function killed(t: Test, pairing: Pairing, { portferry }: Roles): Promise<void> {
   const servers: Observer[] = [];
   const port = await startServer(t, (socket) => {
@@ -212,8 +230,9 @@ async function killed(t: Test, pairing: Pairing, { portferry }: Roles): Promise<
   const ours = portferry === 'host' ? client : server;
   t.equal(await ours?.outcome(), 'ECONNRESET');
   client.socket.destroy();
+  const channels = pairing.portferryUps;
   pairing.startVpnkit();
-  await pairing.connected(2);
+  await pairing.connected(channels + 1);
   await manyRequests(t, pairing);
 }
 

@@ -1,66 +1,16 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import { join } from 'node:path';
-import t, { type Test } from 'tap';
-import {
-  ChannelKeeper,
-  type ChannelMode,
-  type KeeperOwner,
-} from '../../../protocol/channel/channel-keeper.js';
+import t from 'tap';
 import { OperationError } from '../../../protocol/errors.js';
-import { SlabPool } from '../../../protocol/slab.js';
-import type { Stream } from '../../../protocol/stream.js';
-import type { ChannelAddress } from '../../../protocol/transport/address.js';
 import { connectChannel } from '../../../protocol/transport/connect.js';
-import type { Reason } from '../../../protocol/wire/extension.js';
 import { encodeHandshakePayload } from '../../../protocol/wire/handshake.js';
-import { DEBUG, ERROR, INFO, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
+import { DEBUG, ERROR, INFO, WARN } from '../../fixtures/log-recorder.js';
 import { Peer, StreamRecorder } from '../../fixtures/peer.js';
 import { temporaryFolder } from '../../fixtures/programs.js';
-import { Signal } from '../fixtures/signal.js';
+import { type Kept, makeKeeper, STOPPED } from './fixtures/keeper.js';
 
-const STOPPED = { code: 'STOPPED', message: 'told to stop' };
 const LONG_MS = 60_000;
-
-/** Notes what a keeper tells its owner. */
-class Owner implements KeeperOwner {
-  ups = 0;
-  readonly streams: Stream[] = [];
-  readonly downs: Reason[] = [];
-  readonly signal = new Signal();
-
-  onUp(): void {
-    this.ups++;
-    this.signal.wake();
-  }
-
-  onStream(stream: Stream): void {
-    this.streams.push(stream);
-    this.signal.wake();
-  }
-
-  onDown(reason: Reason): void {
-    this.downs.push(reason);
-    this.signal.wake();
-  }
-}
-
-interface Kept {
-  keeper: ChannelKeeper;
-  owner: Owner;
-  log: LogRecorder;
-  address: ChannelAddress;
-}
-
-function makeKeeper(t: Test, mode: ChannelMode, address?: ChannelAddress, Keeper = ChannelKeeper): Kept {
-  const log = new LogRecorder();
-  const owner = new Owner();
-  const kept = address ?? { kind: 'unix', path: join(temporaryFolder(t), 'c') };
-  const options = { mode, address: kept, version: 'test', pool: new SlabPool(), logger: log.logger, owner };
-  const keeper = new Keeper(options);
-  t.teardown(() => keeper.stop(STOPPED, 0));
-  return { keeper, owner, log, address: kept };
-}
 
 /** Connects, sends bytes that are no handshake, and waits until it is turned away. */
 async function intrude({ address }: Kept, bytes: string): Promise<void> {
@@ -294,7 +244,7 @@ t.test('a connection that is made while it stops is broken off', async (t) => {
     '../../../protocol/channel/channel-keeper.js',
     { '../../../protocol/transport/connect.js': { connectChannel: stopMeanwhile } },
   );
-  const { keeper, owner, address } = makeKeeper(t, 'connect', undefined, mocked.ChannelKeeper);
+  const { keeper, owner, address } = makeKeeper(t, 'connect', { Keeper: mocked.ChannelKeeper });
   const peer = await Peer.listen(t, address);
   await keeper.start();
   await peer.until(() => peer.ended !== undefined);
@@ -304,11 +254,13 @@ t.test('a connection that is made while it stops is broken off', async (t) => {
 
 t.test('an address that cannot be listened on is an error', async (t) => {
   const address = { kind: 'unix', path: join(temporaryFolder(t), 'no', 'such') } as const;
-  await t.rejects(makeKeeper(t, 'listen', address).keeper.start(), OperationError);
+  await t.rejects(makeKeeper(t, 'listen', { address }).keeper.start(), OperationError);
 });
 
 t.test('the state names the port that was chosen', async (t) => {
-  const { keeper, address } = makeKeeper(t, 'listen', { kind: 'tcp', host: '127.0.0.1', port: 0 });
+  const { keeper, address } = makeKeeper(t, 'listen', {
+    address: { kind: 'tcp', host: '127.0.0.1', port: 0 },
+  });
   await keeper.start();
   t.match(keeper.state.address, /^tcp:127\.0\.0\.1:[1-9]\d*$/);
   t.equal(address.kind, 'tcp');

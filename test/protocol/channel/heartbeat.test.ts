@@ -2,7 +2,7 @@ import { mock } from 'node:test';
 import t from 'tap';
 import { Heartbeat, PING_INTERVAL_MS, PING_TIMEOUT_MS } from '../../../protocol/channel/heartbeat.js';
 
-t.beforeEach(() => mock.timers.enable({ apis: ['setInterval'] }));
+t.beforeEach(() => mock.timers.enable({ apis: ['setTimeout'] }));
 t.afterEach(() => mock.timers.reset());
 
 function setup() {
@@ -13,12 +13,16 @@ function setup() {
     () => state.now,
   );
   t.teardown(() => heartbeat.stop());
-  /** Lets one interval pass. */
+  /** Lets time pass, by default one interval. */
   const pass = (ms = PING_INTERVAL_MS): void => {
+    for (const end = state.now + ms; state.now < end; mock.timers.tick(1)) state.now++;
+  };
+  /** Lets time pass in which this process does not run: of its timers only one fires. */
+  const sleep = (ms: number): void => {
     state.now += ms;
     mock.timers.tick(PING_INTERVAL_MS);
   };
-  return { state, heartbeat, pass };
+  return { state, heartbeat, pass, sleep };
 }
 
 t.test('asks at once and then at a steady pace, with a new token each time', (t) => {
@@ -52,19 +56,32 @@ t.test('measures the round trip of the last ping only', (t) => {
   t.end();
 });
 
-t.test('a peer that is silent through the timeout is reported with how long', (t) => {
+t.test('a peer that is silent for the timeout is reported then, with how long', (t) => {
   const { state, heartbeat, pass } = setup();
+  const last = 10;
+  pass(last);
   heartbeat.heard();
-  pass();
+  pass(PING_TIMEOUT_MS - last);
   t.same(state.silences, []);
-  for (let silent = PING_INTERVAL_MS; silent < PING_TIMEOUT_MS; silent += PING_INTERVAL_MS) {
-    pass();
-    t.same(state.silences, []);
-  }
-  const asked = state.pings.length;
-  pass();
+  t.same(state.pings, [1, 2, 3, 4], 'asked at the usual pace');
+  pass(last - 1);
+  t.same(state.silences, [], 'not a millisecond too early');
+  pass(1);
   t.same(state.silences, [PING_TIMEOUT_MS]);
-  t.equal(state.pings.length, asked, 'it is not asked again');
+  pass(PING_TIMEOUT_MS);
+  t.equal(state.pings.length, 4, 'it is not asked again');
+  t.same(state.silences, [PING_TIMEOUT_MS]);
+  t.end();
+});
+
+t.test('can ask at any moment, and measures that', (t) => {
+  const { state, heartbeat, pass } = setup();
+  pass(500);
+  heartbeat.ask();
+  t.same(state.pings, [1, 2]);
+  state.now += 4;
+  heartbeat.pong(2);
+  t.equal(heartbeat.roundTripMs, 4);
   t.end();
 });
 
@@ -79,15 +96,14 @@ t.test('anything heard puts it off', (t) => {
 });
 
 t.test('time that this process slept does not count against the peer', (t) => {
-  const { state, pass } = setup();
+  const { state, pass, sleep } = setup();
   pass();
-  pass(8 * 3600 * 1000);
+  sleep(8 * 3600 * 1000);
   t.same(state.silences, []);
   t.equal(state.pings.length, 3, 'it is asked');
-  pass();
-  pass();
+  pass(PING_TIMEOUT_MS - 1);
   t.same(state.silences, []);
-  pass();
+  pass(1);
   t.same(state.silences, [PING_TIMEOUT_MS], 'and then found dead all the same');
   t.end();
 });
