@@ -11,8 +11,10 @@ import type { Stream } from '../protocol/stream.js';
 import { LeaseServer } from './control/lease-server.js';
 import { type ControlServer, type ControlTarget, startControlServer } from './control/server.js';
 import { maxClients, maxClientsBeside, maxLeasedForwards } from './descriptors.js';
+import { STATIC } from './forwards/claim.js';
 import { ExposePolicy } from './forwards/expose-policy.js';
-import { type Forward, ForwardTable } from './forwards/forward-table.js';
+import type { Forward } from './forwards/forward.js';
+import { ForwardTable } from './forwards/forward-table.js';
 import { Leases } from './forwards/leases.js';
 import { StateFile } from './forwards/state-file.js';
 import type { UdpListener } from './listen/udp-listener.js';
@@ -20,7 +22,12 @@ import type { HostContext, HostOptions } from './options.js';
 import { ConnectionLog } from './records/connection-log.js';
 import { type DumpReport, makeDump } from './records/dump.js';
 import { Records } from './records/records.js';
-import { type ChannelReport, reportForward, type StatusReport } from './records/reports.js';
+import {
+  type ChannelReport,
+  reportForward,
+  type StateFileReport,
+  type StatusReport,
+} from './records/reports.js';
 import { Relay } from './relay/relay.js';
 import { MAX_FLOWS, UdpRelay } from './relay/udp-relay.js';
 
@@ -47,8 +54,6 @@ interface HostEvents {
   stream: [Stream];
   client: [RawSocket, Forward];
   udpForward: [UdpListener, Forward];
-  /** Forwards have gone: what they were in the way of may succeed now. */
-  removed: [];
 }
 
 class Host implements ControlTarget {
@@ -94,8 +99,7 @@ class Host implements ControlTarget {
     this.forwards = new ForwardTable({
       onClient: (socket, forward) => events.emit('client', socket, forward),
       onUdpForward: (listener, forward) => events.emit('udpForward', listener, forward),
-      onChange: (rules) => stateFile?.save(rules),
-      onRemoved: () => events.emit('removed'),
+      onChange: (kept) => stateFile?.save(kept),
       logger,
     });
     this.leases = new Leases({
@@ -124,7 +128,6 @@ class Host implements ControlTarget {
     events.on('stream', (stream) => this.#onStream(stream));
     events.on('client', (socket, forward) => this.#relay.onClient(socket, forward));
     events.on('udpForward', (listener, forward) => udpRelay.serve(listener, forward));
-    events.on('removed', () => this.leases.retry());
     context.abandon?.addEventListener('abort', () =>
       this.#relay.abort({ code: 'STOPPED', message: 'the host was told to end at once' }),
     );
@@ -136,8 +139,9 @@ class Host implements ControlTarget {
     const { logger, onReady } = this.#context;
     await this.#leaseServer.ready();
     await this.#keeper.start();
-    await this.forwards.expose(forwards, 'static');
-    await this.#stateFile?.restore((rule) => this.forwards.expose([rule]));
+    const saved = (await this.#stateFile?.load()) ?? [];
+    await this.forwards.expose(forwards, STATIC);
+    await this.forwards.restore(saved);
     this.#restored.abort();
     this.#control = await startControlServer(this, controlPath, logger);
     onReady?.({ controlPath, forwards: this.forwards.list() });
@@ -149,6 +153,7 @@ class Host implements ControlTarget {
     this.leases.close();
     this.#leaseServer.close();
     await this.forwards.close();
+    await this.#stateFile?.close();
     await this.#keeper.stop(reason, STOP_GRACE_MS);
     this.#relay.abort(reason);
     await this.#control?.close();
@@ -164,9 +169,14 @@ class Host implements ControlTarget {
       uptimeSeconds: (performance.now() - this.#startedAt) / 1000,
       channel: reportChannel(this.#keeper.state),
       sockets: this.#sockets,
-      forwards: this.forwards.list().length,
-      failedForwards: this.leases.waiting().length,
+      forwards: this.forwards.size,
+      failedForwards: this.forwards.missing().length,
+      ...(this.#stateFile && { stateFile: reportState(this.#stateFile) }),
     };
+  }
+
+  get saveProblem(): string | undefined {
+    return this.#stateFile?.problem;
   }
 
   settle(): void {
@@ -187,7 +197,7 @@ class Host implements ControlTarget {
         leasedForwards: this.leases.maxForwards,
         holdSeconds: this.#options.holdSeconds,
       },
-      forwards: [...this.forwards.list(), ...this.leases.waiting()].map(reportForward),
+      forwards: [...this.forwards.list(), ...this.forwards.missing()].map(reportForward),
       leases: linesOf(this.leases.describe()),
       connections: this.connections(),
       multiplexer: linesOf(this.#keeper.multiplexer?.describe() ?? 'no channel\n'),
@@ -211,6 +221,10 @@ class Host implements ControlTarget {
         message: 'the host has nothing that the guest may dial',
       });
   }
+}
+
+function reportState({ path, problem }: StateFile): StateFileReport {
+  return problem === undefined ? { path } : { path, problem };
 }
 
 function reportChannel(state: KeeperState): ChannelReport {

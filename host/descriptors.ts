@@ -1,4 +1,4 @@
-import { MAX_LEASED_FORWARDS } from './forwards/lease.js';
+import { MAX_LEASED_FORWARDS } from './forwards/lease-request.js';
 
 /** What the host needs besides its clients: listeners, the channel, control clients, log, state file, libuv. */
 const RESERVED = 256;

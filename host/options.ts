@@ -1,7 +1,7 @@
 import type { EndpointRule } from '../protocol/endpoint-rule.js';
 import type { Logger } from '../protocol/program/logger.js';
 import type { ChannelAddress } from '../protocol/transport/address.js';
-import type { Forward } from './forwards/forward-table.js';
+import type { Forward } from './forwards/forward.js';
 import type { ForwardRule } from './rule/forward-rule.js';
 
 /** What a host is told to do; complete, with every default filled in. */

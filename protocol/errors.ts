@@ -1,3 +1,5 @@
+import { getSystemErrorMap } from 'node:util';
+
 /** The user asked for something that cannot be understood or is not allowed: exit code 2, HTTP 400. */
 export class UsageError extends Error {
   override name = 'UsageError';
@@ -47,4 +49,11 @@ export function messageOf(thrown: unknown): string {
 export function errnoOf(thrown: unknown): string | undefined {
   const code = (thrown as NodeJS.ErrnoException | undefined)?.code;
   return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? code : undefined;
+}
+
+/** `address already in use (EADDRINUSE)` for a system error, else its message. */
+export function reasonOf(thrown: unknown): string {
+  const number = (thrown as NodeJS.ErrnoException | undefined)?.errno;
+  const known = number === undefined ? undefined : getSystemErrorMap().get(number);
+  return known ? `${known[1]} (${known[0]})` : messageOf(thrown);
 }

@@ -1,5 +1,9 @@
+import type { Writable } from 'node:stream';
+import { OperationError } from '../../protocol/errors.js';
 import { defineCommand } from '../../protocol/program/run-program.js';
-import { parseSpec, parseSpecMatcher, SPEC_FORM, UNIX_SPEC_FORM } from '../rule/forward-spec.js';
+import type { ForwardReport } from '../records/reports.js';
+import { parseSpecMatcher } from '../rule/forward-matcher.js';
+import { parseSpec, SPEC_FORM, UNIX_SPEC_FORM } from '../rule/forward-spec.js';
 import { CLIENT_OPTIONS, makeClient } from './control-option.js';
 import { formatForward, writeJson } from './output.js';
 
@@ -13,17 +17,23 @@ export const exposeCommand = defineCommand({
   examples: [
     ['$0 expose 8080', 'localhost:8080 to port 8080 in the guest'],
     ['$0 expose 0.0.0.0:8080:80', 'port 8080 of every IPv4 address to port 80'],
-    ['$0 expose 5353:53/udp', 'UDP; /udp/idle=30 ends flows that are idle for 30 s instead of 90'],
+    ['$0 expose 5353:53/udp', 'UDP: a flow for each client, which ends after 90 s without a datagram'],
+    ['$0 expose 5353:53/udp/idle=30', 'which ends after 30 s'],
+    [
+      '$0 expose 8080:80/tcp/proxy=v2',
+      "tells the server each client's address, by the PROXY protocol (or v1)",
+    ],
     ['$0 expose 8000-8010:9000-9010', 'eleven ports, all or none'],
     ['$0 expose 0:80', 'a free port, which is printed'],
     ['$0 expose unix:/tmp/db.sock:/run/db.sock', 'a unix socket'],
   ],
-  async run({ control, json }, specs, { stdout, environment }) {
+  async run({ control, json }, specs, { stdout, stderr, environment }) {
     // Here already, so that a wrong SPEC is wrong usage even while no host runs.
     specs.forEach(parseSpec);
     const forwards = await makeClient(control, environment).expose(specs);
     if (json) writeJson(stdout, forwards);
     else for (const forward of forwards) stdout.write(`${formatForward(forward)}\n`);
+    writeWarnings(stderr, forwards);
   },
 });
 
@@ -33,16 +43,24 @@ export const unexposeCommand = defineCommand({
   operands: OPERANDS,
   options: CLIENT_OPTIONS,
   examples: [
-    ['$0 unexpose 8080', 'whatever localhost:8080 is forwarded to'],
-    ['$0 unexpose 8080:80', 'only if it is forwarded to port 80'],
+    ['$0 unexpose 8080', 'every forward of TCP port 8080, on whatever address'],
+    ['$0 unexpose 127.0.0.1:8080', 'only that of this address'],
+    ['$0 unexpose 8080:80', 'only those to port 80'],
     ['$0 unexpose 5353/udp', 'UDP, whose flows end with it'],
     ['$0 unexpose unix:/tmp/db.sock', 'a unix socket'],
   ],
-  async run({ control, json }, specs, { stdout, environment }) {
+  async run({ control, json }, specs, { stdout, stderr, environment }) {
     specs.forEach(parseSpecMatcher);
-    const removed = await makeClient(control, environment).unexpose(specs);
+    const { removed, unmatched } = await makeClient(control, environment).unexpose(specs);
     if (json) writeJson(stdout, removed);
-    else if (removed.length === 0) stdout.write('nothing was forwarded there\n');
     else for (const forward of removed) stdout.write(`removed ${formatForward(forward)}\n`);
+    writeWarnings(stderr, removed);
+    if (unmatched.length > 0) throw new OperationError(unmatched.join('; '));
   },
 });
+
+/** Each once, however many forwards it is about. */
+function writeWarnings(stderr: Writable, forwards: readonly ForwardReport[]): void {
+  const warnings = new Set(forwards.flatMap(({ warning }) => (warning === undefined ? [] : [warning])));
+  for (const warning of warnings) stderr.write(`portferry: warning: ${warning}\n`);
+}

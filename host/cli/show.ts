@@ -84,7 +84,7 @@ export function formatForwards(forwards: readonly ForwardReport[]): string {
 
 /** The status for people. */
 export function formatStatus(status: StatusReport): string {
-  const { version, pid, uptimeSeconds, channel, sockets, forwards, failedForwards } = status;
+  const { version, pid, uptimeSeconds, channel, sockets, forwards, failedForwards, stateFile } = status;
   const failed = failedForwards > 0 ? `, and ${failedForwards} that cannot be listened on (see list)` : '';
   const rows = [
     ['host', `portferry ${version}, pid ${pid}, up ${formatDuration(uptimeSeconds)}`],
@@ -94,6 +94,7 @@ export function formatStatus(status: StatusReport): string {
     ['sockets', describeSockets(sockets)],
     ['forwards', `${forwards}${failed}`],
   ];
+  if (stateFile?.problem !== undefined) rows.push(['not saved', stateFile.problem]);
   if (channel.reconnects > 0) rows.push(['reconnects', String(channel.reconnects)]);
   if (channel.lastError !== undefined) rows.push(['last error', channel.lastError]);
   return formatTable(rows);

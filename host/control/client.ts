@@ -14,6 +14,13 @@ const MAX_ANSWER_BYTES = 128 * 1024 * 1024;
 
 const OK = 200;
 
+/** What has become of a request to remove forwards. */
+export interface Unexposed {
+  removed: ForwardReport[];
+  /** For each SPEC that meant nothing: that, and what is there on its port. */
+  unmatched: string[];
+}
+
 /** Asks a running host over its control socket. Every method throws OperationError with what to try. */
 export class ControlClient {
   readonly path: string;
@@ -44,9 +51,8 @@ export class ControlClient {
     return this.#ask('POST', '/v1/forwards', isListOfObjects<ForwardReport>, { specs });
   }
 
-  /** @returns what was removed */
-  unexpose(specs: readonly string[]): Promise<ForwardReport[]> {
-    return this.#ask('DELETE', '/v1/forwards', isListOfObjects<ForwardReport>, { specs });
+  unexpose(specs: readonly string[]): Promise<Unexposed> {
+    return this.#ask('DELETE', '/v1/forwards', isObject<Unexposed>, { specs });
   }
 
   dump(): Promise<DumpReport> {

@@ -1,24 +1,28 @@
-import { mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import fastify, { type FastifyInstance } from 'fastify';
 import { parseJson } from '../../protocol/bounded-json.js';
-import { messageOf, OperationError, UsageError } from '../../protocol/errors.js';
+import { UsageError } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import { listenOnUnixPath } from '../../protocol/transport/unix-path.js';
 import type { ForwardTable } from '../forwards/forward-table.js';
-import type { Leases } from '../forwards/leases.js';
 import { type DumpReport, formatDump } from '../records/dump.js';
-import { type ConnectionReport, reportForward, type StatusReport } from '../records/reports.js';
-import { parseSpec, parseSpecMatcher } from '../rule/forward-spec.js';
-import { matcherFromVpnkit, ruleFromVpnkit, ruleToVpnkit } from '../rule/vpnkit-rule.js';
+import {
+  type ConnectionReport,
+  type ForwardReport,
+  reportForward,
+  type StatusReport,
+} from '../records/reports.js';
+import { matcherFromVpnkit, parseSpecMatcher } from '../rule/forward-matcher.js';
+import { parseSpec } from '../rule/forward-spec.js';
+import { ruleFromVpnkit, ruleToVpnkit } from '../rule/vpnkit-rule.js';
 import { readBodies, reportErrors } from './json-api.js';
+import { describeUnmatched } from './unmatched.js';
 import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
 
 /** The host, as far as the control API shows and changes it. */
 export interface ControlTarget {
   readonly forwards: ForwardTable;
-  /** What guests want. */
-  readonly leases: Leases;
+  /** Why what is exposed now would not outlast a restart; undefined when it is saved, or is not to be. */
+  readonly saveProblem: string | undefined;
   status(): StatusReport;
   /** Brings the forwards' counters up to date with what open connections have carried so far. */
   settle(): void;
@@ -39,7 +43,6 @@ const MAX_BODY_BYTES = 1024 * 1024;
 /** In a body: as many SPECs as there are ports. */
 const MAX_BODY_VALUES = 0x1_0000;
 
-const FOLDER_MODE = 0o700;
 const SOCKET_MODE = 0o600;
 
 /**
@@ -60,7 +63,6 @@ export async function startControlServer(
   );
   serveV1(app, target);
   await app.ready();
-  await makeFolder(dirname(path));
   await listenOnUnixPath(app.server, path, SOCKET_MODE);
   app.server.on('error', (err) => logger.error({ err }, 'the control API cannot accept clients'));
   return {
@@ -72,39 +74,39 @@ export async function startControlServer(
   };
 }
 
-async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true, mode: FOLDER_MODE });
-  } catch (thrown) {
-    throw new OperationError(`cannot make the folder of the control socket: ${messageOf(thrown)}`);
-  }
-}
-
-function vpnkitTarget({ forwards, leases }: ControlTarget): VpnkitTarget {
+function vpnkitTarget({ forwards }: ControlTarget): VpnkitTarget {
   return {
     expose: async (body) => void (await forwards.expose([ruleFromVpnkit(body)])),
-    unexpose: async (body) => void (await leases.unexpose(matcherFromVpnkit(body))),
+    unexpose: async (body) => void (await forwards.unexpose([matcherFromVpnkit(body)])),
     list: () => forwards.list().map(({ rule }) => ruleToVpnkit(rule)),
   };
 }
 
 function serveV1(app: FastifyInstance, target: ControlTarget): void {
-  const { forwards, leases } = target;
+  const { forwards } = target;
+  /** Whoever changes what cannot be saved is to know it. */
+  const report = (some: Parameters<typeof reportForward>[0][], consequence: string): ForwardReport[] => {
+    const problem = target.saveProblem;
+    const warning = problem === undefined ? {} : { warning: `${consequence}: ${problem}` };
+    return some.map((forward) => ({ ...reportForward(forward), ...warning }));
+  };
   app.get('/v1/status', async () => target.status());
   app.get('/v1/connections', async () => target.connections());
   app.get('/v1/dump', async () => target.dump());
   app.get('/v1/forwards', async () => {
     target.settle();
-    return [...forwards.list(), ...leases.waiting()].map(reportForward);
+    return [...forwards.list(), ...forwards.missing()].map(reportForward);
   });
   app.post('/v1/forwards', async (request) => {
     const rules = readSpecs(request.body).flatMap(parseSpec);
-    return (await forwards.expose(rules)).map(reportForward);
+    return report(await forwards.expose(rules), 'it is listened on, but will not outlast a restart');
   });
   app.delete('/v1/forwards', async (request) => {
-    const matchers = readSpecs(request.body).map(parseSpecMatcher);
-    const removed = await leases.unexpose((rule) => matchers.some((matches) => matches(rule)));
-    return removed.map(reportForward);
+    const { removed, unmatched } = await forwards.unexpose(readSpecs(request.body).map(parseSpecMatcher));
+    return {
+      removed: report(removed, 'it is removed, but may be back after a restart'),
+      unmatched: unmatched.map((matcher) => describeUnmatched(matcher, forwards)),
+    };
   });
 }
 

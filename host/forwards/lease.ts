@@ -1,112 +1,62 @@
-import { messageOf, OperationError, UsageError } from '../../protocol/errors.js';
+import { messageOf, OperationError } from '../../protocol/errors.js';
 import type { LeaseOutcome, LeaseReport, VpnkitPort } from '../../protocol/services/control.js';
+import { type ForwardMatcher, matcherFromVpnkit } from '../rule/forward-matcher.js';
 import { type ForwardRule, formatRule } from '../rule/forward-rule.js';
-import { matcherFromVpnkit, ruleFromVpnkit, ruleToVpnkit } from '../rule/vpnkit-rule.js';
+import { ruleToVpnkit } from '../rule/vpnkit-rule.js';
+import { Claim, type Failure, type Holder } from './claim.js';
 import type { ExposePolicy } from './expose-policy.js';
-import type { Claim, Failure, Forward } from './forward-table.js';
-
-/** Forwards that all leases of a channel may want: a quarter of all ports, each of them on both families. */
-export const MAX_LEASED_FORWARDS = 16_384;
-
-/** What one forward of a lease may take as JSON: two socket paths and an annotation are far below it. */
-const MAX_LEASED_FORWARD_BYTES = 1024;
-
-/** Names of publishers stand in listings on a terminal: what a guest sends must do nothing there. */
-const PUBLISHER = /^[\w.:@/ -]{1,64}$/;
-
-/** Refusals of one lease that are logged: a guest that asks without end is not to fill the log. */
-const MAX_LOGGED_REFUSALS = 100;
-
-/** One forward that a lease wants. */
-export class Wanted implements Claim {
-  rule: ForwardRule;
-  forward: Forward | undefined;
-  failure: Failure | undefined;
-  /** Why it is not even tried. */
-  refusal: Failure | undefined;
-  /** The user has removed it: it is neither tried nor listed until it is published anew. */
-  removedByUser = false;
-  withdrawn = false;
-  /** Whether it is dropped when it cannot be had at once. */
-  once = false;
-  /** The failure that the log has last told of. */
-  logged: string | undefined;
-  readonly since = new Date();
-  readonly #lease: Lease;
-
-  constructor(lease: Lease, rule: ForwardRule) {
-    this.#lease = lease;
-    this.rule = rule;
-  }
-
-  get publisher(): string {
-    return this.#lease.publisher;
-  }
-
-  get state(): LeaseOutcome['state'] {
-    if (this.forward) return 'listening';
-    return this.refusal ? 'refused' : 'failed';
-  }
-
-  /** Why it is not listened on. */
-  get reason(): Failure {
-    const otherwise = this.withdrawn ? 'it was removed meanwhile' : 'the host is stopping';
-    return this.refusal ?? this.failure ?? { message: otherwise, code: undefined };
-  }
-
-  /** It stays as it is; only what it is explained with to people is what was asked for last. */
-  annotate(annotation: string | undefined): void {
-    const rules = [this.rule, ...(this.forward?.origin === 'published' ? [this.forward.rule] : [])];
-    for (const rule of rules) {
-      if (annotation === undefined) delete rule.annotation;
-      else rule.annotation = annotation;
-    }
-  }
-
-  /** Whether it has been found out that it cannot be listened on, at least for now. */
-  get missing(): boolean {
-    return !this.forward && (this.refusal ?? this.failure) !== undefined;
-  }
-
-  /** Whether it is to be listened on as soon as that is possible. */
-  get pending(): boolean {
-    return !this.forward && !this.refusal && !this.withdrawn && !this.once;
-  }
-}
+import { describeOutcome, readLeasedForward, readLeaseRequest } from './lease-request.js';
 
 /** What a lease needs of those who keep all of them. */
 export interface LeaseKeeper {
   readonly policy: ExposePolicy;
-  /** How many more forwards the channel's leases may want. */
-  readonly room: number;
+  /** How many forwards the channel's leases want. */
+  used: number;
+  /** How many they may want. */
   readonly maxForwards: number;
-  /** As ForwardTable.claim; what has changed is logged, and what has failed is tried again later. */
-  claim(claims: readonly Wanted[], released: readonly Wanted[]): Promise<void>;
-  logRefusal(wanted: Wanted): void;
+  /** Why there cannot be more. */
+  readonly full: Failure;
+  /** As ForwardTable.claim. */
+  claim(claims: readonly Claim[], released: readonly Claim[], persistent?: boolean): Promise<void>;
+  /** As ForwardTable.find. */
+  find(matcher: ForwardMatcher, holder: Holder): Claim[];
+  /** As ForwardTable.annotate. */
+  annotate(claim: Claim, annotation: string | undefined): void;
+  /** How many forwards beyond that are listed, and how many may be. */
+  listed: number;
+  readonly maxListed: number;
+  logRefusal(claim: Claim): void;
   ended(lease: Lease): void;
 }
 
 /** The forwards that one publisher in the guest wants. Its methods may be called while others are under way. */
-export class Lease {
+export class Lease implements Holder {
+  readonly origin = 'published';
   /** Who asks, for people. */
   publisher = 'the guest';
   readonly #keeper: LeaseKeeper;
-  /** By formatRule of what was asked for. */
-  #wanted = new Map<string, Wanted>();
+  /** By the name that a request has for it: formatRule of what was asked for, or of the port that was chosen. */
+  #claims = new Map<string, Claim>();
+  #names = new Map<Claim, string>();
+  /** Those that are wanted only if they can be had at once. */
+  readonly #strict = new Set<Claim>();
+  /** Beyond the number that the host takes: refused, and listed as far as there is room for it. */
+  #beyond = new Set<Claim>();
+  /** What the keeper has counted of this lease. */
+  #counted = { used: 0, listed: 0 };
   #exposes = 0;
-  #refusals = 0;
   #ended = false;
 
   constructor(keeper: LeaseKeeper) {
     this.#keeper = keeper;
   }
 
-  get wanted(): Wanted[] {
-    return [...this.#wanted.values()];
+  get claims(): Claim[] {
+    return [...this.#claims.values(), ...this.#beyond];
   }
 
   get size(): number {
-    return this.#wanted.size;
+    return this.#claims.size;
   }
 
   /**
@@ -114,20 +64,22 @@ export class Lease {
    * @throws UsageError when it is none
    */
   async set(body: unknown): Promise<LeaseReport> {
-    const { publisher, forwards } = readRequest(body);
+    const { publisher, forwards } = readLeaseRequest(body);
     this.#refuseWhenEnded();
     this.publisher = publisher;
-    const before = this.#wanted;
-    const room = this.#keeper.room + before.size;
-    const wanted = new Map<string, Wanted>();
-    const outcomes = forwards.map((forward) => this.#want(forward, before, wanted, room));
-    this.#wanted = wanted;
-    const released = [...before].filter(([key]) => !wanted.has(key)).map(([, each]) => each);
-    for (const each of released) each.withdrawn = true;
-    await this.#keeper.claim(
-      this.wanted.filter(({ pending }) => pending),
-      released,
-    );
+    const before = this.#claims;
+    const room = this.#keeper.maxForwards - this.#keeper.used + before.size;
+    const released = [...this.#beyond];
+    const claims = new Map<string, Claim>();
+    const beyond: ForwardRule[] = [];
+    const outcomes = forwards.map((forward) => this.#want(forward, claims, room, beyond));
+    for (const [name, claim] of before) if (!claims.has(name)) released.push(claim);
+    this.#claims = claims;
+    this.#names = new Map([...claims].map(([name, claim]) => [claim, name]));
+    for (const claim of [...claims.values(), ...released]) this.#strict.delete(claim);
+    this.#beyond = this.#listBeyond(beyond);
+    this.#count();
+    await this.#keeper.claim(this.claims, released);
     return { forwards: outcomes.map(describeOutcome) };
   }
 
@@ -139,104 +91,130 @@ export class Lease {
    */
   async expose(body: unknown): Promise<VpnkitPort> {
     this.#refuseWhenEnded();
-    const rule = readForward(body);
+    const rule = readLeasedForward(body);
     const refusal = this.#keeper.policy.refusalOf(rule);
     if (refusal) throw refusal;
     const chooses = rule.proto !== 'unix' && rule.hostPort === 0;
     // A free port is another one each time.
-    const key = chooses ? `expose ${this.#exposes++}` : formatRule(rule);
-    const before = this.#wanted.get(key);
-    if (!before && this.#keeper.room <= 0) throw new OperationError(this.#full());
-    const known = before?.refusal ? undefined : before;
-    const asked = known ?? new Wanted(this, rule);
-    if (!known) asked.once = true;
-    this.#wanted.set(key, asked);
-    await this.#keeper.claim([asked], []);
-    if (asked.forward) {
-      asked.once = false;
-      if (chooses) this.#rename(key, asked, asked.forward.rule);
-      return ruleToVpnkit(asked.forward.rule);
+    const name = chooses ? `expose ${this.#exposes++}` : formatRule(rule);
+    const before = this.#claims.get(name);
+    const { full, maxForwards, used } = this.#keeper;
+    if (!before && used >= maxForwards) throw failed(full);
+    const known = before?.state === 'refused' ? undefined : before;
+    const claim = known ?? this.#add(name, new Claim(rule, this));
+    await this.#keeper.claim([claim], before && !known ? [before] : [], false);
+    if (claim.forward) {
+      this.#strict.delete(claim);
+      if (chooses) this.#rename(claim, formatRule(claim.rule));
+      return ruleToVpnkit(claim.rule);
     }
-    if (asked.once) this.#drop([[key, asked]]);
-    throw Object.assign(new OperationError(asked.reason.message), { code: asked.reason.code });
+    if (this.#strict.has(claim)) await this.#keeper.claim([], this.#drop([claim]));
+    throw failed(claim.reason);
   }
 
   /**
-   * Removes the forwards that are meant by `body`, a VpnkitPort, as matcherFromVpnkit says. Resolves when they
-   * are no longer listened on.
+   * Removes the forwards that are meant by `body`, a VpnkitPort, as isMeant says. Resolves when they are no
+   * longer listened on.
    * @throws UsageError
    */
   async unexpose(body: unknown): Promise<void> {
-    const matches = matcherFromVpnkit(body);
-    const meant = [...this.#wanted].filter(([, { rule, forward }]) => matches(forward?.rule ?? rule));
+    const meant = this.#keeper.find(matcherFromVpnkit(body), this);
     await this.#keeper.claim([], this.#drop(meant));
   }
 
   /** What is listened on. */
   list(): VpnkitPort[] {
-    return this.wanted.flatMap(({ forward }) => (forward ? [ruleToVpnkit(forward.rule)] : []));
+    return this.claims.flatMap(({ forward }) => (forward ? [ruleToVpnkit(forward.rule)] : []));
   }
 
   /** The publisher has gone: its forwards go, too. */
   async end(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    const dropped = this.#drop([...this.#wanted]);
+    const dropped = this.#drop(this.claims);
     this.#keeper.ended(this);
     await this.#keeper.claim([], dropped);
   }
 
   #want(
     forward: unknown,
-    before: ReadonlyMap<string, Wanted>,
-    wanted: Map<string, Wanted>,
+    claims: Map<string, Claim>,
     room: number,
-  ): Wanted | LeaseOutcome {
+    beyond: ForwardRule[],
+  ): Claim | LeaseOutcome {
     let rule: ForwardRule;
     try {
-      rule = readForward(forward);
+      rule = readLeasedForward(forward);
     } catch (thrown) {
       return { state: 'refused', message: messageOf(thrown) };
     }
-    const key = formatRule(rule);
-    const known = wanted.get(key) ?? before.get(key);
-    if (!known && wanted.size >= room) return { state: 'refused', message: this.#full(), code: 'EMFILE' };
-    const one = known ?? this.#make(rule);
-    one.annotate(rule.annotation);
-    one.once = false;
-    wanted.set(key, one);
-    return one;
-  }
-
-  #make(rule: ForwardRule): Wanted {
-    const wanted = new Wanted(this, rule);
-    const refusal = this.#keeper.policy.refusalOf(rule);
-    if (refusal) {
-      wanted.refusal = { message: refusal.message, code: refusal.code };
-      if (this.#refusals++ < MAX_LOGGED_REFUSALS) this.#keeper.logRefusal(wanted);
+    const name = formatRule(rule);
+    const known = claims.get(name) ?? this.#claims.get(name);
+    if (!known && claims.size >= room) {
+      beyond.push(rule);
+      return { state: 'refused', ...this.#keeper.full, code: 'EMFILE' };
     }
-    return wanted;
+    const claim = known ?? this.#make(rule);
+    this.#keeper.annotate(claim, rule.annotation);
+    claims.set(name, claim);
+    return claim;
   }
 
-  #drop(entries: [string, Wanted][]): Wanted[] {
-    return entries.map(([key, wanted]) => {
-      wanted.withdrawn = true;
-      // Meanwhile the same may have been asked for anew.
-      if (this.#wanted.get(key) === wanted) this.#wanted.delete(key);
-      return wanted;
-    });
+  #make(rule: ForwardRule): Claim {
+    const refusal = this.#keeper.policy.refusalOf(rule);
+    const claim = new Claim(rule, this, refusal && { message: refusal.message, code: refusal.code });
+    if (refusal) this.#keeper.logRefusal(claim);
+    return claim;
   }
 
-  /** From now on it is the forward with the port that was chosen, also when it is asked for by that. */
-  #rename(key: string, wanted: Wanted, rule: ForwardRule): void {
-    wanted.rule = rule;
-    if (this.#wanted.get(key) !== wanted) return;
-    this.#wanted.delete(key);
-    this.#wanted.set(formatRule(rule), wanted);
+  /** The first of those that are too many, so that people see what they miss. */
+  #listBeyond(rules: readonly ForwardRule[]): Set<Claim> {
+    const { full, listed, maxListed } = this.#keeper;
+    const some = rules.slice(0, Math.max(0, maxListed - listed + this.#beyond.size));
+    const { message, code } = full;
+    const all = rules.length === 1 ? '1 forward' : `${rules.length} forwards`;
+    const refusal = { message: `${message}; ${all} of ${this.publisher} would be too many`, code };
+    const claims = some.map((rule) => new Claim(rule, this, refusal));
+    for (const claim of claims.slice(0, 1)) this.#keeper.logRefusal(claim);
+    return new Set(claims);
   }
 
-  #full(): string {
-    return `the host takes at most ${this.#keeper.maxForwards} forwards from one guest`;
+  #add(name: string, claim: Claim): Claim {
+    const before = this.#claims.get(name);
+    if (before) this.#names.delete(before);
+    this.#claims.set(name, claim);
+    this.#names.set(claim, name);
+    this.#strict.add(claim);
+    this.#count();
+    return claim;
+  }
+
+  #drop(claims: readonly Claim[]): readonly Claim[] {
+    for (const claim of claims) {
+      const name = this.#names.get(claim);
+      if (name !== undefined) this.#claims.delete(name);
+      this.#names.delete(claim);
+      this.#strict.delete(claim);
+      this.#beyond.delete(claim);
+    }
+    this.#count();
+    return claims;
+  }
+
+  /** From now on it is also known by the port that was chosen, unless it has been given up meanwhile. */
+  #rename(claim: Claim, name: string): void {
+    const before = this.#names.get(claim);
+    if (before === undefined || this.#claims.has(name)) return;
+    this.#claims.delete(before);
+    this.#claims.set(name, claim);
+    this.#names.set(claim, name);
+  }
+
+  #count(): void {
+    const counted = { used: this.#claims.size, listed: this.#beyond.size };
+    this.#keeper.used += counted.used - this.#counted.used;
+    this.#keeper.listed += counted.listed - this.#counted.listed;
+    this.#counted = counted;
   }
 
   #refuseWhenEnded(): void {
@@ -244,37 +222,6 @@ export class Lease {
   }
 }
 
-function describeOutcome(outcome: Wanted | LeaseOutcome): LeaseOutcome {
-  if (!(outcome instanceof Wanted)) return outcome;
-  const { state, rule, forward } = outcome;
-  if (forward) {
-    const chosen = rule.proto !== 'unix' && rule.hostPort === 0 && forward.rule.proto !== 'unix';
-    return chosen ? { state, out_port: forward.rule.hostPort } : { state };
-  }
-  const { message, code } = outcome.reason;
-  return code === undefined ? { state, message } : { state, message, code };
-}
-
-function readRequest(body: unknown): { publisher: string; forwards: unknown[] } {
-  const { publisher, forwards } = (body ?? {}) as { publisher?: unknown; forwards?: unknown };
-  if (!Array.isArray(forwards))
-    throw new UsageError('the body must be a JSON object with "publisher" and "forwards"');
-  if (forwards.length > MAX_LEASED_FORWARDS)
-    throw new UsageError(`${forwards.length} forwards, at most ${MAX_LEASED_FORWARDS} are taken`);
-  if (typeof publisher !== 'string' || !PUBLISHER.test(publisher))
-    throw new UsageError(
-      '"publisher" must be a name of 1 to 64 letters, digits, spaces or any of . : @ / _ -',
-    );
-  return { publisher, forwards };
-}
-
-/** Looks at the size first: what is refused is quoted in messages, and what is taken is kept. */
-function readForward(body: unknown): ForwardRule {
-  const length = Buffer.byteLength(JSON.stringify(body) ?? '');
-  if (length > MAX_LEASED_FORWARD_BYTES)
-    throw new UsageError(`a forward of ${length} bytes, at most ${MAX_LEASED_FORWARD_BYTES} are taken`);
-  const rule = ruleFromVpnkit(body);
-  const controls = Object.values(body as object).some((value) => /\p{Cc}/u.test(String(value)));
-  if (controls) throw new UsageError('a forward cannot have control characters in it');
-  return rule;
+function failed({ message, code }: Failure): OperationError {
+  return Object.assign(new OperationError(message), { code });
 }

@@ -1,14 +1,20 @@
+import { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger } from '../../protocol/program/logger.js';
-import { type ForwardRule, formatRule } from '../rule/forward-rule.js';
+import type { ForwardMatcher } from '../rule/forward-matcher.js';
+import { formatRule } from '../rule/forward-rule.js';
+import type { Claim, Failure, Holder } from './claim.js';
 import type { ExposePolicy } from './expose-policy.js';
-import { type Forward, type ForwardTable, forwardId } from './forward-table.js';
-import { Lease, type LeaseKeeper, type Wanted } from './lease.js';
+import { forwardId } from './forward.js';
+import type { ForwardTable } from './forward-table.js';
+import { Lease, type LeaseKeeper } from './lease.js';
+import { MAX_LEASED_FORWARDS } from './lease-request.js';
+import { GUEST_LINES_PER_MINUTE } from './listening.js';
 
 /** Leases of one channel: each is a stream, and each port that a userland proxy publishes has one. */
 const MAX_LEASES = 4096;
 
-/** How often (ms) the host tries again to listen where it could not. */
-const RETRY_FORWARDS_MS = 2_000;
+/** Forwards beyond the number that the host takes that are listed all the same. */
+const MAX_LISTED_BEYOND = 256;
 
 export interface LeasesOptions {
   forwards: ForwardTable;
@@ -16,8 +22,6 @@ export interface LeasesOptions {
   /** Forwards that all leases together may want. */
   maxForwards: number;
   logger: Logger;
-  /** How often (ms) it is tried again to listen where that has failed. Default: RETRY_FORWARDS_MS. */
-  retryMs?: number;
   /** How many leases there may be. Default: MAX_LEASES. */
   maxLeases?: number;
 }
@@ -26,77 +30,38 @@ export interface LeasesOptions {
 export class Leases implements LeaseKeeper {
   readonly policy: ExposePolicy;
   readonly maxForwards: number;
+  used = 0;
+  listed = 0;
+  readonly maxListed = MAX_LISTED_BEYOND;
   readonly #forwards: ForwardTable;
-  readonly #log: Logger;
-  readonly #retryMs: number;
-  readonly #maxLeases: number;
+  readonly #limited: LogLimiter;
   readonly #leases = new Set<Lease>();
-  #retryTimer: NodeJS.Timeout | undefined;
-  /** Whether an attempt waits for its turn, or is under way. */
-  #retrying = false;
-  #closed = false;
+  /** How many there may be. */
+  readonly maxLeases: number;
 
-  constructor({ forwards, policy, maxForwards, logger, ...rest }: LeasesOptions) {
+  constructor({ forwards, policy, maxForwards, logger, maxLeases = MAX_LEASES }: LeasesOptions) {
     this.#forwards = forwards;
     this.policy = policy;
     this.maxForwards = maxForwards;
-    this.#log = logger;
-    this.#retryMs = rest.retryMs ?? RETRY_FORWARDS_MS;
-    this.#maxLeases = rest.maxLeases ?? MAX_LEASES;
+    this.#limited = new LogLimiter(logger, { linesPerInterval: GUEST_LINES_PER_MINUTE });
+    this.maxLeases = maxLeases;
   }
 
-  /** A new lease; undefined when there are too many. */
+  /** A new lease; undefined when there are maxLeases already. */
   open(): Lease | undefined {
-    if (this.#leases.size >= this.#maxLeases) return undefined;
+    if (this.#leases.size >= this.maxLeases) return undefined;
     const lease = new Lease(this);
     this.#leases.add(lease);
     return lease;
-  }
-
-  /** What is wanted and could not be listened on, once for each rule; without what the user has removed. */
-  waiting(): Wanted[] {
-    const byRule = new Map<string, Wanted>();
-    for (const wanted of this.#all()) {
-      const key = formatRule(wanted.rule);
-      if (wanted.missing && !wanted.removedByUser && !byRule.has(key)) byRule.set(key, wanted);
-    }
-    return [...byRule.values()];
-  }
-
-  /**
-   * Removes the forwards that match for the user, whoever wants them. Publishers get them back when they have
-   * given them up and then ask again.
-   * @returns what was listened on, and what was only wanted
-   */
-  async unexpose(matches: (rule: ForwardRule) => boolean): Promise<(Forward | Wanted)[]> {
-    const waiting = this.waiting().filter(({ rule }) => matches(rule));
-    const removed = this.#forwards.unexpose(matches);
-    this.#setAside(({ forward, rule }) => matches(forward?.rule ?? rule));
-    const forwards = await removed;
-    // A port that was being chosen meanwhile has shown only now that it matches.
-    const gone = new Set(forwards);
-    this.#setAside(({ forward }) => forward !== undefined && gone.has(forward));
-    return [...forwards, ...waiting];
-  }
-
-  /** Tries again, now, to listen for everything that could not be listened on. */
-  retry(): void {
-    if (this.#retrying || this.#closed) return;
-    const failed = this.#all().filter(({ pending, failure }) => pending && failure);
-    if (failed.length === 0) return;
-    this.#retrying = true;
-    void this.claim(failed, []).finally(() => {
-      this.#retrying = false;
-    });
   }
 
   /** For `portferry dump`: a line for each lease, and one for each forward of it that is not listened on. */
   describe(): string {
     return [...this.#leases]
       .flatMap((lease) => {
-        const missing = lease.wanted.filter((wanted) => wanted.missing);
+        const missing = lease.claims.filter((claim) => claim.missing);
         const lines = missing.map(
-          ({ rule, state, reason }) => `  ${state} ${formatRule(rule)}: ${reason.message}`,
+          ({ asked, state, reason }) => `  ${state} ${formatRule(asked)}: ${reason.message}`,
         );
         return [`lease of ${lease.publisher}: ${lease.size} forwards`, ...lines];
       })
@@ -104,71 +69,45 @@ export class Leases implements LeaseKeeper {
       .join('');
   }
 
-  /** Tries no more. */
+  /** Tells the log what was only counted. */
   close(): void {
-    this.#closed = true;
-    clearTimeout(this.#retryTimer);
+    this.#limited.flush();
   }
 
   // ---- what a lease needs ----------------------------------------------------------------------------
 
-  get room(): number {
-    let used = 0;
-    for (const lease of this.#leases) used += lease.size;
-    return this.maxForwards - used;
+  get full(): Failure {
+    const most = `the host takes at most ${this.maxForwards} forwards from one guest`;
+    const why =
+      this.maxForwards < MAX_LEASED_FORWARDS
+        ? ', a third of the files that it may open: raise that limit (ulimit -n) and start it again'
+        : ', which cannot be raised: publish fewer';
+    return { message: most + why, code: 'EMFILE' };
   }
 
-  async claim(claims: readonly Wanted[], released: readonly Wanted[]): Promise<void> {
-    await this.#forwards.claim(claims, released);
-    for (const wanted of claims) this.#logChange(wanted);
-    if (claims.some(({ pending }) => pending)) this.#retryLater();
+  claim(claims: readonly Claim[], released: readonly Claim[], persistent?: boolean): Promise<void> {
+    return this.#forwards.claim(claims, released, persistent);
   }
 
-  logRefusal({ rule, publisher, reason }: Wanted): void {
-    this.#log.warn({ forward: forwardId(rule), publisher }, `refused to ${publisher}: ${reason.message}`);
+  find(matcher: ForwardMatcher, holder: Holder): Claim[] {
+    return this.#forwards.find(matcher, holder);
+  }
+
+  annotate(claim: Claim, annotation: string | undefined): void {
+    this.#forwards.annotate(claim, annotation);
+  }
+
+  logRefusal({ asked, holder, reason }: Claim): void {
+    const fields = { forward: forwardId(asked), publisher: holder.publisher };
+    this.#limited.log(
+      'warn',
+      `refused ${reason.code}`,
+      fields,
+      `refused to ${holder.publisher}: ${reason.message}`,
+    );
   }
 
   ended(lease: Lease): void {
     this.#leases.delete(lease);
-  }
-
-  // ---- inside ----------------------------------------------------------------------------------------
-
-  #all(): Wanted[] {
-    return [...this.#leases].flatMap(({ wanted }) => wanted);
-  }
-
-  #setAside(isMeant: (wanted: Wanted) => boolean): void {
-    for (const wanted of this.#all()) {
-      if (!isMeant(wanted)) continue;
-      wanted.removedByUser = true;
-      wanted.refusal = { message: 'it was removed on the host', code: 'ECANCELED' };
-      wanted.forward = undefined;
-    }
-  }
-
-  #retryLater(): void {
-    if (this.#closed) return;
-    this.#retryTimer ??= setTimeout(() => {
-      this.#retryTimer = undefined;
-      this.retry();
-    }, this.#retryMs);
-  }
-
-  /** Each change once, not each attempt. */
-  #logChange(wanted: Wanted): void {
-    const { rule, publisher, failure, logged, forward } = wanted;
-    if (forward && logged !== undefined)
-      this.#log.info(
-        { forward: forward.id, publisher },
-        `${publisher} has got what could not be listened on`,
-      );
-    const message = forward || !wanted.pending ? undefined : failure?.message;
-    if (message !== undefined && message !== logged)
-      this.#log.warn(
-        { forward: forwardId(rule), publisher, errno: failure?.code },
-        `not listening for ${publisher}: ${message} (tried again every ${this.#retryMs / 1000} s)`,
-      );
-    wanted.logged = message;
   }
 }

@@ -1,110 +1,155 @@
 import { randomBytes } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
-import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
+import { constants } from 'node:fs';
+import { copyFile, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { errnoOf, messageOf, OperationError, reasonOf } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
-import type { VpnkitPort } from '../../protocol/services/control.js';
-import { type ForwardRule, formatRule, isSameRule, LOCALHOST } from '../rule/forward-rule.js';
-import { ruleFromVpnkit, ruleToVpnkit } from '../rule/vpnkit-rule.js';
+import type { ForwardRule } from '../rule/forward-rule.js';
+import { formatSaved, parseSaved } from './saved-forwards.js';
 
-/** A forward in the file: vpnkit's form, and its host addresses, of which that form has only one. */
-interface StoredForward extends VpnkitPort {
-  host_ips?: string[];
-}
+/** How often (ms) it is tried again to save what could not be saved. */
+const RETRY_SAVE_MS = 5_000;
 
-interface StoredState {
-  version: 1;
-  forwards: StoredForward[];
-}
+/** Damaged files that are kept aside. Whoever has so many wants to know why before there are more. */
+const MAX_ASIDE = 100;
+
+/** Bytes of the part of a temporary file's name that is random; two hexadecimal digits each. */
+const RANDOM_BYTES = 6;
 
 /** Keeps the forwards exposed at run time over a restart, as JSON in a file that only its owner can read. */
 export class StateFile {
   readonly path: string;
   readonly #logger: Logger;
+  readonly #retryMs: number;
+  #rules: () => readonly ForwardRule[] = () => [];
+  /** The save that has not begun. */
+  #waiting: Promise<void> | undefined;
   #lastSave: Promise<void> = Promise.resolve();
-  /** Forwards of the file that could not be exposed again yet. */
-  #absent: ForwardRule[] = [];
+  #problem: string | undefined;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #closed = false;
 
-  constructor(path: string, logger: Logger) {
+  /** @param retryMs how often it is tried again to save what could not be saved */
+  constructor(path: string, logger: Logger, retryMs = RETRY_SAVE_MS) {
     this.path = path;
     this.#logger = logger;
+    this.#retryMs = retryMs;
+  }
+
+  /** Why what is exposed now would not be there after a restart; undefined when it is saved. */
+  get problem(): string | undefined {
+    return this.#problem;
   }
 
   /**
-   * What was saved last; nothing when there is no file. One that cannot be understood is kept aside as
-   * FILE.corrupt, with a warning, and counts as none.
-   * @throws OperationError when the file cannot be read or put aside
+   * Reads what was saved last, nothing when there is no file, and sees to it that it can be saved again. Of a
+   * file with entries that cannot be understood the others are read, and a copy is kept aside; a file that is
+   * none of ours at all is kept aside, too, and counts as none.
+   * @throws OperationError when the file cannot be read, kept aside or written
    */
   async load(): Promise<ForwardRule[]> {
-    const text = await this.#read();
-    if (text === undefined) return [];
-    try {
-      return parseState(text);
-    } catch (thrown) {
-      const aside = `${this.path}.corrupt`;
-      await this.#attempt('put aside', () => rename(this.path, aside));
-      this.#logger.warn(
-        `the state file ${this.path} cannot be understood (${messageOf(thrown)}): it is kept as ${aside}, and its forwards must be exposed again`,
-      );
-      return [];
-    }
-  }
-
-  /**
-   * Exposes again what was saved last, each forward by itself. One that cannot be had now, because something
-   * else has taken its port, is logged and stays in the file for the next start.
-   * @throws OperationError when the file cannot be read or put aside
-   */
-  async restore(expose: (rule: ForwardRule) => Promise<unknown>): Promise<void> {
-    // Each expose leads to a save: what has not had its turn must not be lost with it.
-    this.#absent = await this.load();
-    for (const rule of [...this.#absent]) {
-      try {
-        await expose(rule);
-        this.#absent = this.#absent.filter((other) => other !== rule);
-      } catch (err) {
-        this.#logger.error(
-          { err, forward: formatRule(rule) },
-          'a forward of the state file cannot be exposed',
-        );
-      }
-    }
-  }
-
-  /**
-   * Replaces what is saved, whole or not at all. Saves follow one another in the order of the calls.
-   * @throws OperationError
-   */
-  save(rules: readonly ForwardRule[]): Promise<void> {
-    const absent = this.#absent.filter((rule) => !rules.some((other) => isSameRule(rule, other)));
-    const state: StoredState = { version: 1, forwards: [...rules, ...absent].map(toStored) };
-    const text = `${JSON.stringify(state, undefined, 2)}\n`;
-    const saved = this.#lastSave.then(() => this.#attempt('write', () => replaceFile(this.path, text)));
-    this.#lastSave = saved.catch(() => undefined);
-    return saved;
-  }
-
-  #read(): Promise<string | undefined> {
-    return this.#attempt('read', async () => {
-      try {
-        return await readFile(this.path, 'utf8');
-      } catch (thrown) {
-        if (errnoOf(thrown) === 'ENOENT') return undefined;
-        throw thrown;
-      }
+    const text = await this.#attempt('read', () => readIfThere(this.path));
+    const rules = text === undefined ? [] : await this.#understand(text);
+    await this.#attempt('write', async () => {
+      await removeLeftovers(this.path);
+      await replaceFile(this.path, formatSaved(rules));
     });
+    return rules;
+  }
+
+  /**
+   * Saves what `rules` says when its turn comes, whole or not at all; those who ask meanwhile share a save. When
+   * it fails, `problem` says why, and it is tried again until it has been saved.
+   * @returns when it has been saved, or has failed
+   */
+  save(rules: () => readonly ForwardRule[]): Promise<void> {
+    this.#rules = rules;
+    this.#waiting ??= this.#lastSave.then(() => this.#save());
+    this.#lastSave = this.#waiting;
+    return this.#waiting;
+  }
+
+  /** Tries for the last time to save what could not be saved. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#retryTimer);
+    await this.#lastSave;
+    if (this.#problem !== undefined) await this.#save();
+  }
+
+  async #save(): Promise<void> {
+    this.#waiting = undefined;
+    clearTimeout(this.#retryTimer);
+    try {
+      await this.#attempt('write', () => replaceFile(this.path, formatSaved(this.#rules())));
+      if (this.#problem !== undefined) this.#logger.info(`the state file ${this.path} is saved again`);
+      this.#problem = undefined;
+    } catch (thrown) {
+      const problem = messageOf(thrown);
+      if (problem !== this.#problem)
+        this.#logger.error(
+          `${problem}: what is exposed now will not outlast a restart (it is tried again every ${this.#retryMs / 1000} s)`,
+        );
+      this.#problem = problem;
+      if (!this.#closed) this.#retryTimer = setTimeout(() => void this.save(this.#rules), this.#retryMs);
+    }
+  }
+
+  async #understand(text: string): Promise<ForwardRule[]> {
+    const { rules, problems } = parseSaved(text);
+    if (problems.length === 0) return rules;
+    const aside = await this.#attempt('put aside', () => keepAside(this.path));
+    this.#logger.warn(
+      { problems },
+      `the state file ${this.path} cannot be understood in whole (${problems[0]}): it is kept as ${aside}; ${rules.length} of its forwards are restored, others must be exposed again`,
+    );
+    return rules;
   }
 
   async #attempt<T>(what: string, action: () => Promise<T>): Promise<T> {
     try {
       return await action();
     } catch (thrown) {
-      throw new OperationError(`cannot ${what} the state file ${this.path}: ${messageOf(thrown)}`);
+      throw new OperationError(`cannot ${what} the state file ${this.path}: ${reasonOf(thrown)}`);
     }
   }
 }
 
+/** @returns undefined when there is no such file */
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (thrown) {
+    if (errnoOf(thrown) === 'ENOENT') return undefined;
+    throw thrown;
+  }
+}
+
+/** @returns the name of the copy, which is none that was there before */
+async function keepAside(path: string): Promise<string> {
+  for (let number = 1; number <= MAX_ASIDE; number++) {
+    const aside = number === 1 ? `${path}.corrupt` : `${path}.corrupt.${number}`;
+    try {
+      await copyFile(path, aside, constants.COPYFILE_EXCL);
+      return aside;
+    } catch (thrown) {
+      if (errnoOf(thrown) !== 'EEXIST') throw thrown;
+    }
+  }
+  throw new OperationError(`there are ${MAX_ASIDE} such files already: remove ${path}.corrupt*`);
+}
+
+/** What a process that was killed while it saved has left behind. */
+async function removeLeftovers(path: string): Promise<void> {
+  const folder = dirname(path);
+  const start = `${basename(path)}.`;
+  const isLeftover = (name: string): boolean =>
+    name.startsWith(start) && /^[0-9a-f]{12}\.tmp$/.test(name.slice(start.length));
+  for (const name of (await readdir(folder)).filter(isLeftover)) await rm(join(folder, name));
+}
+
 async function replaceFile(path: string, text: string): Promise<void> {
-  const temporary = `${path}.${randomBytes(6).toString('hex')}.tmp`;
+  const temporary = `${path}.${randomBytes(RANDOM_BYTES).toString('hex')}.tmp`;
   try {
     const file = await open(temporary, 'wx', 0o600);
     try {
@@ -119,22 +164,4 @@ async function replaceFile(path: string, text: string): Promise<void> {
     await rm(temporary, { force: true });
     throw thrown;
   }
-}
-
-function toStored(rule: ForwardRule): StoredForward {
-  const port = ruleToVpnkit(rule);
-  return rule.proto === 'unix' ? port : { ...port, host_ips: rule.hostIps };
-}
-
-function parseState(text: string): ForwardRule[] {
-  const state = JSON.parse(text) as Partial<StoredState> | null;
-  if (state?.version !== 1 || !Array.isArray(state.forwards))
-    throw new OperationError('it is no list of forwards of version 1');
-  return state.forwards.map(fromStored);
-}
-
-function fromStored(stored: StoredForward): ForwardRule {
-  const rule = ruleFromVpnkit(stored);
-  const localhost = stored.host_ips?.join() === LOCALHOST.join();
-  return rule.proto !== 'unix' && localhost ? { ...rule, hostIps: [...LOCALHOST] } : rule;
 }

@@ -1,7 +1,6 @@
-import { getSystemErrorMap } from 'node:util';
-import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
+import { errnoOf, OperationError, reasonOf } from '../../protocol/errors.js';
 import { formatHostPort } from '../../protocol/wire/destination.js';
-import { findPortOwner } from './port-owner.js';
+import type { WantedAddress } from './port-owner.js';
 
 /** The first port that needs no privileges, on most systems. */
 const FIRST_FREE_PORT = 1024;
@@ -13,40 +12,32 @@ export function isNoSuchAddress(thrown: unknown): boolean {
 
 /**
  * The error for a person: the address, the reason, who is in the way, and what to try.
- * @param holder what has the address, when that is known already
- * @param proto whose port it is
+ * @param owner what has the address, where that is known
  */
-export async function describeBindFailure(
-  ip: string,
-  port: number,
+export function describeBindFailure(
+  { proto, ip, port }: WantedAddress,
   thrown: unknown,
-  holder?: string,
-  proto: 'tcp' | 'udp' = 'tcp',
-): Promise<OperationError> {
+  owner?: string,
+): OperationError {
   const where = `cannot listen on ${proto === 'udp' ? 'udp ' : ''}${formatHostPort(ip, port)}`;
-  const reason = inWords(thrown);
-  switch (errnoOf(thrown)) {
-    case 'EADDRINUSE': {
-      const owner = holder ?? (await findPortOwner(ip, port, proto));
-      const by = owner ? ` by ${owner}` : '';
-      return new OperationError(`${where}: ${reason}${by}; free it, or choose another host port`);
-    }
-    case 'EACCES':
-      return new OperationError(
-        `${where}: ${reason}; ${port < FIRST_FREE_PORT ? `ports below ${FIRST_FREE_PORT} are privileged: choose a higher one` : 'the system reserves this port: choose another one'}`,
-      );
-    case 'EADDRNOTAVAIL':
-      return new OperationError(`${where}: ${reason}; this machine has no address ${ip}`);
-    case 'EAFNOSUPPORT':
-      return new OperationError(`${where}: ${reason}; this machine has no IPv6: choose an IPv4 address`);
-    default:
-      return new OperationError(`${where}: ${reason}`);
-  }
+  return new OperationError(`${where}: ${reasonOf(thrown)}${adviceFor(errnoOf(thrown), ip, port, owner)}`);
 }
 
-/** `address already in use (EADDRINUSE)` for a system error, else its message. */
-function inWords(thrown: unknown): string {
-  const number = (thrown as NodeJS.ErrnoException).errno;
-  const known = number === undefined ? undefined : getSystemErrorMap().get(number);
-  return known ? `${known[1]} (${known[0]})` : messageOf(thrown);
+function adviceFor(errno: string | undefined, ip: string, port: number, owner: string | undefined): string {
+  switch (errno) {
+    case 'EADDRINUSE':
+      return `${owner ? ` by ${owner}` : ''}; free it, or choose another host port`;
+    case 'EACCES':
+      return port < FIRST_FREE_PORT
+        ? `; ports below ${FIRST_FREE_PORT} are privileged: choose a higher one`
+        : '; the system reserves this port: choose another one';
+    case 'EADDRNOTAVAIL':
+      return `; this machine has no address ${ip}`;
+    case 'EAFNOSUPPORT':
+      return '; this machine has no IPv6: choose an IPv4 address';
+    case 'EMFILE':
+      return '; raise the limit of open files (ulimit -n) and start portferry again';
+    default:
+      return '';
+  }
 }

@@ -1,13 +1,9 @@
-import { mkdir } from 'node:fs/promises';
 import net from 'node:net';
-import { dirname } from 'node:path';
-import { errnoOf } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import { acceptSockets, descriptorOf } from '../../protocol/socket/accept.js';
 import { boundLocalReceiveBuffer } from '../../protocol/socket/buffers.js';
 import { isLoopback } from '../../protocol/socket/loopback.js';
 import type { RawSocket } from '../../protocol/socket/raw-socket.js';
-import { systemFailure } from '../../protocol/transport/advice.js';
 import { listenOnUnixPath } from '../../protocol/transport/unix-path.js';
 import { formatHostPort } from '../../protocol/wire/destination.js';
 import { type ForwardRule, formatRule } from '../rule/forward-rule.js';
@@ -18,9 +14,6 @@ const BACKLOG = 4096;
 
 /** A server that cannot accept fails for every client: it is logged this often (ms) at most. */
 const ERROR_LOG_INTERVAL_MS = 1_000;
-
-/** A folder that is made for a socket is its owner's. */
-const FOLDER_MODE = 0o700;
 
 /** The listening sockets of one TCP or unix forward. Clients that come before start() wait for it. */
 export class Listener {
@@ -82,11 +75,6 @@ export class Listener {
 
   async #bindPath(path: string): Promise<void> {
     const server = makeServer();
-    try {
-      await makeFolder(dirname(path));
-    } catch (thrown) {
-      throw systemFailure(`cannot make the folder for the socket ${path}`, thrown);
-    }
     await listenOnUnixPath(server, path);
     this.#accept(server, false);
   }
@@ -127,19 +115,6 @@ function bind(server: net.Server, host: string, port: number, onListening: () =>
       resolve((server.address() as net.AddressInfo).port);
     });
   });
-}
-
-/** Makes a folder and, where need be, the one that it is in. What is missing above is rather a mistake. */
-async function makeFolder(path: string, levels = 2): Promise<void> {
-  try {
-    await mkdir(path, { mode: FOLDER_MODE });
-  } catch (thrown) {
-    const errno = errnoOf(thrown);
-    if (errno === 'EEXIST') return;
-    if (errno !== 'ENOENT' || levels === 1) throw thrown;
-    await makeFolder(dirname(path), levels - 1);
-    await mkdir(path, { mode: FOLDER_MODE });
-  }
 }
 
 function makeServer(): net.Server {

@@ -29,32 +29,61 @@ export interface PortOwnerSources {
 const LISTEN = '0A';
 /** lsof may hang on dead network mounts (ms); the name of an owner is not worth waiting longer for. */
 const LSOF_TIMEOUT_MS = 2_000;
+/** What lsof may write: some 100,000 sockets. */
+const MAX_LSOF_BYTES = 4 * 1024 * 1024;
+/** Descriptors that are looked at together: what else waits for the threads of libuv is not to wait for long. */
+const LINKS_AT_ONCE = 64;
 
 const run = promisify(execFile);
 
 const thisMachine: PortOwnerSources = { platform: process.platform, proc: '/proc', lsof: '/usr/sbin/lsof' };
 
+/** An address that somebody wants to listen on, and cannot. UDP and TCP have ports of their own. */
+export interface WantedAddress {
+  readonly proto: 'tcp' | 'udp';
+  readonly ip: string;
+  readonly port: number;
+}
+
 /**
- * The process that keeps others from listening on an address, in words: `nginx (pid 4711)`, or the user it
- * belongs to when the OS shows no more than that; undefined when it shows nothing.
- * @param proto UDP and TCP have ports of their own
+ * The processes that keep others from listening on some addresses, in words: `nginx (pid 4711)`, or the user it
+ * belongs to when the OS shows no more than that; undefined when it shows nothing. It looks once at all
+ * processes, for however many addresses: on a machine with many sockets that takes a tenth of a second.
  */
-export async function findPortOwner(
-  ip: string,
-  port: number,
-  proto: 'tcp' | 'udp',
+export async function findPortOwners(
+  addresses: readonly WantedAddress[],
   sources: Partial<PortOwnerSources> = {},
-): Promise<string | undefined> {
+): Promise<(string | undefined)[]> {
   const { platform, proc, lsof } = { ...thisMachine, ...sources };
   try {
-    const sockets = platform === 'linux' ? await readProc(proc, proto) : await runLsof(lsof, port, proto);
-    const holder = sockets.find((socket) => socket.port === port && isInTheWay(socket.ip, ip));
-    if (!holder) return undefined;
-    return describeOwner(platform === 'linux' ? await withProcess(holder, proc) : holder);
+    const sockets = await readSockets(new Set(addresses.map(({ proto }) => proto)), (proto) =>
+      platform === 'linux' ? readProc(proc, proto) : runLsof(lsof, proto),
+    );
+    const holders = addresses.map(({ proto, ip, port }) =>
+      sockets.get(`${proto} ${port}`)?.find((socket) => isInTheWay(socket.ip, ip)),
+    );
+    if (platform === 'linux') await addProcesses(holders, proc);
+    return holders.map((holder) => holder && describeOwner(holder));
   } catch {
     // No lsof, no proc, or not for us to read: the failure is reported without the owner's name.
-    return undefined;
+    return addresses.map(() => undefined);
   }
+}
+
+/** By protocol and port. */
+async function readSockets(
+  protos: ReadonlySet<'tcp' | 'udp'>,
+  read: (proto: 'tcp' | 'udp') => Promise<BoundSocket[]>,
+): Promise<Map<string, BoundSocket[]>> {
+  const sockets = new Map<string, BoundSocket[]>();
+  for (const proto of protos)
+    for (const socket of await read(proto)) {
+      const key = `${proto} ${socket.port}`;
+      const others = sockets.get(key);
+      if (others) others.push(socket);
+      else sockets.set(key, [socket]);
+    }
+  return sockets;
 }
 
 /** Another process's `::` may stand for both families. */
@@ -62,10 +91,11 @@ function isInTheWay(held: string, wanted: string): boolean {
   return held === '::' || addressesOverlap(held, wanted);
 }
 
-async function runLsof(lsof: string, port: number, proto: 'tcp' | 'udp'): Promise<BoundSocket[]> {
-  const which = proto === 'tcp' ? [`-iTCP:${port}`, '-sTCP:LISTEN'] : [`-iUDP:${port}`];
+async function runLsof(lsof: string, proto: 'tcp' | 'udp'): Promise<BoundSocket[]> {
+  const which = proto === 'tcp' ? ['-iTCP', '-sTCP:LISTEN'] : ['-iUDP'];
   const args = ['-nP', ...which, '-Fpcn'];
-  return parseLsof((await run(lsof, args, { timeout: LSOF_TIMEOUT_MS })).stdout);
+  const { stdout } = await run(lsof, args, { timeout: LSOF_TIMEOUT_MS, maxBuffer: MAX_LSOF_BYTES });
+  return parseLsof(stdout);
 }
 
 function describeOwner({ pid, command, uid }: BoundSocket): string {
@@ -123,20 +153,34 @@ async function readProc(proc: string, proto: 'tcp' | 'udp'): Promise<BoundSocket
   return texts.flatMap((text) => parseProcNet(text, proto));
 }
 
-/** Adds the process that has the socket open, if it is one whose descriptors we may see. */
-async function withProcess(socket: BoundSocket, proc: string): Promise<BoundSocket> {
-  const link = `socket:[${socket.inode}]`;
-  for (const entry of await readdir(proc)) {
-    if (!/^\d+$/.test(entry) || !(await hasOpen(`${proc}/${entry}/fd`, link))) continue;
+/** Adds to each socket the process that has it open, if it is one whose descriptors we may see. */
+async function addProcesses(sockets: readonly (BoundSocket | undefined)[], proc: string): Promise<void> {
+  const byLink = new Map<string, BoundSocket>();
+  for (const socket of sockets) if (socket) byLink.set(`socket:[${socket.inode}]`, socket);
+  for (const entry of byLink.size > 0 ? await readdir(proc) : []) {
+    if (byLink.size === 0) return;
+    if (!/^\d+$/.test(entry)) continue;
+    const found = await findOpen(`${proc}/${entry}/fd`, byLink);
+    if (found.length === 0) continue;
     const command = await readFile(`${proc}/${entry}/comm`, 'utf8').catch(() => 'a process');
-    return { ...socket, pid: Number(entry), command: command.trim() };
+    for (const link of found) {
+      const socket = byLink.get(link);
+      if (socket) Object.assign(socket, { pid: Number(entry), command: command.trim() });
+      byLink.delete(link);
+    }
   }
-  return socket;
 }
 
-async function hasOpen(folder: string, link: string): Promise<boolean> {
+/** @returns which of the links are in a folder of descriptors */
+async function findOpen(folder: string, links: ReadonlyMap<string, unknown>): Promise<string[]> {
   // Processes end while they are looked at, and those of other users cannot be looked into.
   const descriptors = await readdir(folder).catch(() => []);
-  const links = await Promise.all(descriptors.map((fd) => readlink(`${folder}/${fd}`).catch(() => '')));
-  return links.includes(link);
+  const found: string[] = [];
+  for (let start = 0; start < descriptors.length; start += LINKS_AT_ONCE) {
+    const some = descriptors.slice(start, start + LINKS_AT_ONCE);
+    const read = await Promise.all(some.map((fd) => readlink(`${folder}/${fd}`).catch(() => '')));
+    found.push(...read.filter((link) => links.has(link)));
+    if (found.length === links.size) break;
+  }
+  return found;
 }

@@ -1,6 +1,6 @@
 import { formatDestination, formatHostPort } from '../../protocol/wire/destination.js';
 import type { OpenResult, Source, SourceAddress } from '../../protocol/wire/extension.js';
-import type { Forward } from '../forwards/forward-table.js';
+import type { Forward } from '../forwards/forward.js';
 import { type Cause, type Ending, type Outcome, type Phase, terminationOf } from './ending.js';
 import type { ConnectionReport, EndingReport } from './reports.js';
 

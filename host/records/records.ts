@@ -1,5 +1,5 @@
 import type { Source } from '../../protocol/wire/extension.js';
-import type { Forward } from '../forwards/forward-table.js';
+import type { Forward } from '../forwards/forward.js';
 import { type ConnectionObserver, ConnectionRecord, type RecordKeeper } from './connection-record.js';
 import type { Ending } from './ending.js';
 import { Recent } from './recent.js';

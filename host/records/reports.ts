@@ -2,8 +2,8 @@ import type { LeaseOutcome, VpnkitPort } from '../../protocol/services/control.j
 import { knowsAddressAsked } from '../../protocol/socket/packet-info-socket.js';
 import type { SocketReport } from '../../protocol/socket/start.js';
 import { formatDestination } from '../../protocol/wire/destination.js';
-import { type Forward, type ForwardCounters, forwardId, noCounts } from '../forwards/forward-table.js';
-import { Wanted } from '../forwards/lease.js';
+import { Claim } from '../forwards/claim.js';
+import { type Forward, type ForwardCounters, forwardId, noCounts } from '../forwards/forward.js';
 import { EVERY_ADDRESS, type ForwardRule } from '../rule/forward-rule.js';
 import { ruleToVpnkit } from '../rule/vpnkit-rule.js';
 
@@ -16,8 +16,16 @@ export interface StatusReport {
   sockets: SocketReport;
   /** How many forwards are listened on. */
   forwards: number;
-  /** How many the guest wants that are not. */
+  /** How many are wanted that are not. */
   failedForwards: number;
+  /** Where forwards are kept over a restart, if they are. */
+  stateFile?: StateFileReport;
+}
+
+export interface StateFileReport {
+  path: string;
+  /** Why what is exposed now would not outlast a restart; absent when it is saved. */
+  problem?: string;
 }
 
 export interface ChannelReport {
@@ -95,11 +103,13 @@ export interface ForwardReport extends VpnkitPort {
   /** ISO 8601. */
   createdAt: string;
   counters: ForwardCounters;
+  /** What the user should know who has exposed or removed it just now. */
+  warning?: string;
 }
 
 /** A forward that is listened on, or one that only is wanted. */
-export function reportForward(forward: Forward | Wanted): ForwardReport {
-  if (forward instanceof Wanted) return reportWanted(forward);
+export function reportForward(forward: Forward | Claim): ForwardReport {
+  if (forward instanceof Claim) return reportClaim(forward);
   const limitation = limitationOf(forward.rule);
   const { id, rule, origin, publisher, addresses, createdAt, counters } = forward;
   return {
@@ -126,13 +136,14 @@ export function limitationOf(rule: ForwardRule, tellsAddress = knowsAddressAsked
 const ANY_SOURCE =
   'answers may come from another address of this machine than the one that was asked: name the address in the forward where that matters';
 
-function reportWanted({ rule, publisher, state, reason, since }: Wanted): ForwardReport {
+function reportClaim({ asked, holder, state, reason, since }: Claim): ForwardReport {
+  const { origin, publisher } = holder;
   return {
-    ...ruleToVpnkit(rule),
-    id: forwardId(rule),
-    destination: formatDestination(rule.destination),
-    origin: 'published',
-    publisher,
+    ...ruleToVpnkit(asked),
+    id: forwardId(asked),
+    destination: formatDestination(asked.destination),
+    origin,
+    ...(publisher !== undefined && { publisher }),
     state,
     error: reason.message,
     addresses: [],

@@ -5,7 +5,7 @@ import type { RawSocket, SocketHandler } from '../../protocol/socket/raw-socket.
 import { Splice, type SpliceEnd } from '../../protocol/splice.js';
 import { formatDestination } from '../../protocol/wire/destination.js';
 import type { Reason } from '../../protocol/wire/extension.js';
-import type { Forward } from '../forwards/forward-table.js';
+import type { Forward } from '../forwards/forward.js';
 import type { ConnectionRecord } from '../records/connection-record.js';
 import { type Cause, clientFailed, closed, endedByHost, streamEnded } from '../records/ending.js';
 import type { Records } from '../records/records.js';

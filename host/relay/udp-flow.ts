@@ -1,7 +1,7 @@
 import type { DatagramStream } from '../../protocol/datagram-stream.js';
 import type { DeadlineQueue } from '../../protocol/deadline-queue.js';
 import type { SourceAddress } from '../../protocol/wire/extension.js';
-import type { Forward } from '../forwards/forward-table.js';
+import type { Forward } from '../forwards/forward.js';
 import type { UdpServerSocket } from '../listen/udp-server-socket.js';
 import type { ConnectionRecord } from '../records/connection-record.js';
 

@@ -6,7 +6,7 @@ import type { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { StreamEnd } from '../../protocol/stream.js';
 import { formatDestination } from '../../protocol/wire/destination.js';
 import type { Reason, SourceAddress } from '../../protocol/wire/extension.js';
-import type { Forward } from '../forwards/forward-table.js';
+import type { Forward } from '../forwards/forward.js';
 import type { UdpListener } from '../listen/udp-listener.js';
 import type { UdpServerSocket } from '../listen/udp-server-socket.js';
 import { contextOf } from '../records/connection-log.js';

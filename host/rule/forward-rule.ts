@@ -58,9 +58,9 @@ export function formatRule(rule: ForwardRule): string {
   return `${formatHostEnd(rule)}:${formatGuestEnd(rule)}/${proto}${proxy}${idle}`;
 }
 
-/** Whether both mean the same forward; what they are annotated with makes no difference. */
-export function isSameRule(a: ForwardRule, b: ForwardRule): boolean {
-  return formatRule(a) === formatRule(b);
+/** Forwards of the same port and protocol, or path, have this text in common, whatever their addresses. */
+export function hostEndKey(proto: ForwardRule['proto'], end: number | string): string {
+  return `${proto} ${end}`;
 }
 
 /** Whether a socket on one address is in the way of one on the other. */

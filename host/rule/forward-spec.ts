@@ -1,25 +1,18 @@
-import { isIPv4, isIPv6 } from 'node:net';
-import ipaddr from 'ipaddr.js';
 import { UsageError } from '../../protocol/errors.js';
 import { isIdleSeconds, MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
+import { canonicalIp, lacksZone } from '../../protocol/wire/address.js';
 import { MAX_PATH_BYTES, MAX_PORT } from '../../protocol/wire/destination.js';
-import {
-  EVERY_ADDRESS,
-  type ForwardRule,
-  formatGuestEnd,
-  formatHostEnd,
-  LOCALHOST,
-  type PortRule,
-} from './forward-rule.js';
+import { EVERY_ADDRESS, type ForwardRule, LOCALHOST, type PortRule } from './forward-rule.js';
 
 export { type ForwardRule, formatRule } from './forward-rule.js';
 
-export const SPEC_FORM = '[HOST_IP:]HOST_PORT[-END][:[GUEST_IP:]GUEST_PORT[-END]][/tcp|/udp]';
+export const SPEC_FORM =
+  '[HOST_IP:]HOST_PORT[-END][:[GUEST_IP:]GUEST_PORT[-END]][/tcp[/proxy=v1|/proxy=v2]|/udp[/idle=SECONDS]]';
 export const UNIX_SPEC_FORM = 'unix:HOST_PATH:GUEST_PATH';
 
 const GUEST_LOCALHOST = '127.0.0.1';
 
-interface PortRange {
+export interface PortRange {
   first: number;
   last: number;
 }
@@ -27,9 +20,9 @@ interface PortRange {
 /** What a SPEC says after its ports. */
 type PortParts = Pick<PortRule, 'proto' | 'proxyProtocol' | 'idleSeconds'>;
 
-/** A SPEC's parts as they stand in it. */
-type Parts =
-  | (PortParts & { hostIps: string[]; host: PortRange; guestIp?: string; guest?: PortRange })
+/** A SPEC's parts as they stand in it: what it leaves out is left out. */
+export type Parts =
+  | (PortParts & { hostIps?: string[]; host: PortRange; guestIp?: string; guest?: PortRange })
   | { proto: 'unix'; hostPath: string; guestPath?: string };
 
 /**
@@ -45,7 +38,7 @@ export function parseSpec(text: string): ForwardRule[] {
     if (guestPath === undefined) throw bad(text, 'the path in the guest is missing', UNIX_SPEC_FORM);
     return [{ proto: 'unix', hostPath, destination: { proto: 'unix', path: guestPath } }];
   }
-  const { hostIps, host, guestIp = GUEST_LOCALHOST, guest = host, ...rest } = parts;
+  const { hostIps = LOCALHOST, host, guestIp = GUEST_LOCALHOST, guest = host, ...rest } = parts;
   if (guest.first === 0)
     throw bad(text, 'port 0 is a free port of the host, and needs the port in the guest', '0:GUEST_PORT');
   if (guest.last - guest.first !== host.last - host.first)
@@ -63,52 +56,22 @@ export function parseSpec(text: string): ForwardRule[] {
 }
 
 /**
- * Reads a SPEC that names forwards to be removed: its host's end must match, its guest's end where it has one.
+ * Reads a SPEC as far as it goes.
  * @throws UsageError as parseSpec
  */
-export function parseSpecMatcher(text: string): (rule: ForwardRule) => boolean {
-  const parts = parseParts(text);
-  const withGuest = parts.proto === 'unix' ? parts.guestPath !== undefined : parts.guest !== undefined;
-  if (withGuest) {
-    const named = parseSpec(text);
-    return (rule) =>
-      named.some((one) => takesHostEnd(one, rule) && formatGuestEnd(one) === formatGuestEnd(rule));
-  }
-  const named = hostEndsOf(parts);
-  return (rule) => named.some((one) => takesHostEnd(one, rule));
-}
-
-/** Whether `named` is how somebody may call the host's end of `rule`: localhost by its first address too. */
-export function takesHostEnd(named: ForwardRule, rule: ForwardRule): boolean {
-  if (named.proto !== rule.proto) return false;
-  if (named.proto === 'unix' || rule.proto === 'unix' || named.hostIps.length > 1)
-    return formatHostEnd(named) === formatHostEnd(rule);
-  return named.hostPort === rule.hostPort && named.hostIps[0] === rule.hostIps[0];
-}
-
-function hostEndsOf(parts: Parts): ForwardRule[] {
-  if (parts.proto === 'unix') return [{ ...parts, destination: { proto: 'unix', path: parts.hostPath } }];
-  const { proto, hostIps } = parts;
-  return portsOf(parts.host).map((hostPort) => ({
-    proto,
-    hostIps,
-    hostPort,
-    destination: { proto, ip: GUEST_LOCALHOST, port: hostPort },
-  }));
-}
-
-function parseParts(text: string): Parts {
+export function parseParts(text: string): Parts {
   if (text.startsWith('unix:')) return parseUnixParts(text);
   const [ends = '', ...suffixes] = text.split('/');
   const rest = parseSuffixes(text, suffixes);
   const words = splitWords(text, ends);
-  const hostIps = isPorts(words[0]) ? [...LOCALHOST] : parseHostIp(text, words.shift());
+  const hostIps = isPorts(words[0]) ? undefined : parseHostIp(text, words.shift());
   const host = parsePorts(text, 'the host port', words.shift(), 0);
-  if (words.length === 0) return { ...rest, hostIps, host };
+  const hostEnd = { ...rest, ...(hostIps && { hostIps }), host };
+  if (words.length === 0) return hostEnd;
   const guestIp = isPorts(words[0]) ? GUEST_LOCALHOST : parseGuestIp(text, words.shift());
   const guest = parsePorts(text, 'the guest port', words.shift(), 1);
   if (words.length > 0) throw bad(text, `":${words.join(':')}" is too much`);
-  return { ...rest, hostIps, host, guestIp, guest };
+  return { ...hostEnd, guestIp, guest };
 }
 
 /** The protocol, and after it what is asked for beside: `/tcp/proxy=v2`. */
@@ -166,13 +129,21 @@ function parsePorts(text: string, what: string, word: string | undefined, least:
 function parseHostIp(text: string, word: string | undefined): string[] {
   if (word === 'localhost') return [...LOCALHOST];
   if (word === '*') return [...EVERY_ADDRESS];
-  return [parseIp(text, word, 'the host address')];
+  const ip = parseIp(text, word, 'the host address');
+  if (lacksZone(ip))
+    throw bad(text, `${ip} is an address of one link, and needs the interface, such as [${ip}%eth0]`);
+  return [ip];
 }
 
 function parseGuestIp(text: string, word: string | undefined): string {
   if (word === 'localhost') return GUEST_LOCALHOST;
   const ip = parseIp(text, word, 'the guest address');
   if (ip.includes('%')) throw bad(text, `the guest address ${ip} has a zone, which only the host's can have`);
+  if (lacksZone(ip))
+    throw bad(
+      text,
+      `the guest address ${ip} is one of a link, which the guest can't dial: choose another one`,
+    );
   return ip;
 }
 
@@ -181,12 +152,6 @@ function parseIp(text: string, word = '', what: string): string {
   const ip = canonicalIp(bracketed ? word.slice(1, -1) : word);
   if (ip !== undefined && bracketed === word.includes(':')) return ip;
   throw bad(text, `${what} "${word}" is neither a literal IP address nor localhost`);
-}
-
-/** The one way to write an address, so that equal ones are equal text; undefined if it is none. */
-export function canonicalIp(text: string): string | undefined {
-  if (!isIPv4(text) && !isIPv6(text)) return undefined;
-  return ipaddr.process(text).toString();
 }
 
 function parseUnixParts(text: string): Parts {

@@ -1,8 +1,9 @@
 import { UsageError } from '../../protocol/errors.js';
 import { isIdleSeconds, MAX_IDLE_SECONDS, type VpnkitPort } from '../../protocol/services/control.js';
+import { canonicalIp, lacksZone } from '../../protocol/wire/address.js';
 import { type Destination, MAX_PORT } from '../../protocol/wire/destination.js';
-import { EVERY_ADDRESS, type ForwardRule, formatGuestEnd, type PortRule } from './forward-rule.js';
-import { canonicalIp, problemOfPath, takesHostEnd } from './forward-spec.js';
+import { EVERY_ADDRESS, type ForwardRule, type PortRule } from './forward-rule.js';
+import { problemOfPath } from './forward-spec.js';
 
 const DEFAULT_GUEST_IP = '127.0.0.1';
 
@@ -19,15 +20,13 @@ export function ruleFromVpnkit(body: unknown): ForwardRule {
 }
 
 /**
- * Which rules a vpnkit client means when it asks for one to be removed: the guest's end must match only as
- * far as it is given.
+ * What a vpnkit client names when it asks for a forward to be removed: the guest's end may be left out.
  * @throws UsageError
  */
-export function matcherFromVpnkit(body: unknown): (rule: ForwardRule) => boolean {
+export function readVpnkitName(body: unknown): VpnkitPort {
   const port = readObject(body);
-  const named = readRule(port, false);
-  const whole = Boolean(port['in_path'] || port['in_port']);
-  return (rule) => takesHostEnd(named, rule) && (!whole || formatGuestEnd(named) === formatGuestEnd(rule));
+  readRule(port, false);
+  return port as unknown as VpnkitPort;
 }
 
 /** The rule in vpnkit's form. Localhost is listed by its IPv4 address, every address by none. */
@@ -116,8 +115,10 @@ function readIp(port: Fields, field: string): string | undefined {
   const text = readText(port, field);
   if (text === undefined) return undefined;
   const ip = canonicalIp(text);
-  if (ip !== undefined && !(field === 'in_ip' && ip.includes('%'))) return ip;
-  throw new UsageError(`"${field}" must be a literal IP address, not ${JSON.stringify(text)}`);
+  if (ip === undefined || (field === 'in_ip' && ip.includes('%')))
+    throw new UsageError(`"${field}" must be a literal IP address, not ${JSON.stringify(text)}`);
+  if (lacksZone(ip)) throw new UsageError(`"${field}": ${ip} is an address of one link: choose another one`);
+  return ip;
 }
 
 function readPort(port: Fields, field: string): number {

@@ -5,7 +5,7 @@ import type { SlabPool } from '../slab.js';
 import type { RawSocket } from '../socket/raw-socket.js';
 import type { Stream, StreamHandler } from '../stream.js';
 import { type ChannelAddress, formatAddress } from '../transport/address.js';
-import { connectChannel } from '../transport/connect.js';
+import { checkConnectable, connectChannel } from '../transport/connect.js';
 import { type ChannelListener, listenForChannel } from '../transport/listen.js';
 import type { Destination } from '../wire/destination.js';
 import type { Reason, Source } from '../wire/extension.js';
@@ -89,11 +89,13 @@ export class ChannelKeeper implements StreamOpener {
 
   /**
    * Begins to listen or to connect.
-   * @throws OperationError when the address cannot be listened on; connecting is tried until stop()
+   * @throws OperationError when the address cannot be listened on, or is none that could be connected to; else
+   * connecting is tried until stop()
    */
   async start(): Promise<void> {
     const { mode, address, logger } = this.#options;
     if (mode === 'connect') {
+      checkConnectable(address);
       void this.#connect();
       return;
     }

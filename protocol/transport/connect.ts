@@ -49,6 +49,14 @@ export async function connectChannel(
   });
 }
 
+/**
+ * Holds an address against what this system can connect to at all.
+ * @throws OperationError when the path of its socket is too long: no other attempt will succeed
+ */
+export function checkConnectable(address: ChannelAddress): void {
+  dialOf(address);
+}
+
 interface Settlers {
   resolve(socket: RawSocket): void;
   reject(error: OperationError): void;

@@ -7,6 +7,9 @@ import { systemFailure } from './advice.js';
 import { listenOnUnixPath } from './unix-path.js';
 import { firecrackerListenPath, hyperkitListenPath } from './vsock-path.js';
 
+/** The socket by which a VM's device reaches this process is its user's. */
+const VSOCK_SOCKET_MODE = 0o600;
+
 /** A channel address that is listened on. */
 export interface ChannelListener {
   /** With the port that the OS chose where port 0 was asked for. */
@@ -16,7 +19,7 @@ export interface ChannelListener {
 }
 
 /**
- * Listens on a channel address. The folder of a socket must exist; the socket gets mode 0600.
+ * Listens on a channel address. A socket gets mode 0600, and its folder is made unless it is one of a VM.
  * @param onSocket gets each connection: paused, so set its handler and call resume()
  * @param onError is told when accepting fails later on; listening goes on
  * @throws OperationError that says the address, the reason and what to try
@@ -50,12 +53,12 @@ async function listen(server: net.Server, address: ChannelAddress): Promise<Chan
       port: await listenOnTcp(server, address.host, address.port, formatAddress(address)),
     };
   }
-  await listenOnUnixPath(server, socketPathOf(address));
+  if (address.kind === 'unix') await listenOnUnixPath(server, address.path);
+  else await listenOnUnixPath(server, vsockPathOf(address), VSOCK_SOCKET_MODE, 0);
   return address;
 }
 
-function socketPathOf(address: Exclude<ChannelAddress, { kind: 'tcp' }>): string {
-  if (address.kind === 'unix') return address.path;
+function vsockPathOf(address: Exclude<ChannelAddress, { kind: 'tcp' | 'unix' }>): string {
   return address.kind === 'hyperkit' ? hyperkitListenPath(address) : firecrackerListenPath(address);
 }
 

@@ -1,4 +1,4 @@
-import { lstatSync, type Stats, unlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, type Stats, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import { dirname, relative } from 'node:path';
 import { errnoOf, OperationError } from '../errors.js';
@@ -7,6 +7,11 @@ import { systemFailure } from './advice.js';
 /** Bytes of a socket's path that the OS takes (sun_path), without the NUL at its end. */
 const MAX_PATH_BYTES_DARWIN = 103;
 const MAX_PATH_BYTES_LINUX = 107;
+
+/** A folder that is made for a socket is its owner's. */
+const FOLDER_MODE = 0o700;
+/** Folders that are made for a socket: its own and the one above. What is missing beyond them is rather a mistake. */
+const FOLDERS_MADE = 2;
 
 /** What connecting to a socket gives when no process has it. */
 const UNANSWERED = new Set<string | undefined>(['ECONNREFUSED', 'ENOENT']);
@@ -30,13 +35,20 @@ export function connectablePath(path: string, platform: NodeJS.Platform = proces
 
 /**
  * Lets `server` listen on a unix socket at `path`. A socket there that nobody answers on is replaced; one that
- * answers, and every other kind of file, is left alone. Closing the server removes the socket.
+ * answers, and every other kind of file, is left alone. A folder that is missing is made, with mode 0700, and
+ * the one above it, too. Closing the server removes the socket.
  * @param mode the socket file's permissions, which it has from its first moment on
+ * @param foldersMade how many folders may be made
  * @throws OperationError that names the path, what is in the way, and what to try
  */
-export async function listenOnUnixPath(server: net.Server, path: string, mode = 0o600): Promise<void> {
+export async function listenOnUnixPath(
+  server: net.Server,
+  path: string,
+  mode = 0o600,
+  foldersMade = FOLDERS_MADE,
+): Promise<void> {
   const bindable = connectablePath(path);
-  await makeWay(path);
+  if (await makeWay(path)) makeFolder(path, dirname(path), foldersMade);
   const outcome = listeningOrError(server);
   // The umask is the whole process's: it holds only while bind is called, which listen() does before it
   // returns. A chmod afterwards would leave the socket open to others for a moment.
@@ -62,10 +74,11 @@ function listeningOrError(server: net.Server): Promise<Error | undefined> {
   });
 }
 
-async function makeWay(path: string): Promise<void> {
+/** @returns whether there was nothing, perhaps not even a folder */
+async function makeWay(path: string): Promise<boolean> {
   for (;;) {
     const found = statOf(path);
-    if (!found) return checkFolder(path);
+    if (!found) return true;
     if (!found.isSocket()) {
       throw new OperationError(
         `cannot listen on ${path}: there is ${kindOf(found)}, which is left alone; ` +
@@ -79,7 +92,10 @@ async function makeWay(path: string): Promise<void> {
     }
     // Another process may have replaced the stale socket meanwhile: its live one must not be removed.
     const now = statOf(path);
-    if (now && isSame(now, found)) return onFile(path, unlinkSync);
+    if (now && isSame(now, found)) {
+      onFile(path, unlinkSync);
+      return false;
+    }
   }
 }
 
@@ -97,13 +113,19 @@ function onFile<T>(path: string, operation: (path: string) => T): T | undefined 
   }
 }
 
-/** libuv reports a missing folder as EACCES, which would mislead. */
-function checkFolder(path: string): void {
-  const folder = dirname(path);
-  if (!statOf(folder)) {
+/** Makes the folder unless it is there, and above it what is missing, as far as that is allowed. */
+function makeFolder(path: string, folder: string, levels: number): void {
+  if (onFile(path, () => lstatSync(folder))) return;
+  if (levels === 0)
     throw new OperationError(
       `cannot listen on ${path}: the folder ${folder} does not exist; create it first`,
     );
+  makeFolder(path, dirname(folder), levels - 1);
+  try {
+    mkdirSync(folder, { mode: FOLDER_MODE });
+  } catch (thrown) {
+    if (errnoOf(thrown) !== 'EEXIST')
+      throw systemFailure(`cannot listen on ${path}: cannot make the folder ${folder}`, thrown);
   }
 }
 

@@ -1,4 +1,4 @@
-import { isIPv4 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
 /** The bytes of a literal address in network order: 4 for IPv4, 16 for IPv6. */
@@ -16,4 +16,15 @@ export function addressFromBytes(bytes: Buffer, start: number, end: number): str
   return parts.length === 4
     ? parts.join('.')
     : ipaddr.process(ipaddr.fromByteArray([...parts]).toString()).toString();
+}
+
+/** The one way to write an address, so that equal ones are equal text; undefined if it is none. */
+export function canonicalIp(text: string): string | undefined {
+  if (!isIPv4(text) && !isIPv6(text)) return undefined;
+  return ipaddr.process(text).toString();
+}
+
+/** Whether it is an IPv6 address of one link, without the interface of that link (its zone), such as fe80::1. */
+export function lacksZone(ip: string): boolean {
+  return /^fe[89ab][0-9a-f]:/.test(ip) && !ip.includes('%');
 }

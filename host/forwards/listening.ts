@@ -1,0 +1,227 @@
+import { errnoOf, OperationError } from '../../protocol/errors.js';
+import { LogLimiter } from '../../protocol/program/log-limiter.js';
+import type { Logger } from '../../protocol/program/logger.js';
+import type { RawSocket } from '../../protocol/socket/raw-socket.js';
+import { formatDestination } from '../../protocol/wire/destination.js';
+import { describeBindFailure } from '../listen/bind-failure.js';
+import { BindError } from '../listen/bind-port.js';
+import { Listener } from '../listen/listener.js';
+import type { WantedAddress } from '../listen/port-owner.js';
+import { PortOwners } from '../listen/port-owners.js';
+import { UdpListener } from '../listen/udp-listener.js';
+import { addressesOverlap, type ForwardRule, formatHostEnd, formatRule } from '../rule/forward-rule.js';
+import type { Claim } from './claim.js';
+import { type Forward, forwardId, noCounts } from './forward.js';
+import { HostEnds } from './host-ends.js';
+
+/** Equal lines of the log that guests can cause in a minute; those beyond are summed up. */
+export const GUEST_LINES_PER_MINUTE = 20;
+
+export interface ListeningOptions {
+  /** Gets each client: paused, so set its handler and call resume(). */
+  onClient(socket: RawSocket, forward: Forward): void;
+  /** Gets each UDP forward that is listened on: call start() of its listener, or its datagrams are dropped. */
+  onUdpForward?(listener: UdpListener, forward: Forward): void;
+  logger: Logger;
+  /** How many addresses may be listened on at once, each of which takes a file descriptor. Default: no limit. */
+  maxListeners?: number;
+  /** Who is asked which process has a port. */
+  owners?: PortOwners;
+}
+
+/** A forward that is bound, and who wants it: it goes when the last one lets go. */
+export interface Bound {
+  readonly forward: Forward;
+  readonly listener: Listener | UdpListener;
+  readonly claims: Set<Claim>;
+}
+
+/** It cannot be listened on. `taken` says where it is worth asking the OS who is in the way. */
+export class ListenFailure extends OperationError {
+  readonly code: string | undefined;
+  readonly taken: { address: WantedAddress; cause: unknown } | undefined;
+
+  constructor(message: string, code: string | undefined, taken?: ListenFailure['taken']) {
+    super(message);
+    this.code = code;
+    this.taken = taken;
+  }
+}
+
+/** The listeners of a host's forwards. */
+export class Listening {
+  readonly #options: ListeningOptions;
+  readonly #maxListeners: number;
+  readonly #owners: PortOwners;
+  readonly #limited: LogLimiter;
+  /** Those that serve clients, by formatRule. */
+  readonly #started = new Map<string, Bound>();
+  /** These, and those that were bound just now. */
+  readonly #bound = new HostEnds<Bound>();
+  #listeners = 0;
+  readonly #missing = new Set<string>();
+
+  constructor(options: ListeningOptions) {
+    this.#options = options;
+    this.#maxListeners = options.maxListeners ?? Number.POSITIVE_INFINITY;
+    this.#owners = options.owners ?? new PortOwners();
+    this.#limited = new LogLimiter(options.logger, { linesPerInterval: GUEST_LINES_PER_MINUTE });
+  }
+
+  /** How many forwards serve clients. */
+  get size(): number {
+    return this.#started.size;
+  }
+
+  /** In the order in which they were started. */
+  list(): Forward[] {
+    return [...this.#started.values()].map(({ forward }) => forward);
+  }
+
+  /** What serves the clients of exactly this rule. */
+  find(rule: ForwardRule): Bound | undefined {
+    return this.#started.get(formatRule(rule));
+  }
+
+  /**
+   * Binds the addresses of a rule, all or none.
+   * @throws ListenFailure
+   */
+  async open(rule: ForwardRule): Promise<Bound> {
+    this.#checkRoom(rule);
+    const listener = await this.#bind(rule).catch((thrown: unknown) => {
+      throw this.#failureOf(rule, thrown);
+    });
+    const claims = new Set<Claim>();
+    const bound = { forward: makeForward(listener, claims), listener, claims };
+    this.#bound.set(bound, bound.forward.rule);
+    this.#listeners += bound.forward.addresses.length;
+    return bound;
+  }
+
+  /** From now on it serves its clients, those who wait first. */
+  start(bound: Bound): void {
+    const { onClient, onUdpForward } = this.#options;
+    const { forward, listener } = bound;
+    this.#started.set(formatRule(forward.rule), bound);
+    const destination = formatDestination(forward.rule.destination);
+    const addresses = forward.addresses.join(' and ');
+    this.#log(forward, 'listening', { destination }, `listening on ${addresses}`);
+    if (listener instanceof UdpListener) onUdpForward?.(listener, forward);
+    else listener.start((socket) => onClient(socket, forward));
+  }
+
+  /** Gives up listening. Resolves when the addresses are free. */
+  async close(given: readonly Bound[]): Promise<void> {
+    const bounds = given.filter((bound) => this.#bound.has(bound));
+    const stopped = bounds.filter((bound) => this.#started.delete(formatRule(bound.forward.rule)));
+    for (const bound of bounds) {
+      this.#bound.delete(bound);
+      this.#listeners -= bound.forward.addresses.length;
+    }
+    await Promise.all(bounds.map(({ listener }) => listener.close()));
+    for (const { forward } of stopped) this.#log(forward, 'no longer', {}, 'no longer listening');
+  }
+
+  /** Gives up everything. */
+  async closeAll(): Promise<void> {
+    const all = [...this.#started.values()];
+    this.#started.clear();
+    await this.close(all);
+    this.#limited.flush();
+  }
+
+  /**
+   * The message of a failure, with the process that is in the way, if the OS tells.
+   * @param urgent the user waits for it
+   */
+  async explain({ message, taken }: ListenFailure, urgent: boolean): Promise<string> {
+    if (!taken) return message;
+    const { address, cause } = taken;
+    return describeBindFailure(address, cause, await this.#owners.find(address, urgent)).message;
+  }
+
+  #bind(rule: ForwardRule): Promise<Listener | UdpListener> {
+    const onMissing = (ip: string): void => this.#logMissing(ip);
+    const { logger } = this.#options;
+    if (rule.proto === 'udp') return UdpListener.open(rule, logger, onMissing);
+    if (rule.proto === 'unix') this.#checkPath(rule.hostPath, rule);
+    return Listener.open(rule, logger, onMissing);
+  }
+
+  #checkRoom(rule: ForwardRule): void {
+    const more = rule.proto === 'unix' ? 1 : rule.hostIps.length;
+    if (this.#listeners + more <= this.#maxListeners) return;
+    throw new ListenFailure(
+      `cannot listen on ${formatHostEnd(rule)}: the host listens on ${this.#listeners} addresses, and takes at most ${this.#maxListeners}, so that it can open files for clients, too; raise the limit of open files (ulimit -n) and start it again`,
+      'EMFILE',
+    );
+  }
+
+  /** The OS would say of a socket of our own that some process has it. */
+  #checkPath(path: string, rule: ForwardRule): void {
+    const [own] = this.#bound.near(rule);
+    if (own)
+      throw new ListenFailure(
+        `cannot listen on ${path}: ${describeForward(own.forward)} has it; unexpose that first, or choose another path`,
+        'EADDRINUSE',
+      );
+  }
+
+  #failureOf(rule: ForwardRule, thrown: unknown): ListenFailure {
+    if (thrown instanceof ListenFailure) return thrown;
+    if (!(thrown instanceof BindError) || rule.proto === 'unix') {
+      const { message, cause } = thrown as Error;
+      return new ListenFailure(message, errnoOf(cause));
+    }
+    const { ip, port, cause } = thrown;
+    const address = { proto: rule.proto, ip, port };
+    const own = [...this.#bound.near({ ...rule, hostPort: port })].find(({ forward }) =>
+      isInTheWay(forward.rule, ip),
+    );
+    const code = errnoOf(cause);
+    const { message } = describeBindFailure(address, cause, own && describeForward(own.forward));
+    return new ListenFailure(message, code, code === 'EADDRINUSE' && !own ? { address, cause } : undefined);
+  }
+
+  #logMissing(ip: string): void {
+    if (this.#missing.has(ip)) return;
+    this.#missing.add(ip);
+    this.#options.logger.warn({ ip }, `this machine has no address ${ip}: forwards listen without it`);
+  }
+
+  /** What guests can make happen again and again does not fill the log. */
+  #log({ id, origin }: Forward, kind: string, context: object, message: string): void {
+    const fields = { forward: id, ...context };
+    if (origin === 'published') this.#limited.log('info', kind, fields, message);
+    else this.#options.logger.info(fields, message);
+  }
+}
+
+function makeForward(listener: Listener | UdpListener, claims: ReadonlySet<Claim>): Forward {
+  const { rule, addresses } = listener;
+  return {
+    id: forwardId(rule),
+    rule,
+    get origin() {
+      const origins = new Set([...claims].map(({ holder }) => holder.origin));
+      if (origins.has('static')) return 'static';
+      return origins.has('runtime') ? 'runtime' : 'published';
+    },
+    get publisher() {
+      for (const { holder } of claims) if (holder.publisher !== undefined) return holder.publisher;
+      return undefined;
+    },
+    createdAt: new Date(),
+    addresses,
+    counters: noCounts(),
+  };
+}
+
+function isInTheWay(rule: ForwardRule, ip: string): boolean {
+  return rule.proto !== 'unix' && rule.hostIps.some((own) => addressesOverlap(own, ip));
+}
+
+function describeForward({ rule }: Forward): string {
+  return `the forward ${formatHostEnd(rule)} → ${formatDestination(rule.destination)}`;
+}

@@ -1,0 +1,55 @@
+import { setImmediate } from 'node:timers/promises';
+
+/** Forwards that are bound, or given up, in one turn: tens of them take a few milliseconds. */
+const FORWARDS_A_TURN = 32;
+
+type Action = () => Promise<void>;
+
+/**
+ * Does things one after the other. What is urgent waits for the one that is under way, and never for those that
+ * wait: these have their turns in the order in which they came, and let the process do everything else between
+ * any two of them.
+ */
+export class Turns {
+  readonly #urgent: Action[] = [];
+  #others: Action[] = [];
+  /** How many of the others have had their turn. */
+  #taken = 0;
+  #running = false;
+
+  /** Resolves, or rejects, as `action` does in its turn. */
+  take<T>(action: () => Promise<T>, urgent: boolean): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const turn = (): Promise<void> => action().then(resolve, reject);
+      (urgent ? this.#urgent : this.#others).push(turn);
+      if (!this.#running) void this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    for (;;) {
+      const urgent = this.#urgent.shift();
+      const turn = urgent ?? this.#next();
+      if (!turn) break;
+      await turn();
+      if (!urgent) await setImmediate();
+    }
+    this.#running = false;
+  }
+
+  #next(): Action | undefined {
+    const turn = this.#others[this.#taken++];
+    if (turn) return turn;
+    // Those that have had their turn are let go of all at once: one by one, each would move all the others.
+    this.#others = [];
+    this.#taken = 0;
+    return undefined;
+  }
+}
+
+/** Parts of `things`, one for each turn. */
+export function* inSlices<T>(things: readonly T[]): Generator<T[]> {
+  for (let start = 0; start < things.length; start += FORWARDS_A_TURN)
+    yield things.slice(start, start + FORWARDS_A_TURN);
+}
