@@ -151,7 +151,7 @@ t.test('what is wrong is said in one line', async (t) => {
     t.match(stderr, reason);
     t.equal(stderr.split('\n').length, 2, stderr);
   }
-  const { code, stderr } = await run(['--listen', `unix:${join(folder, 'no', 'such')}`]);
+  const { code, stderr } = await run(['--listen', `unix:${join(folder, 'no', 'such', 'folder', 's')}`]);
   t.equal(code, EXIT.failed);
   t.match(stderr, /^portferry-guest: cannot listen on .* does not exist; create it first\n$/);
 });

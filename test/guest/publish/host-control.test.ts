@@ -161,7 +161,7 @@ t.test('what the host refuses', async (t) => {
   });
   const sip = { ...port(0), annotation: 'x'.repeat(20_000) };
   await t.rejects(lease.expose(sip), { name: 'ExposeError', status: 413 });
-  t.same(host.leases.waiting(), []);
+  t.same(host.forwards.missing(), []);
 });
 
 t.test('outcomes are logged when they change', async (t) => {

@@ -2,13 +2,13 @@ import t, { type Test } from 'tap';
 import { portferry } from '../../../host/cli/program.js';
 import { formatForwards, formatStatus } from '../../../host/cli/show.js';
 import { startControlServer } from '../../../host/control/server.js';
-import { ForwardTable, noCounts } from '../../../host/forwards/forward-table.js';
+import { noCounts } from '../../../host/forwards/forward.js';
+import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { formatDump } from '../../../host/records/dump.js';
 import type { ForwardReport } from '../../../host/records/reports.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js';
 import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
-import { noLeases } from '../../fixtures/leases.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
 /** A host to be asked, and the command that asks it. */
@@ -19,7 +19,7 @@ async function startHost(t: Test): Promise<(...args: string[]) => Promise<Progra
   const server = await startControlServer(
     {
       forwards,
-      leases: noLeases(forwards),
+      saveProblem: undefined,
       status: () => fakeStatus(),
       connections: () => [fakeConnection()],
       settle: () => {},

@@ -9,7 +9,7 @@ import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { formatDump } from '../../../host/records/dump.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
-import { LeaseHost, noLeases, port, takenPort } from '../../fixtures/leases.js';
+import { LeaseHost, port, takenPort } from '../../fixtures/leases.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
 interface Control {
@@ -25,7 +25,7 @@ async function startControl(t: Test): Promise<Control> {
   const forwards = new ForwardTable({ onClient: (socket) => socket.reset(), logger });
   const target: ControlTarget = {
     forwards,
-    leases: noLeases(forwards),
+    saveProblem: undefined,
     status: () => fakeStatus(),
     connections: () => [fakeConnection()],
     settle: () => {},
@@ -75,7 +75,7 @@ t.test('a folder that cannot be made', async (t) => {
   const path = `${t.testdir({ file: '' })}/file/x/control.sock`;
   await t.rejects(startControlServer(target, path, createLogger('silent')), {
     name: 'OperationError',
-    message: /cannot make the folder/,
+    message: /^cannot listen on .*: ENOTDIR/,
   });
 });
 
@@ -187,7 +187,13 @@ t.test('our own API, through its client', async (t) => {
 t.test('what a guest wants is listed too, with the reason why it is not there', async (t) => {
   const host = new LeaseHost(t, { allow: ['127.0.0.1'] });
   const path = `${shortFolder(t)}/c.sock`;
-  const target = { status: () => fakeStatus(), connections: () => [], settle() {}, dump: () => fakeDump() };
+  const target = {
+    saveProblem: undefined,
+    status: () => fakeStatus(),
+    connections: () => [],
+    settle() {},
+    dump: () => fakeDump(),
+  };
   const server = await startControlServer({ ...host, ...target }, path, host.log.logger);
   t.teardown(() => server.close());
   const client = new ControlClient(path);

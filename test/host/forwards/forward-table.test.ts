@@ -2,14 +2,15 @@ import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net from 'node:net';
 import t from 'tap';
-import {
-  type Forward,
-  ForwardTable,
-  type ForwardTableOptions,
-} from '../../../host/forwards/forward-table.js';
-import { formatRule, parseSpec, parseSpecMatcher } from '../../../host/rule/forward-spec.js';
+import { STATIC } from '../../../host/forwards/claim.js';
+import type { Forward } from '../../../host/forwards/forward.js';
+import { ForwardTable, type ForwardTableOptions } from '../../../host/forwards/forward-table.js';
+import { parseSpecMatcher } from '../../../host/rule/forward-matcher.js';
+import { formatRule, parseSpec } from '../../../host/rule/forward-spec.js';
 import { createLogger } from '../../../protocol/program/logger.js';
-import { freePort } from '../../fixtures/free-ports.js';
+import { freePort, freePorts } from '../../fixtures/free-ports.js';
+import { takenPort } from '../../fixtures/leases.js';
+import { LogRecorder } from '../../fixtures/log-recorder.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
 function makeTable(options: Partial<ForwardTableOptions> = {}): ForwardTable {
@@ -50,8 +51,9 @@ t.test('exposes, lists, hands clients over, and unexposes', async (t) => {
   const gone = new Promise((resolve) => client.on('close', resolve));
   t.equal(await served, forward);
   await gone;
-  t.same(await table.unexpose(parseSpecMatcher(String(port))), [forward]);
-  t.same(await table.unexpose(parseSpecMatcher(String(port))), []);
+  const matcher = parseSpecMatcher(String(port));
+  t.same(await table.unexpose([matcher]), { removed: [forward], unmatched: [] });
+  t.same(await table.unexpose([matcher]), { removed: [], unmatched: [matcher] });
   t.same(table.list(), []);
   await table.close();
 });
@@ -59,7 +61,7 @@ t.test('exposes, lists, hands clients over, and unexposes', async (t) => {
 t.test('exposing the same again changes nothing', async (t) => {
   const table = makeTable();
   t.teardown(() => table.close());
-  const [first] = await table.expose(parseSpec('0:80'), 'static');
+  const [first] = await table.expose(parseSpec('0:80'), STATIC);
   const spec = `${portOf(first)}:80`;
   const [again, twice] = await table.expose([...parseSpec(spec), ...parseSpec(spec)]);
   t.equal(again, first);
@@ -147,29 +149,98 @@ t.test('unix forwards', async (t) => {
   const table = makeTable();
   const [forward] = await table.expose(parseSpec(`unix:${path}:/run/x.sock`));
   t.match(forward, { id: `unix ${path}`, addresses: [path] });
-  await t.rejects(table.expose(parseSpec(`unix:${path}:/run/y.sock`)), { name: 'OperationError' });
-  await table.close();
-});
-
-t.test('tells what is to be kept after each change', async (t) => {
-  const told: string[][] = [];
-  const table = makeTable({ onChange: (rules) => void told.push(rules.map(formatRule)) });
-  await table.expose(parseSpec('127.0.0.1:0:80'), 'static');
-  const [forward] = await table.expose(parseSpec('127.0.0.1:0:81'));
-  await table.unexpose(({ destination }) => destination.proto === 'tcp' && destination.port === 81);
-  t.same(told, [[], [`127.0.0.1:${portOf(forward)}:127.0.0.1:81/tcp`], []]);
-  await table.close();
-});
-
-t.test('a change stands even if it cannot be recorded', async (t) => {
-  const lines: string[] = [];
-  const table = makeTable({
-    onChange: () => Promise.reject(new Error('disk full')),
-    logger: createLogger('error', { write: (line) => void lines.push(line) }),
+  await t.rejects(table.expose(parseSpec(`unix:${path}:/run/y.sock`)), {
+    name: 'OperationError',
+    message: `cannot listen on ${path}: the forward ${path} → unix /run/x.sock has it; unexpose that first, or choose another path`,
+    code: 'EADDRINUSE',
   });
-  t.equal((await table.expose(parseSpec('127.0.0.1:0:80'))).length, 1);
-  t.match(JSON.parse(lines[0] ?? ''), { err: { message: 'disk full' } });
   await table.close();
+});
+
+t.test('tells of each change of what is to be kept', async (t) => {
+  const told: string[][] = [];
+  const table: ForwardTable = makeTable({ onChange: () => void told.push(table.kept().map(formatRule)) });
+  await table.expose(parseSpec('127.0.0.1:0:80'), STATIC);
+  const [forward] = await table.expose(parseSpec('127.0.0.1:0:81'));
+  await table.unexpose([parseSpecMatcher('1-65535:1-65535')]);
+  await table.unexpose([parseSpecMatcher(`${portOf(forward)}`)]);
+  t.same(told, [[`127.0.0.1:${portOf(forward)}:127.0.0.1:81/tcp`], []]);
+  await table.close();
+});
+
+t.test('what is restored and cannot be had is listed, tried again, kept, and can be removed', async (t) => {
+  const log = new LogRecorder();
+  const table = makeTable({ logger: log.logger, retryMs: 5 });
+  t.teardown(() => table.close());
+  const [one, two] = [await takenPort(t), await takenPort(t)];
+  const free = await freePort();
+  const rules = [one.port, two.port, free, free].flatMap((port) => parseSpec(`127.0.0.1:${port}:80`));
+  await table.restore(rules);
+  t.same(
+    table.list().map(({ id }) => id),
+    [`tcp 127.0.0.1:${free}`],
+  );
+  const reason = { code: 'EADDRINUSE', message: new RegExp(`by .* \\(pid ${process.pid}\\)`) };
+  t.match(table.missing(), [
+    { asked: rules[0], state: 'failed', reason, holder: { origin: 'runtime' } },
+    { asked: rules[1], state: 'failed', reason },
+  ]);
+  t.same(table.kept(), rules.slice(0, 3));
+  t.equal(log.matching(/^not listening for the user: .* \(it is tried again\)$/).length, 2);
+
+  await t.rejects(table.expose(parseSpec(`127.0.0.1:${one.port}:80`)), reason, 'as it is for anybody');
+  t.equal(table.missing().length, 2);
+  const matcher = parseSpecMatcher(`${two.port}`);
+  t.match(await table.unexpose([matcher]), { removed: [{ asked: rules[1] }], unmatched: [] });
+  t.same(table.kept(), [rules[0], rules[2]]);
+
+  await one.free();
+  await log.line(/^listening for the user now$/);
+  t.same(table.missing(), []);
+  t.equal(table.size, 2);
+  t.equal(log.matching(/^not listening/).length, 2, 'said once for each');
+  await table.unexpose([parseSpecMatcher(`${one.port}`), parseSpecMatcher(`${one.port}`)]);
+  t.same(table.kept(), [rules[2]]);
+});
+
+t.test('what was restored in vain can be exposed as soon as its port is free', async (t) => {
+  const table = makeTable({ retryMs: 3_600_000 });
+  t.teardown(() => table.close());
+  const taken = await takenPort(t);
+  const rules = parseSpec(`127.0.0.1:${taken.port}:80`);
+  await table.restore(rules);
+  await taken.free();
+  await table.expose(rules);
+  t.same([table.missing(), table.kept(), table.size], [[], rules, 1]);
+});
+
+t.test('the number of listeners can be limited', async (t) => {
+  const table = makeTable({ maxListeners: 2 });
+  t.teardown(() => table.close());
+  await table.expose(parseSpec('127.0.0.1:0:80'));
+  await t.rejects(table.expose(parseSpec('0:80')), {
+    name: 'OperationError',
+    message:
+      /^cannot listen on localhost:0: the host listens on 1 addresses, and takes at most 2, .*ulimit -n/,
+    code: 'EMFILE',
+  });
+  const path = `${shortFolder(t)}/f.sock`;
+  const [forward] = await table.expose(parseSpec(`unix:${path}:/x`));
+  await t.rejects(table.expose(parseSpec(`unix:${path}2:/x`)), { code: 'EMFILE' });
+  await table.unexpose([parseSpecMatcher(`unix:${path}`)]);
+  t.notOk(table.list().includes(forward as Forward));
+  await table.expose(parseSpec(`unix:${path}2:/x`));
+});
+
+t.test('a hundred ports are bound, and given back, all or none', async (t) => {
+  const table = makeTable();
+  t.teardown(() => table.close());
+  const first = await freePorts(100);
+  const range = parseSpec(`127.0.0.1:${first}-${first + 99}:1-100`);
+  t.equal((await table.expose(range)).length, 100);
+  const { removed } = await table.unexpose([parseSpecMatcher(`${first}-${first + 99}`)]);
+  t.equal(removed.length, 100);
+  t.same([table.list(), table.kept()], [[], []]);
 });
 
 t.test('an address that the machine lacks is warned of once', async (t) => {

@@ -1,15 +1,25 @@
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import t from 'tap';
 import { StateFile } from '../../../host/forwards/state-file.js';
-import { formatRule, parseSpec } from '../../../host/rule/forward-spec.js';
-import { createLogger } from '../../../protocol/program/logger.js';
+import { type ForwardRule, formatRule, parseSpec } from '../../../host/rule/forward-spec.js';
+import { LogRecorder } from '../../fixtures/log-recorder.js';
 
-function makeState(path: string): { state: StateFile; lines: string[] } {
-  const lines: string[] = [];
-  return {
-    state: new StateFile(path, createLogger('info', { write: (line) => void lines.push(line) })),
-    lines,
-  };
+function makeState(path: string, retryMs?: number): { state: StateFile; log: LogRecorder } {
+  const log = new LogRecorder();
+  return { state: new StateFile(path, log.logger, retryMs), log };
+}
+
+/** What a host would find that starts now. */
+async function saved(path: string): Promise<string[]> {
+  return (await makeState(path).state.load()).map(formatRule);
 }
 
 const SPECS = [
@@ -24,65 +34,141 @@ const SPECS = [
 t.test('what is saved comes back, from a file that only its owner can read', async (t) => {
   const path = `${t.testdir({})}/state.json`;
   const rules = SPECS.flatMap(parseSpec);
-  const { state, lines } = makeState(path);
+  const { state, log } = makeState(path);
   t.same(await state.load(), []);
-  await state.save(rules);
-  t.same((await makeState(path).state.load()).map(formatRule), rules.map(formatRule));
+  await state.save(() => rules);
+  t.equal(state.problem, undefined);
+  t.same(await saved(path), rules.map(formatRule));
   t.equal(statSync(path).mode & 0o777, 0o600);
-  t.same(lines, []);
+  await state.close();
+  t.same(log.lines, []);
 });
 
-t.test('saves follow one another, and leave nothing else behind', async (t) => {
+t.test('those who save at the same time share a save, and nothing else is left behind', async (t) => {
   const folder = t.testdir({});
   const { state } = makeState(`${folder}/state.json`);
-  await Promise.all([state.save(parseSpec('1:1')), state.save([]), state.save(parseSpec('2:2'))]);
-  t.match((await state.load()).map(formatRule), ['localhost:2:127.0.0.1:2/tcp']);
+  let rules: ForwardRule[] = [];
+  let asked = 0;
+  const current = (): ForwardRule[] => {
+    asked++;
+    return rules;
+  };
+  const saves = Array.from({ length: 1000 }, (_, index) => {
+    rules = parseSpec(`${index + 1}:1`);
+    return state.save(current);
+  });
+  await Promise.all(saves);
+  t.equal(asked, 1);
+  const during = state.save(current);
+  await new Promise(setImmediate);
+  rules = parseSpec('2000:1');
+  await Promise.all([during, state.save(current), state.save(current)]);
+  t.equal(asked, 3, 'what changes during a save is in the next one');
+  t.same(await saved(`${folder}/state.json`), ['localhost:2000:127.0.0.1:1/tcp']);
   t.same(readdirSync(folder), ['state.json']);
 });
 
-t.test('a file that cannot be understood is kept aside', async (t) => {
-  const contents = [
-    '{"version":1,"forw',
-    '{"version":2,"forwards":[]}',
-    'null',
-    '{"version":1,"forwards":[{"proto":"x"}]}',
-  ];
-  for (const content of contents)
-    await t.test(content, async (t) => {
-      const path = `${t.testdir({ 'state.json': content })}/state.json`;
-      const { state, lines } = makeState(path);
-      t.same(await state.load(), []);
-      t.equal(readFileSync(`${path}.corrupt`, 'utf8'), content);
-      t.notOk(existsSync(path));
-      t.equal(lines.length, 1);
-      t.match(lines[0], /cannot be understood .* it is kept as .*\.corrupt/);
-    });
-});
-
-t.test('a file that cannot be read or written', async (t) => {
-  const folder = t.testdir({ folder: { x: '' } });
-  const { state } = makeState(`${folder}/folder`);
-  await t.rejects(state.load(), { name: 'OperationError', message: /^cannot read the state file/ });
-  await t.rejects(state.save([]), { name: 'OperationError', message: /^cannot write the state file/ });
-  t.same(readdirSync(folder), ['folder']);
-  await t.rejects(makeState(`${folder}/none/state.json`).state.save([]), { name: 'OperationError' });
-});
-
-t.test('restoring keeps what cannot be had now', async (t) => {
+t.test('a file that cannot be understood is kept aside, and so is the next one', async (t) => {
+  const contents = ['{"version":1,"forw', '{"version":2,"forwards":[]}', 'null', '{"version":1}'];
   const path = `${t.testdir({})}/state.json`;
-  const [one, two, three] = ['1:1', '2:2', '3:3'].flatMap(parseSpec);
-  if (!one || !two || !three) throw new Error('three rules');
-  await makeState(path).state.save([one, two, three]);
-  const { state, lines } = makeState(path);
-  const exposed: string[] = [];
-  await state.restore(async (rule) => {
-    if (rule.proto === 'tcp' && rule.hostPort === 2) throw new Error('taken');
-    exposed.push(formatRule(rule));
+  for (const [index, content] of contents.entries()) {
+    writeFileSync(path, content);
+    const { state, log } = makeState(path);
+    t.same(await state.load(), []);
+    const aside = index === 0 ? `${path}.corrupt` : `${path}.corrupt.${index + 1}`;
+    t.equal(readFileSync(aside, 'utf8'), content);
+    t.same(await saved(path), []);
+    t.equal(log.lines.length, 1);
+    t.match(log.lines[0], {
+      msg: /cannot be understood in whole .*: it is kept as .*\.corrupt.*; 0 of its forwards are restored/,
+    });
+  }
+  for (let number = 1; number <= 100; number++)
+    writeFileSync(number === 1 ? `${path}.corrupt` : `${path}.corrupt.${number}`, '');
+  writeFileSync(path, 'null');
+  await t.rejects(makeState(path).state.load(), {
+    name: 'OperationError',
+    message: /^cannot put aside the state file .*: there are 100 such files already: remove /,
   });
-  t.same(exposed, [one, three].map(formatRule));
-  t.match(JSON.parse(lines[0] ?? ''), { err: { message: 'taken' }, forward: formatRule(two) });
-  await state.save([one]);
-  t.same((await makeState(path).state.load()).map(formatRule), [one, two].map(formatRule));
-  await state.save([one, two]);
-  t.same((await makeState(path).state.load()).map(formatRule), [one, two].map(formatRule));
+  t.equal(readFileSync(path, 'utf8'), 'null');
+});
+
+t.test('of a file with bad entries the others are restored, and the bad ones named', async (t) => {
+  const path = `${t.testdir({})}/state.json`;
+  const good = { proto: 'tcp', out_ip: '127.0.0.1', out_port: 8080, in_ip: '127.0.0.1', in_port: 80 };
+  const forwards = [good, { ...good, out_port: 70_000 }, null, { ...good, out_port: 8081 }];
+  const content = JSON.stringify({ version: 1, forwards });
+  writeFileSync(path, content);
+  const { state, log } = makeState(path);
+  t.same((await state.load()).map(formatRule), [
+    '127.0.0.1:8080:127.0.0.1:80/tcp',
+    '127.0.0.1:8081:127.0.0.1:80/tcp',
+  ]);
+  t.match(log.lines, [
+    {
+      msg: /\(entry 2, \{.*70000.*\}: "out_port" must be a port .*\): it is kept as .*\.corrupt; 2 of its forwards/,
+      problems: { length: 2, 1: /^entry 3, null: / },
+    },
+  ]);
+  t.equal(readFileSync(`${path}.corrupt`, 'utf8'), content);
+  t.equal((await saved(path)).length, 2);
+  t.notOk(existsSync(`${path}.corrupt.2`));
+});
+
+t.test('what a save that was killed has left is cleared at start', async (t) => {
+  const folder = t.testdir({
+    'state.json': '{"version":1,"forwards":[]}',
+    'state.json.0123456789ab.tmp': '{"vers',
+    'state.json.mine.tmp': '',
+    'other.json.0123456789ab.tmp': '',
+  });
+  t.same(await saved(`${folder}/state.json`), []);
+  t.same(readdirSync(folder).sort(), ['other.json.0123456789ab.tmp', 'state.json', 'state.json.mine.tmp']);
+});
+
+t.test('a file that cannot be read or written is refused at start', async (t) => {
+  const folder = t.testdir({ folder: { x: '' } });
+  await t.rejects(makeState(`${folder}/folder`).state.load(), {
+    name: 'OperationError',
+    message: /^cannot read the state file .*\/folder: illegal operation on a directory \(EISDIR\)$/,
+  });
+  await t.rejects(makeState(`${folder}/none/state.json`).state.load(), {
+    name: 'OperationError',
+    message: /^cannot write the state file .*: no such file or directory \(ENOENT\)$/,
+  });
+  t.same(readdirSync(folder), ['folder']);
+});
+
+t.test('what cannot be saved is told, and saved as soon as that is possible', async (t) => {
+  const folder = t.testdir({ state: {} });
+  const path = `${folder}/state/state.json`;
+  const { state, log } = makeState(path, 5);
+  t.same(await state.load(), []);
+  renameSync(`${folder}/state`, `${folder}/gone`);
+  await state.save(() => parseSpec('1:1'));
+  t.match(state.problem, /^cannot write the state file .*: no such file or directory \(ENOENT\)$/);
+  await state.save(() => parseSpec('2:2'));
+  t.equal(log.matching(/: what is exposed now will not outlast a restart/).length, 1, 'said once');
+  renameSync(`${folder}/gone`, `${folder}/state`);
+  await log.line(/^the state file .* is saved again$/);
+  t.equal(state.problem, undefined);
+  t.same(await saved(path), ['localhost:2:127.0.0.1:2/tcp']);
+  await state.close();
+});
+
+t.test('a host that stops tries once more to save', async (t) => {
+  const folder = t.testdir({ state: {} });
+  const path = `${folder}/state/state.json`;
+  const { state } = makeState(path);
+  renameSync(`${folder}/state`, `${folder}/gone`);
+  await state.save(() => parseSpec('1:1'));
+  mkdirSync(`${folder}/state`);
+  await state.close();
+  t.equal(state.problem, undefined);
+  t.same(await saved(path), ['localhost:1:127.0.0.1:1/tcp']);
+
+  const other = makeState(`${folder}/none/state.json`).state;
+  await other.save(() => []);
+  await other.close();
+  t.match(other.problem, /ENOENT/, 'in vain');
 });

@@ -2,7 +2,22 @@ import dgram from 'node:dgram';
 import { chmodSync, readFileSync, symlinkSync } from 'node:fs';
 import net from 'node:net';
 import t from 'tap';
-import { findPortOwner, parseLsof, parseProcNet } from '../../../host/listen/port-owner.js';
+import {
+  findPortOwners,
+  type PortOwnerSources,
+  parseLsof,
+  parseProcNet,
+} from '../../../host/listen/port-owner.js';
+
+async function findPortOwner(
+  ip: string,
+  port: number,
+  proto: 'tcp' | 'udp',
+  sources?: Partial<PortOwnerSources>,
+): Promise<string | undefined> {
+  const [owner] = await findPortOwners([{ proto, ip, port }], sources);
+  return owner;
+}
 
 const LSOF = `p612
 ccom.docker.backend
@@ -60,7 +75,7 @@ t.test('of UDP every socket has its port, connected or not', async (t) => {
   const lsof = `${t.testdir({ lsof: '#!/bin/sh\necho "$*" >"$0.args"\nprintf "p7\\ncdnsmasq\\nn*:53\\n"\n' })}/lsof`;
   chmodSync(lsof, 0o700);
   t.equal(await findPortOwner('127.0.0.1', 53, 'udp', { platform: 'darwin', lsof }), 'dnsmasq (pid 7)');
-  t.equal(readFileSync(`${lsof}.args`, 'utf8'), '-nP -iUDP:53 -Fpcn\n');
+  t.equal(readFileSync(`${lsof}.args`, 'utf8'), '-nP -iUDP -Fpcn\n');
   const proc = t.testdir({ net: { tcp: TCP, udp: UDP } });
   const linux = { platform: 'linux', proc } as const;
   t.equal(await findPortOwner('127.0.0.1', 8080, 'udp', linux), 'a process of user id 100');
@@ -74,7 +89,7 @@ t.test('on macOS asks lsof', async (t) => {
     await findPortOwner('127.0.0.1', 8080, 'tcp', { platform: 'darwin', lsof }),
     'com.docker.backend (pid 612)',
   );
-  t.equal(readFileSync(`${lsof}.args`, 'utf8'), '-nP -iTCP:8080 -sTCP:LISTEN -Fpcn\n');
+  t.equal(readFileSync(`${lsof}.args`, 'utf8'), '-nP -iTCP -sTCP:LISTEN -Fpcn\n');
   t.equal(await findPortOwner('::1', 49671, 'tcp', { platform: 'darwin', lsof }), undefined);
 });
 
@@ -100,6 +115,30 @@ t.test('on Linux finds the process in proc', async (t) => {
   t.equal(await findPortOwner('127.0.0.1', 3001, 'tcp', linux), 'a process (pid 19)');
   t.equal(await findPortOwner('::1', 3000, 'tcp', linux), 'a process of user id 0');
   t.equal(await findPortOwner('127.0.0.1', 9, 'tcp', linux), undefined);
+});
+
+t.test('many are looked for at once', async (t) => {
+  const proc = t.testdir({
+    net: { tcp: TCP, tcp6: TCP6, udp: UDP },
+    '18': { fd: {}, comm: 'nginx\n' },
+    '19': { fd: {}, comm: 'dnsmasq\n' },
+  });
+  for (const [index, inode] of [1, 4242, ...Array.from({ length: 70 }, (_, other) => 100 + other)].entries())
+    symlinkSync(`socket:[${inode}]`, `${proc}/18/fd/${index}`);
+  symlinkSync('socket:[6161]', `${proc}/19/fd/7`);
+  const ask = (proto: 'tcp' | 'udp', ip: string, port: number) => ({ proto, ip, port });
+  t.same(
+    await findPortOwners(
+      [
+        ask('tcp', '127.0.0.1', 8080),
+        ask('udp', '127.0.0.1', 8080),
+        ask('tcp', '0.0.0.0', 8080),
+        ask('tcp', '127.0.0.1', 1),
+      ],
+      { platform: 'linux', proc },
+    ),
+    ['nginx (pid 18)', 'dnsmasq (pid 19)', 'nginx (pid 18)', undefined],
+  );
 });
 
 t.test('on Linux without IPv6, or without proc', async (t) => {

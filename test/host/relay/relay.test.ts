@@ -1,7 +1,8 @@
 import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { type Forward, ForwardTable } from '../../../host/forwards/forward-table.js';
+import type { Forward } from '../../../host/forwards/forward.js';
+import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { ConnectionLog } from '../../../host/records/connection-log.js';
 import type { Ending } from '../../../host/records/ending.js';
 import { Records } from '../../../host/records/records.js';

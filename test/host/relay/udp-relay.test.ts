@@ -1,11 +1,13 @@
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { type Forward, ForwardTable } from '../../../host/forwards/forward-table.js';
+import type { Forward } from '../../../host/forwards/forward.js';
+import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import type { UdpHandler, UdpListener } from '../../../host/listen/udp-listener.js';
 import type { UdpServerSocket } from '../../../host/listen/udp-server-socket.js';
 import { ConnectionLog } from '../../../host/records/connection-log.js';
 import { Records } from '../../../host/records/records.js';
 import { UdpRelay } from '../../../host/relay/udp-relay.js';
+import { parseSpecMatcher } from '../../../host/rule/forward-matcher.js';
 import type { PortRule } from '../../../host/rule/forward-rule.js';
 import { ChannelKeeper } from '../../../protocol/channel/channel-keeper.js';
 import { LogLimiter } from '../../../protocol/program/log-limiter.js';
@@ -168,7 +170,7 @@ t.test('each client has a stream to the destination, and gets its own answers', 
   });
   t.same(Object.keys(report?.timingsMicros ?? {}), ['hold', 'channel', 'guestDial', 'firstByte']);
 
-  await bench.table.unexpose(() => true);
+  await bench.table.unexpose([parseSpecMatcher('1-65535/udp')]);
   await guest.until(() => flows.every(({ end }) => end !== undefined));
   for (const { end } of flows) t.match(end, { how: 'reset', reason: { code: 'UNEXPOSED' } });
   t.same(bench.states, ['closed', 'closed']);

@@ -3,11 +3,9 @@ import {
   addressesOverlap,
   type ForwardRule,
   formatHostEnd,
-  isSameRule,
   type PortRule,
 } from '../../../host/rule/forward-rule.js';
-import { formatRule, parseSpec, parseSpecMatcher } from '../../../host/rule/forward-spec.js';
-import { UsageError } from '../../../protocol/errors.js';
+import { formatRule, parseSpec } from '../../../host/rule/forward-spec.js';
 
 const LOCALHOST = ['127.0.0.1', '::1'];
 
@@ -95,6 +93,8 @@ t.test('a wrong SPEC is quoted, with what is wrong and the right form', async (t
     ['[127.0.0.1]:80:80', /the host address "\[127.0.0.1\]" is neither/],
     ['127.1:80:80', /the host address "127.1" is neither/],
     ['example.com:80:80', /neither a literal IP address nor localhost/],
+    ['[fe80::1]:8080:80', /fe80::1 is an address of one link, .* such as \[fe80::1%eth0\]/],
+    ['8080:[febf::1]:80', /the guest address febf::1 is one of a link, which the guest can't dial/],
     ['8080:[fe80::1%eth0]:80', /has a zone, which only the host's can have/],
     ['8080/sctp', /"sctp" is no protocol that can be forwarded/],
     ['8080/', /"" is no protocol that can be forwarded/],
@@ -127,35 +127,7 @@ t.test('every port of a range gets what stands behind it', async (t) => {
   ]);
 });
 
-t.test(
-  'what is to be removed is named by its host end, and by its guest end where that is given',
-  async (t) => {
-    const [web, other] = [tcp(LOCALHOST, 8080, '127.0.0.1', 80), tcp(['127.0.0.1'], 8081, '127.0.0.1', 80)];
-    const socket: ForwardRule = { proto: 'unix', hostPath: '/a', destination: { proto: 'unix', path: '/b' } };
-    const dns = { ...udp(LOCALHOST, 8080, 53), idleSeconds: 5 };
-    const rules = [web, other, socket, dns];
-    const found = (spec: string) => rules.filter(parseSpecMatcher(spec));
-    t.same(found('8080'), [web]);
-    t.same(found('8080:80'), [web]);
-    t.same(found('8080:81'), []);
-    t.same(found('8080:8080'), []);
-    t.same(found('127.0.0.1:8080'), [web]);
-    t.same(found('[::1]:8080'), []);
-    t.same(found('127.0.0.1:8080-8081'), [web, other]);
-    t.same(found('8081'), []);
-    t.same(found('unix:/a'), [socket]);
-    t.same(found('unix:/a:/b'), [socket]);
-    t.same(found('unix:/a:/c'), []);
-    t.same(found('8080/udp'), [dns]);
-    t.same(found('8080:53/udp'), [dns], 'also without its idle time');
-    t.same(found('8080:54/udp'), []);
-    t.throws(() => parseSpecMatcher('nonsense'), UsageError);
-  },
-);
-
-t.test('says which rules are the same, and which addresses are in each other’s way', async (t) => {
-  t.ok(isSameRule(tcp(['::1'], 1, '::1', 2), { ...tcp(['::1'], 1, '::1', 2), annotation: 'x' }));
-  t.notOk(isSameRule(tcp(['::1'], 1, '::1', 2), tcp(['::1'], 1, '::1', 3)));
+t.test('says which addresses are in each other’s way', async (t) => {
   t.equal(formatHostEnd(tcp(['10.0.0.1', '10.0.0.2'], 1, '::1', 2)), '10.0.0.1:1,10.0.0.2:1');
   t.ok(addressesOverlap('127.0.0.1', '127.0.0.1'));
   t.ok(addressesOverlap('127.0.0.1', '0.0.0.0'));
@@ -164,6 +136,4 @@ t.test('says which rules are the same, and which addresses are in each other’s
   t.notOk(addressesOverlap('127.0.0.1', '127.0.0.2'));
   t.notOk(addressesOverlap('0.0.0.0', '::1'));
   t.notOk(addressesOverlap('127.0.0.1', '::'));
-  t.notOk(isSameRule(tcp(['::1'], 1, '127.0.0.1', 2), udp(['::1'], 1, 2)));
-  t.notOk(isSameRule(udp(['::1'], 1, 2), { ...udp(['::1'], 1, 2), idleSeconds: 3 }));
 });

@@ -1,6 +1,6 @@
 import t from 'tap';
 import { formatRule, parseSpec } from '../../../host/rule/forward-spec.js';
-import { matcherFromVpnkit, ruleFromVpnkit, ruleToVpnkit } from '../../../host/rule/vpnkit-rule.js';
+import { ruleFromVpnkit, ruleToVpnkit } from '../../../host/rule/vpnkit-rule.js';
 
 t.test('reads and writes vpnkit’s objects', async (t) => {
   const web = {
@@ -61,6 +61,7 @@ t.test('refuses what is not such an object', async (t) => {
     [{ ...udp, idle_seconds: 86_401 }, /^"idle_seconds" must be/],
     [{ ...tcp, out_ip: 'localhost' }, /^"out_ip" must be a literal IP address, not "localhost"$/],
     [{ ...tcp, out_ip: 7 }, /^"out_ip" must be a string, not 7$/],
+    [{ ...tcp, out_ip: 'fe80::1' }, /^"out_ip": fe80::1 is an address of one link: choose another one$/],
     [{ ...tcp, in_ip: 'fe80::1%eth0' }, /^"in_ip" must be a literal IP address/],
     [{ ...tcp, out_port: '1' }, /^"out_port" must be a port from 0 to 65535, not "1"$/],
     [{ ...tcp, out_port: -1 }, /^"out_port" must be/],
@@ -77,22 +78,4 @@ t.test('refuses what is not such an object', async (t) => {
     ],
   ];
   for (const [body, message] of wrong) t.throws(() => ruleFromVpnkit(body), { name: 'UsageError', message });
-});
-
-t.test('finds what a client wants removed', async (t) => {
-  const rules = [...parseSpec('8080:80'), ...parseSpec('*:8081:80'), ...parseSpec('unix:/a:/b')];
-  rules.push(...parseSpec('127.0.0.1:8080:53/udp/idle=9'));
-  const found = (body: unknown) => rules.filter(matcherFromVpnkit(body)).map(formatRule);
-  t.same(found({ proto: 'tcp', out_ip: '127.0.0.1', out_port: 8080, in_port: 80 }), [
-    'localhost:8080:127.0.0.1:80/tcp',
-  ]);
-  t.same(found({ proto: 'tcp', out_ip: '127.0.0.1', out_port: 8080 }), ['localhost:8080:127.0.0.1:80/tcp']);
-  t.same(found({ proto: 'tcp', out_ip: '127.0.0.1', out_port: 8080, in_port: 81 }), []);
-  t.same(found({ proto: 'tcp', out_port: 8081 }), ['*:8081:127.0.0.1:80/tcp']);
-  t.same(found({ proto: 'tcp', out_port: 8080 }), []);
-  t.same(found({ proto: 'udp', out_ip: '127.0.0.1', out_port: 8080, in_port: 53 }), [
-    '127.0.0.1:8080:127.0.0.1:53/udp/idle=9',
-  ]);
-  t.same(found({ proto: 'unix', out_path: '/a' }), ['unix:/a:/b']);
-  t.same(found({ proto: 'unix', out_path: '/a', in_path: '/c' }), []);
 });

@@ -130,12 +130,25 @@ t.test('leaves every other kind of file alone', async (t) => {
   t.ok(lstatSync(path('link')).isSymbolicLink());
 });
 
-t.test('says when the folder is missing or is none', async (t) => {
+t.test('makes the folder, and the one above it', async (t) => {
+  const folder = temporaryFolder(t);
+  await listen(t, join(folder, 'one', 'two', 's'));
+  await listen(t, join(folder, 'one', 'two', 't'));
+  t.equal(modeOf(join(folder, 'one')), 0o700);
+  t.equal(modeOf(join(folder, 'one', 'two')), 0o700);
+});
+
+t.test('says when more is missing, or is no folder, or cannot be made', async (t) => {
   const folder = temporaryFolder(t);
   writeFileSync(join(folder, 'file'), '');
-  await t.rejects(listen(t, join(folder, 'absent', 's')), {
+  await t.rejects(listen(t, join(folder, 'absent', 'two', 'three', 's')), {
     name: 'OperationError',
     message: /: the folder .*\/absent does not exist; create it first/,
+  });
+  t.notOk(existsSync(join(folder, 'absent')));
+  await t.rejects(listen(t, '/proc/none/s'), {
+    name: 'OperationError',
+    message: /^cannot listen on \/proc\/none\/s: cannot make the folder \/proc\/none: E/,
   });
   await t.rejects(listen(t, join(folder, 'file', 's')), { message: /: ENOTDIR \(part of the path/ });
 });
