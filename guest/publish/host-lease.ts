@@ -228,7 +228,10 @@ export class HostLease implements Lease {
   }
 
   #notAnswered(lost: ConnectionLost): ExposeError {
-    return new ExposeError(UNAVAILABLE, `the host has not answered: ${this.#refusal ?? lost.message}`);
+    const why = this.#refusal
+      ? `the host gives no lease: ${this.#refusal}`
+      : `the host has not answered: ${lost.message}`;
+    return new ExposeError(UNAVAILABLE, why);
   }
 
   #withdraw(attempt: Attempt): void {

@@ -100,7 +100,10 @@ export class LeaseServer {
   accept(stream: Stream): void {
     const lease = this.#closed ? undefined : this.#leases.open();
     if (!lease) {
-      const message = this.#closed ? 'the host is stopping' : 'the host has as many leases as it takes';
+      const most = this.#leases.maxLeases;
+      const message = this.#closed
+        ? 'the host is stopping'
+        : `the host has ${most} leases, which are as many as it takes`;
       stream.refuse('policy', { code: 'EAGAIN', message });
       return;
     }

@@ -214,10 +214,7 @@ export class ForwardTable {
   /** What these were in the way of is tried at once. */
   async #closeBound(bounds: readonly Bound[]): Promise<void> {
     await this.#listening.close(bounds);
-    for (const { forward, claims } of bounds) {
-      claims.clear();
-      this.#attempts.retry(this.#claims.near(forward.rule));
-    }
+    for (const { forward } of bounds) this.#attempts.retry(this.#claims.near(forward.rule));
   }
 
   // ---- claims ----------------------------------------------------------------------------------------

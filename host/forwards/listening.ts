@@ -111,7 +111,7 @@ export class Listening {
     else listener.start((socket) => onClient(socket, forward));
   }
 
-  /** Gives up listening. Resolves when the addresses are free. */
+  /** Gives up listening, where that has not been done already. Resolves when the addresses are free. */
   async close(given: readonly Bound[]): Promise<void> {
     const bounds = given.filter((bound) => this.#bound.has(bound));
     const stopped = bounds.filter((bound) => this.#started.delete(formatRule(bound.forward.rule)));

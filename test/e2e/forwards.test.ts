@@ -63,8 +63,8 @@ t.test('forwards come and go while the host runs', async (t) => {
   t.equal((await pair.run('unexpose', `127.0.0.1:${port}`)).code, 0);
   t.equal(await connect(t, port).outcome(), 'ECONNREFUSED');
   t.same(await pair.run('unexpose', `127.0.0.1:${port}`), {
-    code: 0,
-    lines: ['nothing was forwarded there'],
+    code: 1,
+    lines: [`portferry: nothing is forwarded from 127.0.0.1:${port}`],
   });
 });
 

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -12,8 +12,9 @@ import { parseSpec } from '../../host/rule/forward-spec.js';
 import { OperationError } from '../../protocol/errors.js';
 import { encodeHandshakePayload } from '../../protocol/wire/handshake.js';
 import { DatagramRecorder } from '../fixtures/datagram-recorder.js';
-import { chooseFreePorts } from '../fixtures/free-ports.js';
-import { LogRecorder } from '../fixtures/log-recorder.js';
+import { chooseFreePorts, freePorts } from '../fixtures/free-ports.js';
+import { takenPort } from '../fixtures/leases.js';
+import { INFO, LogRecorder } from '../fixtures/log-recorder.js';
 import { Peer } from '../fixtures/peer.js';
 import { temporaryFolder } from '../fixtures/programs.js';
 import { UdpClient } from '../fixtures/udp-echo.js';
@@ -175,7 +176,7 @@ t.test('the guest can ask for forwards, as far as it is allowed', async (t) => {
     { state: 'failed' },
   ]);
   t.match(await control.dumpText(), /\nlease of docker: 2 forwards\n {2}failed .*EADDRINUSE/);
-  t.notOk(existsSync(options.stateFile ?? ''), 'what is published is not kept');
+  t.match(readFileSync(options.stateFile ?? '', 'utf8'), '"forwards": []', 'what is published is not kept');
   await control.unexpose([`127.0.0.1:${exposed.out_port}`]);
   t.match(await control.status(), { forwards: 0 });
   // At once: a lease is no connection that could finish.
@@ -197,13 +198,91 @@ t.test('forwards that were exposed at run time are back after a restart', async 
   const second = await start(t, options);
   t.match(second.report.forwards, [{ id: kept?.id, origin: 'runtime' }]);
   t.equal(second.report.forwards.length, 1);
-  await second.log.line(/cannot be exposed/);
+  const failed = { id: taken?.id, origin: 'runtime', state: 'failed', error: /in use .*pid/ };
+  t.match(await second.control.forwards(), [{ id: kept?.id, state: 'listening' }, failed]);
+  t.match(await second.control.status(), {
+    forwards: 1,
+    failedForwards: 1,
+    stateFile: { path: options.stateFile },
+  });
+  t.match(
+    await second.control.dump(),
+    new RegExp(`\nforward ${taken?.id} failed: cannot listen on .*in use`),
+  );
   await second.stop();
-  await new Promise((resolve) => intruder.close(resolve));
   t.match(readFileSync(options.stateFile ?? '', 'utf8'), `"out_port": ${taken?.out_port}`);
 
   const third = await start(t, options);
-  t.same(third.report.forwards.map(({ id }) => id).sort(), [kept?.id, taken?.id].sort());
+  await new Promise((resolve) => intruder.close(resolve));
+  await third.log.line(/^listening for the user now$/);
+  t.match(await third.control.status(), { forwards: 2, failedForwards: 0 });
+  await third.stop();
+
+  const fourth = await start(t, options);
+  t.same(fourth.report.forwards.map(({ id }) => id).sort(), [kept?.id, taken?.id].sort());
+});
+
+t.test('what cannot be restored can be removed for good', async (t) => {
+  const options = makeOptions(temporaryFolder(t), []);
+  const first = await start(t, options);
+  const taken = await takenPort(t);
+  await taken.free();
+  await first.control.expose([`127.0.0.1:${taken.port}:80`]);
+  await first.stop();
+  const intruder = net.createServer().listen(taken.port, '127.0.0.1');
+  await once(intruder, 'listening');
+  t.teardown(() => intruder.close());
+  const second = await start(t, options);
+  t.match(await second.control.unexpose([`${taken.port}`]), {
+    removed: [{ state: 'failed' }],
+    unmatched: [],
+  });
+  t.same(await second.control.forwards(), []);
+  await second.stop();
+  t.match(readFileSync(options.stateFile ?? '', 'utf8'), '"forwards": []');
+});
+
+t.test('a thousand forwards are restored with one save', async (t) => {
+  const options = makeOptions(temporaryFolder(t), []);
+  const [from = 0] = [await freePorts(1000)];
+  const first = await start(t, options);
+  await first.control.expose([`127.0.0.1:${from}-${from + 999}:1-1000`]);
+  await first.stop();
+  const second = await start(t, options);
+  t.equal(second.report.forwards.length, 1000);
+  t.same(
+    second.log.lines.filter(({ level }) => level > INFO),
+    [],
+  );
+});
+
+t.test('a state file that cannot be written is refused at start', async (t) => {
+  const folder = temporaryFolder(t);
+  const options = {
+    ...makeOptions(folder, ['127.0.0.1:0:80']),
+    stateFile: join(folder, 'none', 'state.json'),
+  };
+  const context = { logger: new LogRecorder().logger, stop: new AbortController().signal };
+  await t.rejects(runHost(options, context), {
+    name: 'OperationError',
+    message: /^cannot write the state file /,
+  });
+  await t.rejects(Peer.connect(t, options.channel.address), OperationError);
+});
+
+t.test('what cannot be saved later is told to whoever exposes, and in the status', async (t) => {
+  const folder = temporaryFolder(t);
+  mkdirSync(join(folder, 'state'));
+  const options = { ...makeOptions(folder, []), stateFile: join(folder, 'state', 'state.json') };
+  const { control, stop } = await start(t, options);
+  renameSync(join(folder, 'state'), join(folder, 'gone'));
+  const problem = /cannot write the state file .*ENOENT/;
+  const [exposed] = await control.expose(['127.0.0.1:0:80']);
+  t.match(exposed, { state: 'listening', warning: problem });
+  t.match(await control.status(), { stateFile: { path: options.stateFile, problem } });
+  renameSync(join(folder, 'gone'), join(folder, 'state'));
+  await stop();
+  t.match(readFileSync(options.stateFile, 'utf8'), `"out_port": ${exposed?.out_port}`);
 });
 
 t.test('what cannot be had at start ends the host, and leaves nothing open', async (t) => {

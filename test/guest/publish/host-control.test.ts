@@ -196,6 +196,37 @@ t.test('outcomes are logged when they change', async (t) => {
   t.equal(guest.log.matching(/does not listen/).length, 4);
 });
 
+t.test('what is exposed without an address and removed by 0.0.0.0 has gone from both ends', async (t) => {
+  const host = await LeaseHost.start(t);
+  const guest = new Guest(t, host);
+  guest.up();
+  const lease = guest.control.openLease('api');
+  const [one = 0, two = 0] = await chooseFreePorts(2);
+  const without = await lease.expose({ proto: 'tcp', out_port: one, in_port: 80 });
+  const every = await lease.expose({ proto: 'tcp', out_ip: '0.0.0.0', out_port: two, in_port: 80 });
+  t.equal(host.forwards.size, 2);
+  await lease.unexpose({ ...without, out_ip: '0.0.0.0' });
+  const { out_ip: _, ...named } = every;
+  await lease.unexpose(named);
+  t.equal(host.forwards.size, 0);
+  guest.down();
+  guest.up();
+  t.same(await lease.list(), [], 'nor does anything come back');
+  t.equal(host.forwards.size, 0);
+});
+
+t.test('a lease too many has its own reason', async (t) => {
+  const host = await LeaseHost.start(t, { maxLeases: 1 });
+  const guest = new Guest(t, host, { channelWaitMs: 100 });
+  guest.up();
+  await guest.control.openLease('a').expose(port(0));
+  await t.rejects(guest.control.openLease('b').expose(port(0)), {
+    status: 503,
+    message:
+      /the host (gives no lease|has granted nothing for 0.1 s): the host has 1 leases, which are as many/,
+  });
+});
+
 t.test('without a channel, asking fails after a while', async (t) => {
   const { guest } = await start(t, { channelWaitMs: 5 });
   const lease = guest.control.openLease('api');

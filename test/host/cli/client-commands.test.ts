@@ -9,17 +9,21 @@ import type { ForwardReport } from '../../../host/records/reports.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js';
 import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
+import { chooseFreePorts } from '../../fixtures/free-ports.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
 /** A host to be asked, and the command that asks it. */
-async function startHost(t: Test): Promise<(...args: string[]) => Promise<ProgramOutcome>> {
+async function startHost(
+  t: Test,
+  saveProblem?: string,
+): Promise<(...args: string[]) => Promise<ProgramOutcome>> {
   const logger = createLogger('silent');
   const forwards = new ForwardTable({ onClient: (socket) => socket.reset(), logger });
   const folder = shortFolder(t);
   const server = await startControlServer(
     {
       forwards,
-      saveProblem: undefined,
+      saveProblem,
       status: () => fakeStatus(),
       connections: () => [fakeConnection()],
       settle: () => {},
@@ -48,7 +52,11 @@ t.test('expose, list and unexpose, for people', async (t) => {
     new RegExp(`^FORWARD +DESTINATION .*\ntcp ${spec} +tcp 127.0.0.1:80 +0 `),
   );
   t.match(await call('unexpose', spec), { code: 0, stdout: `removed tcp ${spec} → tcp 127.0.0.1:80\n` });
-  t.match(await call('unexpose', spec), { code: 0, stdout: 'nothing was forwarded there\n' });
+  t.match(await call('unexpose', spec), {
+    code: 1,
+    stdout: '',
+    stderr: `portferry: nothing is forwarded from ${spec}\n`,
+  });
 });
 
 t.test('each with --json prints one document', async (t) => {
@@ -60,6 +68,40 @@ t.test('each with --json prints one document', async (t) => {
   t.same(await json('status'), fakeStatus());
   t.same(await json('dump'), fakeDump());
   t.same(await json('unexpose', `127.0.0.1:${forward.out_port}`), [forward]);
+});
+
+t.test(
+  'unexpose takes every address of a port, says what it has not found, and removes the rest',
+  async (t) => {
+    const call = await startHost(t);
+    const [one = 0, two = 0] = await chooseFreePorts(2);
+    await call('expose', `127.0.0.1:${one}:80`, `127.0.0.2:${one}:80`, `127.0.0.1:${two}:80`);
+    const { code, stdout, stderr } = await call('unexpose', `${one}`, `127.0.0.2:${two}`, '--json');
+    t.equal(code, 1);
+    t.match(JSON.parse(stdout), [{ out_ip: '127.0.0.1' }, { out_ip: '127.0.0.2' }]);
+    t.equal(
+      stderr,
+      `portferry: nothing is forwarded from 127.0.0.2:${two}; what is there: tcp 127.0.0.1:${two} → 127.0.0.1:80\n`,
+    );
+  },
+);
+
+t.test('what cannot be saved is a warning, said once', async (t) => {
+  const call = await startHost(t, 'the disk is full');
+  const exposed = await call('expose', '127.0.0.1:0:80', '127.0.0.1:0:81', '--json');
+  t.match(exposed, {
+    code: 0,
+    stderr: 'portferry: warning: it is listened on, but will not outlast a restart: the disk is full\n',
+  });
+  const [{ out_port: hostPort, warning }] = JSON.parse(exposed.stdout);
+  t.match(warning, /the disk is full$/);
+  t.match(await call('unexpose', `${hostPort}`), {
+    code: 0,
+    stderr: 'portferry: warning: it is removed, but may be back after a restart: the disk is full\n',
+  });
+  const stateFile = { path: '/s', problem: 'cannot write it' };
+  t.match(formatStatus({ ...fakeStatus(), stateFile }), /\nnot saved +cannot write it\n/);
+  t.notMatch(formatStatus({ ...fakeStatus(), stateFile: { path: '/s' } }), /saved/);
 });
 
 t.test('status and dump, for people', async (t) => {
@@ -134,5 +176,9 @@ t.test('every command has help with examples', async (t) => {
     t.equal(code, 0);
     t.match(stdout, new RegExp(`Examples:[\\s\\S]*portferry ${name}`));
   }
-  t.match((await callProgram(portferry, ['--help'])).stdout, /Exit codes: 0 done/);
+  const { stdout } = await callProgram(portferry, ['--help']);
+  t.match(stdout, /Exit codes: 0 done/);
+  t.match(stdout.replaceAll(/\s+/g, ' '), /\[::\] every IPv6 address, \* both/);
+  for (const name of ['expose', 'up'])
+    t.match((await callProgram(portferry, [name, '--help'])).stdout, /\/proxy=v1[^]*\/idle=SECONDS/);
 });

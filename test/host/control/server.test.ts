@@ -9,6 +9,7 @@ import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { formatDump } from '../../../host/records/dump.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
+import { freePorts } from '../../fixtures/free-ports.js';
 import { LeaseHost, port, takenPort } from '../../fixtures/leases.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
@@ -180,8 +181,45 @@ t.test('our own API, through its client', async (t) => {
     { in_port: 81, origin: 'runtime', counters: { connections: 0 }, createdAt: /T.*Z$/ },
   ]);
   t.same(await client.forwards(), exposed);
-  t.same(await client.unexpose([`127.0.0.1:${exposed[1]?.out_port}`, '1']), [exposed[1]]);
+  const [first, second] = exposed.map(({ out_port: hostPort }) => hostPort);
+  t.same(
+    await client.unexpose([`127.0.0.1:${second}`, `10.0.0.1:${first}`, `${first}/udp`, '1', 'unix:/x']),
+    {
+      removed: [exposed[1]],
+      unmatched: [
+        `nothing is forwarded from 10.0.0.1:${first}; what is there: tcp 127.0.0.1:${first} → 127.0.0.1:80`,
+        `nothing is forwarded from ${first}/udp; what is there: tcp 127.0.0.1:${first} → 127.0.0.1:80`,
+        'nothing is forwarded from 1',
+        'nothing is forwarded from unix:/x',
+      ],
+    },
+  );
   await t.rejects(client.expose(['x']), { name: 'OperationError', message: /cannot forward "x"/ });
+});
+
+t.test('of much that is there a few are named', async (t) => {
+  const { path } = await startControl(t);
+  const client = new ControlClient(path);
+  const first = await freePorts(5);
+  const range = `${first}-${first + 4}`;
+  await client.expose([`127.0.0.1:${range}:${range}`]);
+  const { unmatched } = await client.unexpose([`[::1]:${range}`]);
+  t.match(unmatched, [
+    /^nothing is forwarded from \[::1\]:.*; what is there: (tcp [^,]*, ){2}tcp [^,]* and 2 more$/,
+  ]);
+});
+
+t.test('whoever changes what cannot be saved is told so', async (t) => {
+  const { path, target } = await startControl(t);
+  Object.assign(target, { saveProblem: 'cannot write the state file /x: no space left on device (ENOSPC)' });
+  const client = new ControlClient(path);
+  const [exposed] = await client.expose(['127.0.0.1:0:80']);
+  t.equal(
+    exposed?.warning,
+    'it is listened on, but will not outlast a restart: cannot write the state file /x: no space left on device (ENOSPC)',
+  );
+  const { removed } = await client.unexpose([`${exposed?.out_port}`]);
+  t.match(removed, [{ warning: /^it is removed, but may be back after a restart: cannot write / }]);
 });
 
 t.test('what a guest wants is listed too, with the reason why it is not there', async (t) => {
@@ -216,7 +254,7 @@ t.test('what a guest wants is listed too, with the reason why it is not there', 
   ]);
   t.match(JSON.parse((await send(path, 'GET', '/forwards/list')).text), [port(Number(listed[0]?.out_port))]);
   t.equal(JSON.parse((await send(path, 'GET', '/forwards/list')).text).length, 1);
-  t.match(await client.unexpose([`127.0.0.1:${listed[0]?.out_port}`]), [{ id: listed[0]?.id }]);
+  t.match(await client.unexpose([`127.0.0.1:${listed[0]?.out_port}`]), { removed: [{ id: listed[0]?.id }] });
   t.match(await send(path, 'DELETE', '/forwards/unexpose/port', port(taken.port)), { status: 200 });
   t.match(await client.forwards(), [{ state: 'refused' }]);
 });

@@ -265,3 +265,20 @@ t.test('the state names the port that was chosen', async (t) => {
   t.match(keeper.state.address, /^tcp:127\.0\.0\.1:[1-9]\d*$/);
   t.equal(address.kind, 'tcp');
 });
+
+t.test('a path that no socket can have is refused at once, also by who connects', async (t) => {
+  const path = join(temporaryFolder(t), 'd'.repeat(120));
+  const addresses: ChannelAddress[] = [
+    { kind: 'unix', path },
+    { kind: 'hyperkit', dir: path, port: 1 },
+    { kind: 'firecracker', path, port: 1 },
+  ];
+  for (const mode of ['connect', 'listen'] as const)
+    for (const address of addresses) {
+      const { keeper } = makeKeeper(t, mode, address);
+      await t.rejects(keeper.start(), {
+        name: 'OperationError',
+        message: /^the socket path .* is \d+ bytes long, and this system takes 10[37]; choose a shorter one$/,
+      });
+    }
+});
