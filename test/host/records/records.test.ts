@@ -1,5 +1,5 @@
 import t from 'tap';
-import type { Forward } from '../../../host/forwards/forward-table.js';
+import type { Forward } from '../../../host/forwards/forward.js';
 import type { ConnectionRecord } from '../../../host/records/connection-record.js';
 import { clientFailed, closed, endedByHost } from '../../../host/records/ending.js';
 import { Records } from '../../../host/records/records.js';

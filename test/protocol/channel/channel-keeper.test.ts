@@ -3,6 +3,7 @@ import net from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { OperationError } from '../../../protocol/errors.js';
+import type { ChannelAddress } from '../../../protocol/transport/address.js';
 import { connectChannel } from '../../../protocol/transport/connect.js';
 import { encodeHandshakePayload } from '../../../protocol/wire/handshake.js';
 import { DEBUG, ERROR, INFO, WARN } from '../../fixtures/log-recorder.js';
