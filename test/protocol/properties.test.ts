@@ -2,7 +2,10 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { Stream } from '../../protocol/stream.js';
 import { WINDOW_BUDGET_BYTES } from '../../protocol/window.js';
+import { encodeReset } from '../../protocol/wire/extension.js';
+import { encodeOpen } from '../../protocol/wire/frame.js';
 import { FEATURES, type Feature } from '../../protocol/wire/handshake.js';
+import { closeFrame, dataFrame, shutdownFrame } from './fixtures/frames.js';
 import { type Random, randomFrom } from './fixtures/memory-link.js';
 import {
   accept,
@@ -12,6 +15,8 @@ import {
   GAVE_UP,
   type Pair,
   RecordingHandler,
+  Solo,
+  WEB,
   write,
 } from './fixtures/recording.js';
 
@@ -43,7 +48,18 @@ interface Modelled {
 }
 
 interface Operation {
-  kind: 'open' | 'decide' | 'write' | 'shutdown' | 'reset' | 'pause' | 'read' | 'stall' | 'ping' | 'tick';
+  kind:
+    | 'open'
+    | 'brief'
+    | 'decide'
+    | 'write'
+    | 'shutdown'
+    | 'reset'
+    | 'pause'
+    | 'read'
+    | 'stall'
+    | 'ping'
+    | 'tick';
   end: 'a' | 'b';
   /** Which of the streams, modulo their number. */
   stream: number;
@@ -75,6 +91,7 @@ class Model {
     const { kind, size, lent } = operation;
     const end = this.pair[operation.end];
     if (kind === 'open') this.#open(end);
+    else if (kind === 'brief') this.#openBriefly(end, size, lent);
     else if (kind === 'decide') await this.#decide();
     else if (kind === 'stall') end.link.stalled = !end.link.stalled;
     else if (kind === 'ping') end.multiplexer.ping(size);
@@ -122,12 +139,22 @@ class Model {
     return end === 'a' ? found?.opener : found?.acceptor;
   }
 
-  #open(end: End): void {
+  /** A client that comes, sends something, and is gone before anybody has answered. */
+  #openBriefly(end: End, size: number, lent: boolean): void {
+    const { opener } = this.#open(end);
+    if (size > 0) this.#use(opener, 'write', size, lent);
+    if (this.#random() < 0.5) this.#use(opener, 'shutdown', 0, false);
+    if (this.#random() < 0.7) this.#use(opener, 'reset', 0, false);
+  }
+
+  #open(end: End): Modelled {
     const key = this.streams.length;
     const handler = new RecordingHandler();
     const stream = end.multiplexer.open({ proto: 'unix', path: `/${key}` }, handler);
     handler.stream = stream;
-    this.streams.push({ key, opener: makeSide(handler, stream, 2 * key), acceptor: undefined });
+    const opened: Modelled = { key, opener: makeSide(handler, stream, 2 * key), acceptor: undefined };
+    this.streams.push(opened);
+    return opened;
   }
 
   /** Some streams are accepted at once, others when their opener may have sent and ended something already. */
@@ -232,6 +259,7 @@ function checkReleased({ multiplexer, link }: End): void {
 const operation: fc.Arbitrary<Operation> = fc.record({
   kind: fc.oneof(
     { weight: 3, arbitrary: fc.constant('open' as const) },
+    { weight: 2, arbitrary: fc.constant('brief' as const) },
     { weight: 2, arbitrary: fc.constant('decide' as const) },
     { weight: 12, arbitrary: fc.constant('write' as const) },
     {
@@ -280,4 +308,80 @@ for (const [name, features] of [
       { numRuns: 40 },
     );
   });
+}
+
+/** How a peer ends a stream right behind its Open, and how the handler must hear of it. */
+const ENDINGS: readonly { frames: Buffer[]; how: 'closed' | 'reset' | undefined; shut: boolean }[] = [
+  { frames: [], how: undefined, shut: false },
+  { frames: [shutdownFrame(4)], how: undefined, shut: true },
+  { frames: [shutdownFrame(4), closeFrame(4)], how: 'closed', shut: true },
+  { frames: [closeFrame(4)], how: 'reset', shut: false },
+  { frames: [encodeReset(4, GAVE_UP)], how: 'reset', shut: false },
+  { frames: [shutdownFrame(4), encodeReset(4, GAVE_UP)], how: 'reset', shut: true },
+];
+
+t.test(
+  'Open, early data and an end, cut anywhere, accepted at any time: the beginning, or all of it',
+  async () => {
+    const payload = fc.uint8Array({ maxLength: 300 }).map((bytes) => Buffer.from(bytes));
+    const pieces = fc.array(payload, { maxLength: 20 });
+    const cuts = fc.array(fc.nat(6_500), { maxLength: 12 });
+    await fc.assert(
+      fc.asyncProperty(
+        pieces,
+        fc.constantFrom(...ENDINGS),
+        cuts,
+        fc.nat(13),
+        fc.boolean(),
+        async (data, ending, places, acceptAfter, turns) => {
+          const end = new Solo(FEATURES);
+          end.owner.accept = () => {};
+          const input = Buffer.concat([
+            encodeOpen(4, WEB),
+            ...data.map((each) => dataFrame(4, each)),
+            ...ending.frames,
+          ]);
+          const ends = [
+            ...places.filter((place) => place < input.length).sort((x, y) => x - y),
+            input.length,
+          ];
+          let handler: RecordingHandler | undefined;
+          const mayAccept = (): void => {
+            const [stream] = end.owner.streams;
+            if (stream) handler ??= accept(stream);
+          };
+          let at = 0;
+          for (const [index, to] of ends.entries()) {
+            end.receive(input.subarray(at, to));
+            at = to;
+            if (index >= acceptAfter) mayAccept();
+            // The next bytes may come before what came early is told, and after it.
+            if (turns) await Promise.resolve();
+          }
+          mayAccept();
+          await Promise.resolve();
+          checkBrief(handler, Buffer.concat(data), ending);
+          if (end.ended !== undefined) throw new Error(`the channel ended: ${end.ended}`);
+          handler?.stream?.reset(GAVE_UP);
+          if (end.multiplexer.budget.free !== WINDOW_BUDGET_BYTES) throw new Error('the budget is not free');
+        },
+      ),
+      { numRuns: 400 },
+    );
+  },
+);
+
+function checkBrief(
+  handler: RecordingHandler | undefined,
+  sent: Buffer,
+  { how, shut }: (typeof ENDINGS)[number],
+): void {
+  if (!handler) throw new Error('never opened');
+  if (handler.end?.how !== how) throw new Error(`it ended as ${handler.end?.how}, not as ${how}`);
+  const { data, events } = handler;
+  if (!data.equals(sent.subarray(0, data.length))) throw new Error('other bytes than were sent');
+  if (how !== 'reset' && data.length !== sent.length)
+    throw new Error(`${data.length} of ${sent.length} bytes`);
+  if (how !== 'reset' && events.includes('shutdown') !== shut) throw new Error(`it heard ${events}`);
+  if (!shut && events.includes('shutdown')) throw new Error('what was cut looks complete');
 }
