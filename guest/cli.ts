@@ -6,8 +6,8 @@ import {
   type OptionDeclarations,
   type OptionValues,
 } from '../protocol/program/declared-options.js';
+import { checkKeepAlive, KEEP_ALIVE_OPTION } from '../protocol/program/keep-alive-option.js';
 import { createLogger, type LogLevel } from '../protocol/program/logger.js';
-import { checkKeepAlive, KEEP_ALIVE_OPTION } from '../protocol/program/program-sockets.js';
 import { defineCommand, type ProgramDeclaration } from '../protocol/program/run-program.js';
 import { defaultChannelAddress, ensureFolder, runtimeFolder } from '../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../protocol/program/stop-signals.js';

@@ -1,6 +1,6 @@
 import type { LeaseOutcome, VpnkitPort } from '../../protocol/services/control.js';
 import { knowsAddressAsked } from '../../protocol/socket/packet-info-socket.js';
-import type { SocketReport } from '../../protocol/socket/start.js';
+import type { SocketReport } from '../../protocol/socket/report.js';
 import { formatDestination } from '../../protocol/wire/destination.js';
 import { Claim } from '../forwards/claim.js';
 import { type Forward, type ForwardCounters, forwardId, noCounts } from '../forwards/forward.js';

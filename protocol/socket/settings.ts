@@ -1,5 +1,5 @@
 import { type Handles, handles } from './handles.js';
-import { DEFAULT_KEEP_ALIVE_SECONDS } from './tcp-options.js';
+import { DEFAULT_KEEP_ALIVE_SECONDS } from './keep-alive.js';
 
 /** What all new sockets of this process are made with, unless their maker says otherwise. */
 export interface SocketSettings {

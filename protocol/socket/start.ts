@@ -1,19 +1,10 @@
 import { OperationError } from '../errors.js';
 import { type Handles, handles } from './handles.js';
+import { DEFAULT_KEEP_ALIVE_SECONDS } from './keep-alive.js';
+import type { SocketReport } from './report.js';
 import { testSockets } from './self-test.js';
 import { settings } from './settings.js';
 import { canSetOptions } from './socket-options.js';
-import { DEFAULT_KEEP_ALIVE_SECONDS } from './tcp-options.js';
-
-/** How the sockets of this process work. */
-export interface SocketReport {
-  /** libuv's handles; or node:net, which is slower, where this Node's handles cannot be used. */
-  kind: 'handles' | 'node:net';
-  /** Why it is not the handles. */
-  reason?: string;
-  /** Whether the OS resets what the process carries, should it die: otherwise cut data may look complete. */
-  resetsAtDeath: boolean;
-}
 
 /** The self-test is made once in a process. */
 let chosen: Promise<Pick<SocketReport, 'kind' | 'reason'>> | undefined;
@@ -47,13 +38,4 @@ export async function chooseKind(
   throw new OperationError(
     `sockets do not work on Node ${process.version}: ${nodeFails}; with handles: ${handlesFail}; use a release of Node that portferry supports`,
   );
-}
-
-/** One line for people. */
-export function describeSockets({ kind, reason, resetsAtDeath }: SocketReport): string {
-  const what = kind === 'handles' ? "libuv's handles" : `node:net, which is slower (handles: ${reason})`;
-  const death = resetsAtDeath
-    ? ''
-    : '; the C library cannot be called here: should this process die, what it carries may look complete';
-  return `${what}${death}`;
 }

@@ -1,12 +1,6 @@
 import { type Libc, libc } from './libc.js';
 import { setSocketOption } from './socket-options.js';
 
-/** Seconds a TCP connection may be silent before the kernel asks whether its peer is there; as Docker has it. */
-export const DEFAULT_KEEP_ALIVE_SECONDS = 15;
-
-/** The most that Linux takes (MAX_TCP_KEEPIDLE). */
-export const MAX_KEEP_ALIVE_SECONDS = 32_767;
-
 /** Where accepted sockets have all of these options from the listening one. macOS leaves TCP_KEEPALIVE out. */
 const INHERITS: ReadonlySet<NodeJS.Platform> = new Set(['linux']);
 

@@ -46,7 +46,7 @@ async function meet(t: Test, args: string[], path: string, environment?: NodeJS.
 
 t.test('it connects to the address that is given, until it is told to stop', async (t) => {
   const path = join(temporaryFolder(t), 'c');
-  await meet(t, ['--connect', `unix:${path}`], path);
+  await meet(t, ['--connect', `unix:${path}`, '--keep-alive', '30'], path);
 });
 
 t.test('with no address it connects to the default one', async (t) => {
@@ -142,6 +142,7 @@ t.test('what is wrong is said in one line', async (t) => {
     [['--debug', '--allow-dial', 'localhost'], /'localhost' is no IP address/],
     [['--docker=tcp://127.0.0.1:2375'], /--docker must be the path of the Docker engine's socket/],
     [['--publish-rules', join(folder, 'none.json')], /the rules of .*none\.json cannot be read/],
+    [['--keep-alive', '0.5'], /--keep-alive 0.5: it must be whole seconds/],
     [['--no-such-option'], /no-such-option/],
     [['--log-level', 'loud'], /must be one of/],
   ];

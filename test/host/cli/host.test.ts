@@ -53,6 +53,8 @@ t.test('everything given', async (t) => {
     '0.5',
     '--control',
     '/c',
+    '--keep-alive',
+    '0',
   ];
   const environment = { PORTFERRY_RUNTIME_DIR: folder };
   t.same(await optionsOf([...args, '--connect', 'unix:/x'], environment), {
@@ -62,6 +64,7 @@ t.test('everything given', async (t) => {
     socketsFolder: `${folder}/sockets`,
     stateFile: '/s',
     holdSeconds: 0.5,
+    keepAliveSeconds: 0,
   });
   t.match(await optionsOf([...args, '--listen', 'tcp:127.0.0.1:0'], environment), {
     channel: { mode: 'listen', address: { kind: 'tcp', host: '127.0.0.1', port: 0 } },
@@ -111,6 +114,7 @@ t.test('wrong usage is one line and exit code 2, before anything is started', as
     [['--forward', '1:2:3:4'], /cannot forward "1:2:3:4"/],
     [['--allow-expose', 'x'], /'x' is not a rule of --allow-expose/],
     [['--hold', '-1'], /--hold must be a number of at least 0/],
+    [['--keep-alive', '40000'], /--keep-alive 40000: it must be whole seconds, from 1 to 32767/],
     [['--log-level', 'loud'], /--log-level must be one of/],
     [['--dashboard'], /unknown argument: dashboard/],
     [['operand'], /unknown argument: operand/],

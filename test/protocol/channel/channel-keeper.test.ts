@@ -276,7 +276,7 @@ t.test('a path that no socket can have is refused at once, also by who connects'
   ];
   for (const mode of ['connect', 'listen'] as const)
     for (const address of addresses) {
-      const { keeper } = makeKeeper(t, mode, address);
+      const { keeper } = makeKeeper(t, mode, { address });
       await t.rejects(keeper.start(), {
         name: 'OperationError',
         message: /^the socket path .* is \d+ bytes long, and this system takes 10[37]; choose a shorter one$/,

@@ -4,11 +4,11 @@ import t from 'tap';
 import { acceptSockets } from '../../../protocol/socket/accept.js';
 import { connectSocket } from '../../../protocol/socket/connect.js';
 import { handles } from '../../../protocol/socket/handles.js';
+import { DEFAULT_KEEP_ALIVE_SECONDS } from '../../../protocol/socket/keep-alive.js';
 import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
 import { canSetOptions } from '../../../protocol/socket/socket-options.js';
 import { startSockets } from '../../../protocol/socket/start.js';
 import {
-  DEFAULT_KEEP_ALIVE_SECONDS,
   deliverAtClose,
   inheritsOptions,
   prepareTcp,
