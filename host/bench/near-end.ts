@@ -47,8 +47,9 @@ abstract class NearEnd implements SocketHandler {
     this.#reject?.(this.#failure);
   }
 
+  /** Closes the connection as a client does that has got what it wanted. */
   close(): void {
-    this.socket.destroy();
+    this.socket.closeWhenSent();
   }
 
   /** Ends the connection in good order, and waits until it is gone. */
