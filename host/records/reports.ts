@@ -110,7 +110,6 @@ export interface ForwardReport extends VpnkitPort {
 /** A forward that is listened on, or one that only is wanted. */
 export function reportForward(forward: Forward | Claim): ForwardReport {
   if (forward instanceof Claim) return reportClaim(forward);
-  const limitation = limitationOf(forward.rule);
   const { id, rule, origin, publisher, addresses, createdAt, counters } = forward;
   return {
     ...ruleToVpnkit(rule),
@@ -119,17 +118,20 @@ export function reportForward(forward: Forward | Claim): ForwardReport {
     origin,
     ...(publisher !== undefined && { publisher }),
     state: 'listening',
-    ...(limitation !== undefined && { limitation }),
+    ...limitationOf(rule),
     addresses,
     createdAt: createdAt.toISOString(),
     counters: { ...counters },
   };
 }
 
-/** @param tellsAddress as bindUdpSocket has it */
-export function limitationOf(rule: ForwardRule, tellsAddress = knowsAddressAsked()): string | undefined {
+/** What a forward cannot do on this machine. @param tellsAddress as bindUdpSocket has it */
+export function limitationOf(
+  rule: ForwardRule,
+  tellsAddress = knowsAddressAsked(),
+): Pick<ForwardReport, 'limitation'> {
   const wildcard = rule.proto === 'udp' && rule.hostIps.some((ip) => EVERY_ADDRESS.includes(ip));
-  return wildcard && !tellsAddress ? ANY_SOURCE : undefined;
+  return wildcard && !tellsAddress ? { limitation: ANY_SOURCE } : {};
 }
 
 /** Clients that take answers from everywhere do not notice; one that has connected its socket gets none. */
