@@ -1,18 +1,21 @@
 import type { VpnkitPort } from '../../protocol/services/control.js';
-import type { Lease } from '../publish/lease.js';
+import type { HostLease } from '../publish/host-lease.js';
+
+/** What publishing needs of a lease on the host. */
+export type PublishingLease = Pick<HostLease, 'publish' | 'close'>;
 
 /** No forwards, as JSON. */
 const NOTHING = '[]';
 
 /** What of an engine's containers is published: the lease is told only of what changes. */
 export class PublishedForwards {
-  readonly #lease: Lease;
+  readonly #lease: PublishingLease;
   #forwards: readonly VpnkitPort[] = [];
   /** What the lease was told last, as JSON. */
   #told = NOTHING;
 
   /** @param lease closed with it */
-  constructor(lease: Lease) {
+  constructor(lease: PublishingLease) {
     this.#lease = lease;
   }
 

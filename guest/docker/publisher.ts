@@ -4,20 +4,19 @@ import { messageOf } from '../../protocol/errors.js';
 import { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import type { Destination } from '../../protocol/wire/destination.js';
-import type { Lease, OpenLease } from '../publish/lease.js';
 import type { DockerOptions } from './docker-options.js';
 import { type Engine, EngineClient, type EngineEvent } from './engine.js';
 import { EngineError, type EngineTrouble } from './engine-socket.js';
 import { findLinkedGateways } from './links.js';
 import { Afterwards, coalesced } from './pacing.js';
 import { computePublication, type Remark } from './publication.js';
-import { PublishedForwards } from './published.js';
+import { PublishedForwards, type PublishingLease } from './published.js';
 import type { PublishRule } from './rules.js';
 
 export interface PublisherOptions {
   engine: Engine;
   /** Closed with the publisher. */
-  lease: Lease;
+  lease: PublishingLease;
   rules: readonly PublishRule[];
   /** Whether the agent dials a destination if the host asks for it. */
   mayDial: (destination: Destination) => boolean;
@@ -64,7 +63,7 @@ const DOUBTS: { readonly [trouble in EngineTrouble]?: string } = {
 
 /** What publishing needs of the guest's agent. */
 export interface PublishingAgent {
-  readonly hostControl: { openLease: OpenLease };
+  readonly hostControl: { openLease(publisher: string): PublishingLease };
   /** Whether it dials a destination if the host asks for it. */
   mayDial(destination: Destination): boolean;
 }

@@ -1,10 +1,16 @@
 import http from 'node:http';
 import type { Socket } from 'node:net';
+import { parseJson } from '../../protocol/bounded-json.js';
 import { messageOf, UsageError } from '../../protocol/errors.js';
+import { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import { checkResource, type VpnkitPort } from '../../protocol/services/control.js';
+import { BodyTooLarge, readBody } from '../../protocol/services/http-body.js';
+import { textForPeople } from '../../protocol/services/text.js';
+import { readVpnkitPort } from '../../protocol/services/vpnkit-port-fields.js';
 import { listenOnUnixPath } from '../../protocol/transport/unix-path.js';
-import { ExposeError, type HostLease } from './host-lease.js';
+import type { HostLease } from './host-lease.js';
+import { ExposeError } from './lease-connection.js';
 
 /** What the API needs of the guest's agent. */
 export interface ApiTarget {
@@ -13,8 +19,9 @@ export interface ApiTarget {
   describe(): string;
 }
 
-/** A body holds one forward. */
+/** A body holds one forward, of 11 members. */
 const MAX_BODY_BYTES = 16 * 1024;
+const MAX_BODY_VALUES = 64;
 
 const OK = 200;
 const BAD_REQUEST = 400;
@@ -32,9 +39,6 @@ interface Answer {
 
 type Handler = (body: () => Promise<VpnkitPort>, socket: Socket) => Promise<Answer>;
 
-/** A body that is more than a forward can be: it is not read to its end. */
-class TooLarge extends Error {}
-
 /**
  * The API by which programs in the VM ask the host for forwards: that of Docker's forwarder, whose clients work
  * with it, on one lease for all of them; and `/v1/proxy`, where each connection is a lease of its own.
@@ -42,6 +46,8 @@ class TooLarge extends Error {}
 export class Api {
   readonly #target: ApiTarget;
   readonly #log: Logger;
+  /** Of what programs and the host can make happen again and again. */
+  readonly #faults: LogLimiter;
   readonly #servers: http.Server[] = [];
   readonly #routes: ReadonlyMap<string, Handler>;
   /** The lease of all that is asked for by the API of Docker's forwarder. */
@@ -52,6 +58,7 @@ export class Api {
   constructor(target: ApiTarget, logger: Logger) {
     this.#target = target;
     this.#log = logger;
+    this.#faults = new LogLimiter(logger);
     this.#routes = this.#makeRoutes();
   }
 
@@ -65,7 +72,9 @@ export class Api {
       void this.#serve(request, response);
     });
     await listenOnUnixPath(server, path);
-    server.on('error', (err) => this.#log.error({ err }, `${path} cannot accept clients`));
+    server.on('error', (err) =>
+      this.#faults.log('error', `accept ${path}`, { err }, `${path} cannot accept clients`),
+    );
     this.#servers.push(server);
     this.#log.info(`forwards can be asked for on ${path}`);
   }
@@ -77,14 +86,15 @@ export class Api {
       server.closeAllConnections();
     }
     this.#lease?.close();
+    this.#faults.flush();
   }
 
   async #serve(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
     const { method, url, socket } = request;
     const route = this.#routes.get(`${method} ${url}`);
     const answer = route
-      ? await route(() => readBody(request), socket)
-      : json(NOT_FOUND, { message: `there is no ${method} ${url} here` });
+      ? await route(() => readForward(request), socket).catch((thrown: unknown) => this.#failure(thrown))
+      : json(NOT_FOUND, { message: textForPeople(`there is no ${method} ${url} here`) });
     // What was not read of a body would be taken for the next request.
     if (!request.complete) response.setHeader('connection', 'close');
     const { status, type, body } = answer;
@@ -95,32 +105,29 @@ export class Api {
   #makeRoutes(): Map<string, Handler> {
     const routes = new Map<string, Handler>();
     for (const resource of ['port', 'pipe'] as const) {
-      const on = (action: (port: VpnkitPort, wanted: AbortSignal) => Promise<unknown>): Handler =>
-        this.#answering(async (body, socket) => {
+      const on =
+        (action: (port: VpnkitPort, wanted: AbortSignal) => Promise<unknown>): Handler =>
+        async (body, socket) => {
           const port = await body();
           checkResource(port, resource);
           await whileOpen(socket, (wanted) => action(port, wanted));
           return nothing();
-        });
+        };
       const expose = on((port, wanted) => this.#sharedLease().expose(port, wanted));
       const unexpose = on((port) => this.#sharedLease().unexpose(port));
       for (const method of ['PUT', 'POST']) routes.set(`${method} /forwards/expose/${resource}`, expose);
       for (const method of ['DELETE', 'POST'])
         routes.set(`${method} /forwards/unexpose/${resource}`, unexpose);
     }
-    routes.set(
-      'GET /forwards/list',
-      this.#answering(async () => json(OK, await this.#sharedLease().list())),
-    );
+    routes.set('GET /forwards/list', async () => json(OK, await this.#sharedLease().list()));
     routes.set('GET /forwards/dump', async () => text(OK, this.#target.describe()));
     routes.set('POST /v1/proxy', (body, socket) => this.#proxy(body, socket));
     return routes;
   }
 
-  /** Failures as vpnkit's clients read them. */
-  #answering(handler: Handler): Handler {
-    return (body, socket) =>
-      handler(body, socket).catch((thrown) => json(this.#statusOf(thrown), { message: messageOf(thrown) }));
+  /** As vpnkit's clients read it. */
+  #failure(thrown: unknown): Answer {
+    return json(this.#statusOf(thrown), { message: textForPeople(messageOf(thrown)) });
   }
 
   async #proxy(body: () => Promise<VpnkitPort>, socket: Socket): Promise<Answer> {
@@ -138,7 +145,7 @@ export class Api {
       lease.close();
       const status = this.#statusOf(thrown);
       const known = [BAD_REQUEST, FORBIDDEN].includes(status);
-      return text(known ? status : UNAVAILABLE, messageOf(thrown).replaceAll(/\s+/g, ' '));
+      return text(known ? status : UNAVAILABLE, textForPeople(messageOf(thrown)));
     }
   }
 
@@ -150,8 +157,8 @@ export class Api {
   #statusOf(thrown: unknown): number {
     if (thrown instanceof ExposeError) return thrown.status;
     if (thrown instanceof UsageError) return BAD_REQUEST;
-    if (thrown instanceof TooLarge) return TOO_LARGE;
-    this.#log.error({ err: thrown }, 'a request for a forward failed');
+    if (thrown instanceof BodyTooLarge) return TOO_LARGE;
+    this.#faults.log('error', 'failed', { err: thrown }, 'a request for a forward failed');
     return INTERNAL_ERROR;
   }
 }
@@ -164,34 +171,13 @@ async function whileOpen(socket: Socket, action: (wanted: AbortSignal) => Promis
   await action(gone.signal).finally(() => socket.off('close', onClose));
 }
 
-/** @throws UsageError, TooLarge */
-async function readBody(request: http.IncomingMessage): Promise<VpnkitPort> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  try {
-    for await (const chunk of request.iterator({ destroyOnReturn: false })) {
-      length += chunk.length;
-      if (length > MAX_BODY_BYTES) break;
-      chunks.push(chunk);
-    }
-  } catch (thrown) {
+/** @throws UsageError, BodyTooLarge */
+async function readForward(request: http.IncomingMessage): Promise<VpnkitPort> {
+  const body = await readBody(request, MAX_BODY_BYTES).catch((thrown: unknown) => {
+    if (thrown instanceof BodyTooLarge) throw thrown;
     throw new UsageError(`the request was cut off: ${messageOf(thrown)}`);
-  }
-  if (length > MAX_BODY_BYTES) throw new TooLarge(`a body of more than ${MAX_BODY_BYTES} bytes`);
-  return parsePort(Buffer.concat(chunks).toString());
-}
-
-function parsePort(body: string): VpnkitPort {
-  let value: unknown;
-  try {
-    value = JSON.parse(body);
-  } catch (thrown) {
-    throw new UsageError(`the body is not valid JSON: ${messageOf(thrown)}`);
-  }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as VpnkitPort;
-  throw new UsageError(
-    'the body must be one JSON object such as {"proto":"tcp","out_port":8080,"in_port":80}',
-  );
+  });
+  return readVpnkitPort(parseJson('the body', body, MAX_BODY_VALUES));
 }
 
 function json(status: number, value: unknown): Answer {

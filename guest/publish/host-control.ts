@@ -1,10 +1,12 @@
 import { StreamDuplex, type StreamError } from '../../protocol/duplex.js';
 import { messageOf } from '../../protocol/errors.js';
 import type { Multiplexer } from '../../protocol/multiplexer.js';
+import { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import { CONTROL_SERVICE } from '../../protocol/services/control.js';
-import { HostLease, type LeaseSource, type LeaseTimes } from './host-lease.js';
+import { HostLease, type LeaseGiver } from './host-lease.js';
 import { LeaseConnection } from './lease-connection.js';
+import type { LeaseTimes } from './lease-link.js';
 
 /** How long (ms) who asks for a forward waits for a channel: dockerd gives up a port's proxy after 16 s. */
 const LEASE_CHANNEL_WAIT_MS = 10_000;
@@ -29,8 +31,8 @@ const TIMES: LeaseTimes = {
 const BUSY = 'EAGAIN';
 
 /** The host as publishers in the guest see it: who gives leases, while there is a channel and without one. */
-export class HostControl implements LeaseSource {
-  readonly logger: Logger;
+export class HostControl implements LeaseGiver {
+  readonly log: LogLimiter;
   readonly times: LeaseTimes;
   readonly #leases = new Set<HostLease>();
   #multiplexer: Multiplexer | undefined;
@@ -40,7 +42,7 @@ export class HostControl implements LeaseSource {
   #closed = false;
 
   constructor(logger: Logger, times: Partial<LeaseTimes> = {}) {
-    this.logger = logger;
+    this.log = new LogLimiter(logger);
     this.times = { ...TIMES, ...times };
   }
 
@@ -72,6 +74,7 @@ export class HostControl implements LeaseSource {
   close(): void {
     this.#closed = true;
     for (const lease of this.#leases) lease.close();
+    this.log.flush();
   }
 
   // ---- what a lease needs ----------------------------------------------------------------------------
@@ -79,6 +82,11 @@ export class HostControl implements LeaseSource {
   /** Why no lease can be had of the host that is there; undefined while there is none. */
   get problem(): string | undefined {
     return this.#problem;
+  }
+
+  /** Whether there is a channel. */
+  get up(): boolean {
+    return this.#multiplexer !== undefined;
   }
 
   /** A new stream; undefined when none can be had now. */
@@ -95,8 +103,9 @@ export class HostControl implements LeaseSource {
         onEnd(refusal?.message);
       });
     } catch (thrown) {
-      this.logger.warn(`no lease can be had of the host, and is asked for again: ${messageOf(thrown)}`);
-      queueMicrotask(() => onEnd(messageOf(thrown)));
+      const why = messageOf(thrown);
+      this.log.log('warn', 'no lease', {}, `no lease can be had of the host, and is asked for again: ${why}`);
+      queueMicrotask(() => onEnd(why));
       return undefined;
     }
   }
@@ -120,7 +129,8 @@ export class HostControl implements LeaseSource {
   }
 
   #warn(problem: string): void {
-    if (problem !== this.#logged) this.logger.warn(`what the guest publishes is not forwarded: ${problem}`);
+    if (problem !== this.#logged)
+      this.log.log('warn', 'a problem', {}, `what the guest publishes is not forwarded: ${problem}`);
     this.#logged = problem;
   }
 }

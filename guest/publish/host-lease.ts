@@ -1,51 +1,18 @@
-import { OperationError } from '../../protocol/errors.js';
-import type { Logger } from '../../protocol/program/logger.js';
-import {
-  EXPOSE_PIPE_RESOURCE,
-  EXPOSE_PORT_RESOURCE,
-  LEASE_RESOURCE,
-  type LeaseOutcome,
-  type LeaseReport,
-  LIST_RESOURCE,
-  UNEXPOSE_PIPE_RESOURCE,
-  UNEXPOSE_PORT_RESOURCE,
-  type VpnkitPort,
-} from '../../protocol/services/control.js';
-import { describePort, isMeant } from '../../protocol/services/vpnkit-port.js';
-import type { Lease } from './lease.js';
-import { type Answer, ConnectionLost, type LeaseConnection } from './lease-connection.js';
+import type { LogLimiter } from '../../protocol/program/log-limiter.js';
+import type { VpnkitPort } from '../../protocol/services/control.js';
+import { isMeant } from '../../protocol/services/vpnkit-port.js';
+import { ConnectionLost, ExposeError, type LeaseConnection } from './lease-connection.js';
+import { LeaseLink, type LeaseSource, notWanted } from './lease-link.js';
+import { LeaseLog } from './lease-log.js';
+import { Turns } from './turns.js';
 
-const OK = 200;
-const UNAVAILABLE = 503;
 /** From here on the fault is the host's, and may pass. */
 const FIRST_FAULT = 500;
 
-/** The host does not listen for what it was asked for, or could not be asked; `status` is that of HTTP. */
-export class ExposeError extends OperationError {
-  override name = 'ExposeError';
-  readonly status: number;
-
-  constructor(status: number, message: string) {
-    super(message);
-    this.status = status;
-  }
-}
-
-/** How long (ms) a lease may wait for what. */
-export interface LeaseTimes {
-  channelWaitMs: number;
-  answerTimeoutMs: number;
-  publishTimeoutMs: number;
-  retryMs: number;
-}
-
-/** Where a lease gets its stream to the host. */
-export interface LeaseSource {
-  readonly logger: Logger;
-  readonly times: LeaseTimes;
-  readonly problem: string | undefined;
-  /** @param onEnd told once, with the reason if no lease is given */
-  connect(onEnd: (refusal: string | undefined) => void): LeaseConnection | undefined;
+/** Who gives leases. */
+export interface LeaseGiver extends LeaseSource {
+  readonly log: LogLimiter;
+  /** The host has answered as one that gives leases. */
   works(): void;
   closed(lease: HostLease): void;
 }
@@ -57,46 +24,50 @@ interface Attempt {
   withdrawn: boolean;
 }
 
-/** A lease on the host, by the service portferry:control: one stream at a time, and one request on it. */
-export class HostLease implements Lease {
+/**
+ * What one publisher in the guest has on the host: forwards that live as long as the lease, by the service
+ * portferry:control. While there is no channel they are remembered, and asked for again when there is one. One
+ * request at a time: what the lease is said to hold must not leave out what is being exposed.
+ */
+export class HostLease {
   readonly #publisher: string;
-  readonly #source: LeaseSource;
+  readonly #giver: LeaseGiver;
+  readonly #link: LeaseLink;
+  readonly #turns = new Turns();
+  readonly #log: LeaseLog;
   #published: readonly VpnkitPort[] = [];
   #exposed: VpnkitPort[] = [];
   readonly #attempts = new Set<Attempt>();
-  #connection: LeaseConnection | undefined;
-  /** Why the host gave no lease when it was asked last. */
-  #refusal: string | undefined;
   /** Whether the host may not know the newest state. */
   #stale = false;
   #syncing = false;
-  /** Whether anything was ever asked of it. */
-  #used = false;
-  #closed = false;
-  #retryTimer: NodeJS.Timeout | undefined;
-  /** Whoever asks next waits for this. */
-  #turn: Promise<unknown> = Promise.resolve();
-  /** What is told of a change: a connection, a problem, the end. */
-  readonly #waiters = new Set<() => void>();
-  /** Why the host did not take the newest state, as the log has last told it. */
-  #complaint: string | undefined;
-  /** What the log has last told of a forward that is not listened on. */
-  #logged = new Map<string, string>();
 
-  constructor(publisher: string, source: LeaseSource) {
+  /** @param publisher says to people who it is: `docker`, say */
+  constructor(publisher: string, giver: LeaseGiver) {
     this.#publisher = publisher;
-    this.#source = source;
+    this.#giver = giver;
+    this.#log = new LeaseLog(publisher, giver.log);
+    this.#link = new LeaseLink(giver, () => this.#changed());
   }
 
+  /**
+   * Makes the lease's forwards those given, with as few requests as it takes. One that the host cannot bind
+   * stays wanted, and the host tries again; what became of it is logged.
+   */
   publish(forwards: readonly VpnkitPort[]): void {
     this.#published = [...forwards];
-    this.#stale = true;
-    this.#use();
-    void this.#sync();
+    this.#link.use();
+    this.#changed();
   }
 
+  /**
+   * Adds one forward and waits until the host listens for it; it is not wanted any more when that fails.
+   * @param wanted aborted when nobody waits for it any more: it is given up then
+   * @returns it, with the port that was chosen where none was given
+   * @throws ExposeError with the host's reason, or when there is no channel, or no answer
+   */
   async expose(forward: VpnkitPort, wanted?: AbortSignal): Promise<VpnkitPort> {
-    this.#use();
+    this.#link.use();
     const attempt: Attempt = { forward, withdrawn: wanted?.aborted === true };
     const withdraw = (): void => this.#withdraw(attempt);
     this.#attempts.add(attempt);
@@ -112,131 +83,43 @@ export class HostLease implements Lease {
     }
   }
 
+  /**
+   * Removes one forward. Resolves when the host's port is free, or will be as soon as the host can be told.
+   * @throws ExposeError when the host knows no such thing
+   */
   async unexpose(forward: VpnkitPort): Promise<void> {
     for (const attempt of this.#attempts) if (isMeant(forward, attempt.forward)) this.#withdraw(attempt);
     this.#forget(forward);
-    const resource = forward.proto === 'unix' ? UNEXPOSE_PIPE_RESOURCE : UNEXPOSE_PORT_RESOURCE;
-    await this.#askIfConnected('DELETE', resource, forward);
+    const told = await this.#askIfConnected(async (connection) => {
+      await connection.unexpose(forward);
+      return true;
+    });
     // What was being exposed meanwhile has gone from the host with it.
     this.#forget(forward);
+    if (!told) this.#changed();
   }
 
-  /** What the host listens for; nothing without a channel. */
+  /** What the host listens for; nothing without a channel, or from a host that does not answer. */
   async list(): Promise<VpnkitPort[]> {
-    return ((await this.#askIfConnected('GET', LIST_RESOURCE)) ?? []) as VpnkitPort[];
+    return (await this.#askIfConnected((connection) => connection.list(this.#held.length))) ?? [];
   }
 
+  /** Gives up the lease, and its forwards with it. */
   close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    clearTimeout(this.#retryTimer);
-    this.#source.closed(this);
-    this.#connection?.close();
-    this.#wake();
+    if (this.#link.closed) return;
+    this.#giver.closed(this);
+    this.#link.close();
   }
 
   /** There is a channel, which may be one that gives no leases. */
   onChannel(): void {
-    if (this.#used) this.#connect();
-    this.#wake();
+    this.#link.onChannel();
   }
 
-  // ---- the stream ------------------------------------------------------------------------------------
+  // ---- what is wanted --------------------------------------------------------------------------------
 
-  #use(): void {
-    this.#used = true;
-    if (!this.#connection) this.#connect();
-  }
-
-  #connect(): void {
-    clearTimeout(this.#retryTimer);
-    if (this.#closed) return;
-    const connection = this.#source.connect((refusal) => this.#onEnd(connection, refusal));
-    this.#connection = connection;
-    if (!connection) return;
-    this.#stale = true;
-    void this.#sync();
-    this.#wake();
-  }
-
-  #onEnd(connection: LeaseConnection | undefined, refusal: string | undefined): void {
-    // A channel that is there again has given another one already.
-    if (connection !== this.#connection) return;
-    this.#refusal = refusal;
-    this.#connection = undefined;
-    this.#wake();
-    if (!this.#closed) this.#retryTimer = setTimeout(() => this.#connect(), this.#source.times.retryMs);
-  }
-
-  /** @param lost what became of the last try, if there was one */
-  async #connected(
-    deadline: number,
-    attempt: Attempt,
-    lost: ConnectionLost | undefined,
-  ): Promise<LeaseConnection> {
-    for (;;) {
-      if (this.#closed || attempt.withdrawn) throw notWanted();
-      if (this.#source.problem !== undefined) throw new ExposeError(UNAVAILABLE, this.#source.problem);
-      if (this.#connection && !this.#connection.ended) return this.#connection;
-      const left = deadline - performance.now();
-      if (left <= 0) {
-        if (lost) throw this.#notAnswered(lost);
-        const seconds = this.#source.times.channelWaitMs / 1000;
-        const why = this.#refusal
-          ? `the host has granted nothing for ${seconds} s: ${this.#refusal}`
-          : `there has been no channel to the host for ${seconds} s: start or check portferry host`;
-        throw new ExposeError(UNAVAILABLE, why);
-      }
-      await this.#changeWithin(left);
-    }
-  }
-
-  #changeWithin(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#waiters.delete(done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      this.#waiters.add(done);
-    });
-  }
-
-  #wake(): void {
-    for (const waiter of this.#waiters) waiter();
-  }
-
-  // ---- requests --------------------------------------------------------------------------------------
-
-  async #exposeInTime(attempt: Attempt): Promise<VpnkitPort> {
-    const { channelWaitMs, answerTimeoutMs } = this.#source.times;
-    const deadline = performance.now() + channelWaitMs;
-    let lost: ConnectionLost | undefined;
-    for (;;) {
-      const connection = await this.#connected(deadline, attempt, lost);
-      const action = (): Promise<VpnkitPort> =>
-        this.#within(answerTimeoutMs, () => this.#exposeOn(connection, attempt.forward));
-      try {
-        return await this.#inTurnBy(deadline, action);
-      } catch (thrown) {
-        if (!(thrown instanceof ConnectionLost)) throw thrown;
-        if (performance.now() >= deadline) throw this.#notAnswered(thrown);
-        lost = thrown;
-      }
-    }
-  }
-
-  #notAnswered(lost: ConnectionLost): ExposeError {
-    const why = this.#refusal
-      ? `the host gives no lease: ${this.#refusal}`
-      : `the host has not answered: ${lost.message}`;
-    return new ExposeError(UNAVAILABLE, why);
-  }
-
-  #withdraw(attempt: Attempt): void {
-    attempt.withdrawn = true;
-    this.#wake();
+  get #held(): VpnkitPort[] {
+    return [...this.#published, ...this.#exposed];
   }
 
   #forget(forward: VpnkitPort): void {
@@ -245,134 +128,103 @@ export class HostLease implements Lease {
     this.#published = this.#published.filter(keep);
   }
 
-  /** One request at a time: what the lease is said to hold must not leave out what is being exposed. */
-  #inTurn<T>(action: () => Promise<T>): Promise<T> {
-    const outcome = this.#turn.then(action);
-    this.#turn = outcome.catch(() => undefined);
-    return outcome;
+  #withdraw(attempt: Attempt): void {
+    attempt.withdrawn = true;
+    this.#link.wake();
   }
 
-  /** @throws ConnectionLost when its turn has not come by `deadline`; it is not done after that */
-  #inTurnBy<T>(deadline: number, action: () => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const late = (): void => reject(new ConnectionLost('it is still at work on what was published before'));
-      const timer = setTimeout(late, deadline - performance.now());
-      const start = async (): Promise<void> => {
-        clearTimeout(timer);
-        if (performance.now() >= deadline) late();
-        else await action().then(resolve, reject);
-      };
-      void this.#inTurn(start);
-    });
+  /** The host does not know the newest state: it is told, and what changes meanwhile, until it does. */
+  #changed(): void {
+    this.#stale = true;
+    if (!this.#syncing) void this.#sync();
   }
 
-  /** Tells the host the whole state, and what has changed meanwhile, until it knows the newest. */
   async #sync(): Promise<void> {
-    if (this.#syncing) return;
     this.#syncing = true;
-    while (this.#stale && this.#connection && !this.#connection.ended) await this.#inTurn(() => this.#put());
+    while (this.#stale && this.#link.connection && !this.#link.connection.ended)
+      await this.#turns.take(() => this.#put());
     this.#syncing = false;
   }
 
+  // ---- requests --------------------------------------------------------------------------------------
+
   async #put(): Promise<void> {
-    const connection = this.#connection;
+    const { connection } = this.#link;
     if (!connection) return;
     this.#stale = false;
-    const forwards = [...this.#published, ...this.#exposed];
+    const forwards = this.#held;
     try {
-      const request = { publisher: this.#publisher, forwards };
-      const answer = await this.#within(this.#source.times.publishTimeoutMs, () =>
-        connection.request('PUT', LEASE_RESOURCE, request),
+      const outcomes = await within(this.#giver.times.publishTimeoutMs, connection, () =>
+        connection.set({ publisher: this.#publisher, forwards }),
       );
-      if (answer.status !== OK) throw refusalOf(answer);
-      this.#source.works();
-      this.#complaint = undefined;
-      this.#logOutcomes(forwards, (answer.body as LeaseReport).forwards);
+      this.#giver.works();
+      this.#log.taken(forwards, outcomes);
     } catch (thrown) {
-      // The end of the stream is told of elsewhere.
-      if (thrown instanceof ExposeError) this.#complain(thrown.message);
+      // The end of the channel, and that no lease is given, are told of elsewhere.
+      const told = this.#link.closed || !this.#giver.up || this.#link.refusal !== undefined;
+      if (thrown instanceof ExposeError || !told) this.#log.notTaken((thrown as Error).message);
       // What the host finds wrong it will not find right the next time.
       if (!(thrown instanceof ExposeError) || thrown.status >= FIRST_FAULT) connection.close();
     }
   }
 
-  #complain(message: string): void {
-    if (message !== this.#complaint)
-      this.#source.logger.warn(
-        { publisher: this.#publisher },
-        `the host has not taken what ${this.#publisher} publishes: ${message}`,
-      );
-    this.#complaint = message;
-  }
-
-  async #exposeOn(connection: LeaseConnection, forward: VpnkitPort): Promise<VpnkitPort> {
-    const resource = forward.proto === 'unix' ? EXPOSE_PIPE_RESOURCE : EXPOSE_PORT_RESOURCE;
-    const answer = await connection.request('PUT', resource, forward);
-    if (answer.status !== OK) throw refusalOf(answer);
-    const exposed = answer.body as VpnkitPort;
-    if (!this.#exposed.some((other) => isMeant(exposed, other))) this.#exposed.push(exposed);
-    return exposed;
-  }
-
-  /** @returns the answer's body; undefined when there is no lease, so that nothing is left to be done */
-  #askIfConnected(method: string, resource: string, body?: VpnkitPort): Promise<unknown> {
-    const ask = async (): Promise<unknown> => {
-      const connection = this.#connection;
-      if (!connection) return undefined;
+  async #exposeInTime(attempt: Attempt): Promise<VpnkitPort> {
+    const deadline = performance.now() + this.#giver.times.channelWaitMs;
+    let lost: ConnectionLost | undefined;
+    do {
+      const connection = await this.#link.connected(deadline, () => !attempt.withdrawn);
+      if (!connection) break;
       try {
-        const answer = await connection.request(method, resource, body);
-        if (answer.status !== OK) throw refusalOf(answer);
-        return answer.body;
+        return await this.#exposeOn(connection, attempt.forward, deadline);
       } catch (thrown) {
-        if (thrown instanceof ConnectionLost) return undefined;
-        throw thrown;
+        if (!(thrown instanceof ConnectionLost)) throw thrown;
+        // That its turn has not come again says less than what became of its turn before.
+        lost = thrown instanceof Late ? (lost ?? thrown) : thrown;
       }
+    } while (performance.now() < deadline);
+    throw this.#link.unavailable(lost);
+  }
+
+  #exposeOn(connection: LeaseConnection, forward: VpnkitPort, deadline: number): Promise<VpnkitPort> {
+    const expose = async (): Promise<VpnkitPort> => {
+      const exposed = await within(this.#giver.times.answerTimeoutMs, connection, () =>
+        connection.expose(forward),
+      );
+      if (!this.#exposed.some((other) => isMeant(exposed, other))) this.#exposed.push(exposed);
+      return exposed;
     };
-    return this.#inTurn(() => this.#within(this.#source.times.answerTimeoutMs, ask));
+    return this.#turns.takeBy(deadline, expose, late);
   }
 
-  /** Gives up the stream when it takes longer than `ms`: nobody knows what the host has made of a request then. */
-  async #within<T>(ms: number, action: () => Promise<T>): Promise<T> {
-    const timer = setTimeout(() => this.#connection?.close(`no answer within ${ms / 1000} s`), ms);
+  /** @returns undefined when there is no lease, or no answer in time */
+  async #askIfConnected<T>(ask: (connection: LeaseConnection) => Promise<T>): Promise<T | undefined> {
+    const { answerTimeoutMs } = this.#giver.times;
+    const askNow = async (): Promise<T | undefined> => {
+      const { connection } = this.#link;
+      return connection && within(answerTimeoutMs, connection, () => ask(connection));
+    };
     try {
-      return await action();
-    } finally {
-      clearTimeout(timer);
+      return await this.#turns.takeBy(performance.now() + answerTimeoutMs, askNow, late);
+    } catch (thrown) {
+      if (thrown instanceof ConnectionLost) return undefined;
+      throw thrown;
     }
-  }
-
-  // ---- the log ---------------------------------------------------------------------------------------
-
-  #logOutcomes(forwards: readonly VpnkitPort[], outcomes: readonly LeaseOutcome[]): void {
-    const logged = new Map<string, string>();
-    for (const [index, forward] of forwards.entries()) {
-      const { state, message = '', code } = outcomes[index] ?? { state: 'failed' };
-      const name = describePort(forward);
-      const before = this.#logged.get(name);
-      const context = { publisher: this.#publisher, forward: name };
-      if (state === 'listening') {
-        if (before !== undefined) this.#source.logger.info(context, 'the host listens now');
-        continue;
-      }
-      logged.set(name, message);
-      if (message !== before)
-        this.#source.logger.warn(
-          { ...context, errno: code },
-          `the host does not listen (${state}): ${message}`,
-        );
-    }
-    this.#logged = logged;
   }
 }
 
-function notWanted(): ExposeError {
-  return new ExposeError(UNAVAILABLE, 'the forward is not wanted any more');
+/** Gives up the stream when it takes longer than `ms`: nobody knows what the host has made of a request then. */
+async function within<T>(ms: number, connection: LeaseConnection, action: () => Promise<T>): Promise<T> {
+  const timer = setTimeout(() => connection.close(`no answer within ${ms / 1000} s`), ms);
+  try {
+    return await action();
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
-function refusalOf({ status, body }: Answer): ExposeError {
-  const { message } = (body ?? {}) as { message?: unknown };
-  return new ExposeError(
-    status,
-    typeof message === 'string' ? message : `the host has answered with ${status}`,
-  );
+/** A request's turn has not come in time. */
+class Late extends ConnectionLost {}
+
+function late(): Late {
+  return new Late('it is still at work on what was published before');
 }

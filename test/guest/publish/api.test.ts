@@ -7,10 +7,12 @@ import t, { type Test } from 'tap';
 import { Api } from '../../../guest/publish/api.js';
 import { HostControl } from '../../../guest/publish/host-control.js';
 import type { HostLease } from '../../../guest/publish/host-lease.js';
+import type { LeaseTimes } from '../../../guest/publish/lease-link.js';
 import { freePort } from '../../fixtures/free-ports.js';
 import { LeaseHost, port, takenPort } from '../../fixtures/leases.js';
 import { LogRecorder } from '../../fixtures/log-recorder.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
+import { serving, writeForEver } from './fixtures/serving.js';
 
 interface Guest {
   api: Api;
@@ -20,10 +22,14 @@ interface Guest {
   log: LogRecorder;
 }
 
-async function start(t: Test, openLease?: (publisher: string) => HostLease): Promise<Guest> {
+async function start(
+  t: Test,
+  openLease?: (publisher: string) => HostLease,
+  times: Partial<LeaseTimes> = {},
+): Promise<Guest> {
   const host = await LeaseHost.start(t, { allow: ['127.0.0.1'] });
   const log = new LogRecorder();
-  const control = new HostControl(log.logger);
+  const control = new HostControl(log.logger, times);
   control.onUp(host.channel().guest.multiplexer);
   const api = new Api(
     { hostControl: openLease ? { openLease } : control, describe: () => 'everything\n' },
@@ -101,6 +107,11 @@ t.test('failures are messages with the host’s status', async (t) => {
     ['expose/port', 'null', 400, /must be one JSON object/],
     ['expose/port', '[]', 400, /must be one JSON object/],
     ['expose/port', '7', 400, /must be one JSON object/],
+    ['expose/port', '['.repeat(16_000), 400, /nested deeper than 4/],
+    ['expose/port', `[${'0,'.repeat(7_000)}0]`, 400, /more than 64 values/],
+    ['expose/port', { ...port(1), out_port: '1' }, 400, /"out_port" must be a port from 0 to 65535, not "1"/],
+    ['unexpose/port', { ...port(1), out_ip: { a: 1 } }, 400, /"out_ip" must be a text of at most/],
+    ['expose/port', '{"proto":"\u001b[2J', 400, /^the body is not valid JSON: \P{Cc}*$/u],
     ['expose/port', 'x'.repeat(70_000), 413, /a body of more than 16384 bytes/],
   ];
   for (const [resource, body, status, message] of cases) {
@@ -208,12 +219,40 @@ t.test('what a client has not waited for is not exposed', async (t) => {
   t.match(await ask(guest, 'GET', '/forwards/list'), { status: 200, text: '[]' });
 });
 
-t.test('a fault of ours is logged', async (t) => {
+t.test('a fault of ours is logged, and no more often than other lines', async (t) => {
   const guest = await start(t, () => {
     throw new TypeError('a fault');
   });
-  t.match(await ask(guest, 'GET', '/forwards/list'), { status: 500, text: '{"message":"a fault"}' });
+  for (let count = 0; count < 10; count++)
+    t.match(await ask(guest, 'GET', '/forwards/list'), { status: 500, text: '{"message":"a fault"}' });
   t.match(await guest.log.line(/^a request for a forward failed/), { err: { message: 'a fault' } });
+  t.equal(guest.log.matching(/^a request for a forward failed/).length, 3);
+  guest.api.close();
+  t.match(guest.log.lines.at(-1), { more: 7 });
+});
+
+t.test('a host that answers what is no answer, or never ends its answer', async (t) => {
+  const guest = await start(t, undefined, { channelWaitMs: 1_500, retryMs: 1 });
+  const cases: [resource: string, end: (response: http.ServerResponse) => void, reason: RegExp][] = [
+    [
+      '/forwards/expose/port',
+      (response) => response.socket?.end('HTTP/1.1 042 x\r\ncontent-length: 0\r\n\r\n'),
+      /the host has not answered: it answers with status 42, which is no answer/,
+    ],
+    ['/v1/proxy', writeForEver, /^the host has not answered: its answer is a body of more than 69632 bytes$/],
+  ];
+  for (const [resource, answer, text] of cases) {
+    const channel = guest.host.channel();
+    channel.b.owner.accept = serving((request, response) => {
+      if (request.url === '/v1/lease') response.end('{"forwards":[]}');
+      else answer(response);
+    });
+    guest.control.onDown();
+    guest.control.onUp(channel.guest.multiplexer);
+    t.match(await ask(guest, 'POST', resource, port(0)), { status: 503, text });
+    t.match(await ask(guest, 'GET', '/forwards/list'), { status: 200, text: '[]' });
+  }
+  t.same(guest.log.matching(/failed/), []);
 });
 
 t.test('two sockets, and one that cannot be had', async (t) => {

@@ -1,0 +1,27 @@
+/** Lets one thing be done after the other. */
+export class Turns {
+  /** Whoever comes next waits for this. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  take<T>(action: () => Promise<T>): Promise<T> {
+    const outcome = this.#last.then(action);
+    this.#last = outcome.catch(() => undefined);
+    return outcome;
+  }
+
+  /**
+   * @param deadline (performance.now) until when its turn must have come; it is not done after that
+   * @param late makes the error that it fails with then, at once
+   */
+  takeBy<T>(deadline: number, action: () => Promise<T>, late: () => Error): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const refuse = (): void => reject(late());
+      const timer = setTimeout(refuse, deadline - performance.now());
+      void this.take(async () => {
+        clearTimeout(timer);
+        if (performance.now() >= deadline) refuse();
+        else await action().then(resolve, reject);
+      });
+    });
+  }
+}
