@@ -66,6 +66,10 @@ export class LeaseConnection {
     duplex.on('error', (error) => {
       this.#failure = error;
     });
+    // node:http would read on for ever, and forget it.
+    duplex.on('data', () => {
+      if (!this.#fail) this.close('the host sends what was not asked for');
+    });
     duplex.on('close', () => {
       this.#ended = true;
       this.#failure ??= new Error('the host has ended the lease');

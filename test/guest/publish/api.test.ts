@@ -29,7 +29,7 @@ async function start(
 ): Promise<Guest> {
   const host = await LeaseHost.start(t, { allow: ['127.0.0.1'] });
   const log = new LogRecorder();
-  const control = new HostControl(log.logger, times);
+  const control = new HostControl(log.logger, { answerTimeoutMs: 60_000, ...times });
   control.onUp(host.channel().guest.multiplexer);
   const api = new Api(
     { hostControl: openLease ? { openLease } : control, describe: () => 'everything\n' },

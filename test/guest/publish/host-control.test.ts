@@ -18,7 +18,12 @@ class Guest {
 
   constructor(t: Test, host: LeaseHost, times: Partial<LeaseTimes> = {}) {
     this.#host = host;
-    this.control = new HostControl(this.log.logger, { channelWaitMs: 60_000, retryMs: 2, ...times });
+    this.control = new HostControl(this.log.logger, {
+      channelWaitMs: 60_000,
+      answerTimeoutMs: 60_000,
+      retryMs: 2,
+      ...times,
+    });
     t.teardown(() => this.control.close());
   }
 

@@ -4,6 +4,7 @@ import { LeaseConnection } from '../../../guest/publish/lease-connection.js';
 import { StreamDuplex } from '../../../protocol/duplex.js';
 import { CONTROL_SERVICE } from '../../../protocol/services/control.js';
 import { LeaseHost, port } from '../../fixtures/leases.js';
+import { turnsUntil } from '../../protocol/fixtures/signal.js';
 import { serving, writeForEver } from './fixtures/serving.js';
 
 /** A lease on a host that answers every request so. */
@@ -110,4 +111,20 @@ t.test('reports and lists', async (t) => {
     await t.rejects((await connectTo(t, body(text))).list(1), { name: 'ConnectionLost' });
   const long = JSON.stringify([{ proto: 'tcp', annotation: 'x'.repeat(100_000) }]);
   await t.rejects((await connectTo(t, body(long))).list(1), { message: /a body of more than 69632 bytes/ });
+});
+
+t.test('a host that goes on when its answer is over', async (t) => {
+  const connection = await connectTo(t, (response) => {
+    const { socket } = response;
+    if (!socket) return;
+    const write = (): void => {
+      while (!socket.destroyed && socket.write('x'.repeat(10_000)));
+    };
+    socket.on('drain', write);
+    socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}');
+    write();
+  });
+  await connection.unexpose(port(1)).catch(() => {});
+  await turnsUntil(() => connection.ended);
+  await t.rejects(connection.list(0), { name: 'ConnectionLost' });
 });
