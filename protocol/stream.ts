@@ -438,6 +438,7 @@ export class Stream {
   /** The peer broke this stream's rules: it is reset, or the channel ends where that cannot be said. */
   #violate(code: ProtocolError['code'], message: string): void {
     if (!this.#carrier.canReset) throw new ProtocolError(code, message);
-    this.cut({ code, message });
+    this.#finish({ code, message });
+    this.#tellEnd({ how: 'reset', reason: { code, message } });
   }
 }

@@ -75,7 +75,7 @@ function differences(a: string, b: string): number {
           at(last, column) + 1,
           at(line, column - 1) + 1,
           at(last, column - 1) + (same ? 0 : 1),
-          swapped ? at(before, column - 2) + 1 : Number.POSITIVE_INFINITY,
+          at(before, column - 2) + (swapped ? 1 : Number.POSITIVE_INFINITY),
         ),
       );
     }

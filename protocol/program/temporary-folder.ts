@@ -62,12 +62,17 @@ function isOrphan(path: string): boolean {
   return owner === describeOwner(pid) && !isAlive(pid);
 }
 
-/** A process id, and on Linux which processes it is counted among. */
+/** A process id, and which processes it is counted among. */
 function describeOwner(pid: number): string {
+  return `${pid} ${pidNamespace()}\n`;
+}
+
+/** What tells a container's processes from those of others on Linux; empty where there is no such thing. */
+export function pidNamespace(link = '/proc/self/ns/pid'): string {
   try {
-    return `${pid} ${readlinkSync('/proc/self/ns/pid')}\n`;
+    return readlinkSync(link);
   } catch {
-    return `${pid}\n`;
+    return '';
   }
 }
 

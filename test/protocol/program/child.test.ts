@@ -39,6 +39,15 @@ t.test('does not outlive this process', async (t) => {
   t.same(process.listeners('exit'), before);
 });
 
+t.test('none of several outlives this process', async (t) => {
+  const before = process.listeners('exit');
+  const [first, second] = [await start('stubborn'), await start('stubborn')];
+  const atExit = process.listeners('exit').filter((listener) => !before.includes(listener));
+  t.equal(atExit.length, 1);
+  atExit[0]?.(0);
+  for (const { child } of [first, second]) t.match(await child.ended, /^the guest ended by SIGKILL/);
+});
+
 t.test('a leashed one hears that this process has ended, and is not killed', async (t) => {
   const before = process.listeners('exit');
   const [command, ...args] = guest('leashed').command;
@@ -62,4 +71,5 @@ t.test('says why it ended by itself', async (t) => {
 t.test('says when it cannot be started', async (t) => {
   const child = new Child({ name: 'the guest', command: ['/nowhere/at/all'] }, () => {});
   t.match(await child.ended, /^the guest cannot be started: .*ENOENT/);
+  child.kill();
 });

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { makeTemporaryFolder } from '../../../protocol/program/temporary-folder.js';
+import { makeTemporaryFolder, pidNamespace } from '../../../protocol/program/temporary-folder.js';
 import { temporaryFolder } from '../transport/fixtures/pairs.js';
 
 t.test('a folder for this process alone, which goes when it is removed', async (t) => {
@@ -48,4 +48,8 @@ t.test('what dead processes have left goes when the next one is made, and nothin
   makeTemporaryFolder(parent).remove();
   t.notOk(existsSync(orphan));
   for (const folder of kept) t.ok(existsSync(folder), folder);
+});
+
+t.test('where there are no namespaces, all processes are counted alike', async (t) => {
+  t.equal(pidNamespace('/nowhere'), '');
 });
