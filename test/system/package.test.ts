@@ -68,6 +68,32 @@ for (const release of RELEASES) {
   });
 }
 
+for (const release of ['12', '18']) {
+  t.test(`Node ${release} is too old, which is one line and no stack`, async (t) => {
+    const node = await installNode(t, release);
+    if (node === undefined) return;
+    for (const [name, main] of [
+      ['portferry', 'host/main.js'],
+      ['portferry-guest', 'guest/main.js'],
+    ] as const) {
+      const called = await run(
+        t,
+        'env',
+        '-u',
+        'NODE_OPTIONS',
+        node,
+        join(CHECKOUT, 'dist', main),
+        '--version',
+      );
+      t.equal(called.outcome, 1);
+      t.match(
+        called.output,
+        new RegExp(`^${name}: this is Node.js v${release}\\S+, which is too old: [^\n]+$`),
+      );
+    }
+  });
+}
+
 t.test('npm ci of a checkout prints no warning, and builds the programs', async (t) => {
   if (requireProgram(t, 'npm') === undefined) return;
   const folder = copyCheckout(t);

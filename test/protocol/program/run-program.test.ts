@@ -83,6 +83,17 @@ t.test('takes options from the environment too', async (t) => {
   t.match(JSON.parse(stdout), { hold: 7 });
 });
 
+t.test('a variable that is no option is wrong usage, but for help', async (t) => {
+  const environment = { PORTFERRY_HLOD: '1' };
+  t.match(await callProgram(program(), ['show', 'x'], environment), {
+    code: 2,
+    stdout: '',
+    stderr:
+      /^ferry: there is no option for the environment variable PORTFERRY_HLOD: did you mean PORTFERRY_HOLD\?\n$/,
+  });
+  t.equal((await callProgram(program(), ['--help'], environment)).code, 0);
+});
+
 t.test('wrong usage is one line, and exit code 2', async (t) => {
   const cases: [string[], RegExp][] = [
     [[], /^ferry: no command given: one of show, fail \(see ferry --help\)\n$/],
