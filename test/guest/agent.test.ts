@@ -81,7 +81,7 @@ t.test('a dial that takes too long is given up', async (t) => {
 });
 
 t.test('what is not allowed, or cannot be dialled at all, is refused with the reason', async (t) => {
-  const { host, log } = await startGuest(t, {
+  const { agent, host, log } = await startGuest(t, {
     allowDial: ['127.0.0.1:81', 'unix:/*'].map((rule) => parseEndpointRule(rule, '--allow-dial')),
   });
   const refusals = [
@@ -90,7 +90,9 @@ t.test('what is not allowed, or cannot be dialled at all, is refused with the re
     [{ proto: 'udp', ip: '127.0.0.1', port: 53 }, 'policy', 'EACCES'],
     [{ proto: 'unix', path: `/${'x'.repeat(200)}` }, 'dial', 'ENAMETOOLONG'],
   ] as const;
+  t.equal(agent.mayDial(local(81)), true, 'publishers ask before they publish what would be refused');
   for (const [destination, step, code] of refusals) {
+    t.equal(agent.mayDial(destination), step !== 'policy');
     const stream = host.open(destination);
     await host.until(() => stream.end !== undefined);
     t.match(stream.end, { how: 'refused', result: { step, reason: { code } } });
