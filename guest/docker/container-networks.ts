@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
 /** An address that a container has in one of its networks. */
-export interface Endpoint {
+export interface ContainerEndpoint {
   address: string;
   /** Where the container's packets leave that network: in a bridge network, an address of the engine's machine. */
   gateway: string;
@@ -16,7 +16,7 @@ type Network = Record<string, unknown>;
  * engine prefers the networks itself when it publishes ports: by priority, then by name. What is not
  * understood is left out: ports can be reached without it.
  */
-export function readEndpoints(settings: unknown): Endpoint[] {
+export function readEndpoints(settings: unknown): ContainerEndpoint[] {
   const { Networks: networks } = (settings ?? {}) as { Networks?: unknown };
   if (typeof networks !== 'object' || networks === null) return [];
   return Object.entries(networks as Record<string, Network | null>)
@@ -31,7 +31,7 @@ function priorityOf(network: Network | null): number {
   return Number(network?.['GwPriority']) || 0;
 }
 
-function readEndpoint(address: unknown, gateway: unknown): Endpoint[] {
+function readEndpoint(address: unknown, gateway: unknown): ContainerEndpoint[] {
   if (!isAddress(address) || !isAddress(gateway)) return [];
   return [{ address: canonical(address), gateway: canonical(gateway) }];
 }

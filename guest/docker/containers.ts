@@ -2,7 +2,7 @@ import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { messageOf, OperationError } from '../../protocol/errors.js';
 import { MAX_PORT } from '../../protocol/wire/destination.js';
-import { type Endpoint, readEndpoints } from './container-networks.js';
+import { type ContainerEndpoint, readEndpoints } from './container-networks.js';
 
 /** A container that runs, as far as publishing its ports is concerned. */
 export interface Container {
@@ -12,7 +12,7 @@ export interface Container {
   labels: Readonly<Record<string, string>>;
   ports: readonly PublishedPort[];
   /** Its own addresses, the one that its engine would choose first. */
-  endpoints: readonly Endpoint[];
+  endpoints: readonly ContainerEndpoint[];
   /** Why its ports are not known, though it may have some. */
   problem?: string;
 }

@@ -7,7 +7,7 @@ import { connect, logLines } from '../e2e/fixtures/pair.js';
 import { freePorts } from '../fixtures/free-ports.js';
 import { Program, requireProgram } from '../fixtures/programs.js';
 import { BUSYBOX, DockerVm } from './fixtures/docker.js';
-import { Publication } from './fixtures/publication.js';
+import { PublishingPair } from './fixtures/publishing-pair.js';
 
 /** What the server sends before it breaks the connection. */
 const ANSWER_BYTES = 300_000;
@@ -28,7 +28,7 @@ t.test('a container is dialled itself, past the docker-proxy that dockerd starts
   const takePort = (): number => next++;
   const vm = await DockerVm.start(t);
   if (!vm) return;
-  const on = await Publication.start(t, vm, curl);
+  const on = await PublishingPair.start(t, vm, curl);
 
   /** A container that serves nothing by itself, until the subtest ends. */
   const start = async (t: Test, name: string, options: string[], command = [BUSYBOX, 'sleep', '1000']) => {

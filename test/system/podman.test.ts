@@ -3,7 +3,7 @@ import { freePorts } from '../fixtures/free-ports.js';
 import { requireProgram } from '../fixtures/programs.js';
 import { BUSYBOX } from './fixtures/docker.js';
 import { PodmanVm } from './fixtures/podman.js';
-import { Publication } from './fixtures/publication.js';
+import { PublishingPair } from './fixtures/publishing-pair.js';
 
 const PAGE = 'from the container';
 const REFUSED = 'curl: 7';
@@ -18,7 +18,7 @@ t.test('what podman publishes in the VM is there on the host', async (t) => {
   const takePort = (): number => next++;
   const vm = await PodmanVm.start(t);
   if (!vm) return;
-  const on = await Publication.start(t, vm, curl);
+  const on = await PublishingPair.start(t, vm, curl);
 
   /** A container with a web server on these ports of its own. */
   const start = (name: string, options: string[], ...ports: number[]): Promise<void> => {

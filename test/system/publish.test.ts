@@ -7,7 +7,7 @@ import t, { type Test } from 'tap';
 import { freePorts } from '../fixtures/free-ports.js';
 import { Program, requireProgram } from '../fixtures/programs.js';
 import { BUSYBOX, DockerVm, IMAGE } from './fixtures/docker.js';
-import { Publication } from './fixtures/publication.js';
+import { PublishingPair } from './fixtures/publishing-pair.js';
 
 const HTTPD = [BUSYBOX, 'httpd', '-f', '-h', '/www', '-p'];
 const PAGE = 'from the container';
@@ -25,7 +25,7 @@ t.test('what containers publish in the VM is there on the host', async (t) => {
   const dynamicPorts = [reserved, reserved + DYNAMIC - 1] as const;
   const vm = await DockerVm.start(t, { dynamicPorts });
   if (!vm) return;
-  const on = await Publication.start(t, vm, curl);
+  const on = await PublishingPair.start(t, vm, curl);
   let next = reserved + DYNAMIC;
   const takePort = (): number => next++;
 
@@ -267,7 +267,7 @@ t.test(`${MANY} ports of one container come and go together`, async (t) => {
   // With a rule of iptables for each, dockerd alone would take a minute.
   const vm = await DockerVm.start(t, { daemonArgs: ['--iptables=false'] });
   if (!vm) return;
-  const on = await Publication.start(t, vm, curl);
+  const on = await PublishingPair.start(t, vm, curl);
   const first = await freePorts(MANY);
   const last = first + MANY - 1;
   const ids = Array.from({ length: MANY }, (_, index) => `tcp *:${first + index}`);

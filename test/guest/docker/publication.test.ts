@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import type { Endpoint } from '../../../guest/docker/container-networks.js';
+import type { ContainerEndpoint } from '../../../guest/docker/container-networks.js';
 import type { Container } from '../../../guest/docker/containers.js';
 import { computePublication, type Reach } from '../../../guest/docker/publication.js';
 import { DEFAULT_RULES, readRuleFile } from '../../../guest/docker/rules.js';
@@ -169,7 +169,13 @@ t.test('a container is dialled at an address of its own that can be reached', as
   const far = { address: '10.1.0.2', gateway: '10.1.0.1' };
   const near = { address: '172.17.0.2', gateway: '172.17.0.1' };
   const near6 = { address: 'fd00::2', gateway: 'fd00::1' };
-  const cases: [what: string, endpoints: Endpoint[], published: string[], inIp: string, inPort: number][] = [
+  const cases: [
+    what: string,
+    endpoints: ContainerEndpoint[],
+    published: string[],
+    inIp: string,
+    inPort: number,
+  ][] = [
     ['at the first that can be reached', [far, near], ['0.0.0.0', '::'], '172.17.0.2', 80],
     ['also for a port that is published on one address', [near], ['127.0.0.1'], '172.17.0.2', 80],
     ['in the family of the published address', [near, near6], ['::'], 'fd00::2', 80],
