@@ -10,7 +10,7 @@ import type { SocketReport } from '../protocol/socket/report.js';
 import type { Stream } from '../protocol/stream.js';
 import { LeaseServer } from './control/lease-server.js';
 import { type ControlServer, type ControlTarget, startControlServer } from './control/server.js';
-import { maxClients, maxClientsBeside, maxLeasedForwards } from './descriptors.js';
+import { Descriptors } from './descriptors.js';
 import { STATIC } from './forwards/claim.js';
 import { ExposePolicy } from './forwards/expose-policy.js';
 import type { Forward } from './forwards/forward.js';
@@ -28,6 +28,7 @@ import {
   type StateFileReport,
   type StatusReport,
 } from './records/reports.js';
+import { Crowd } from './relay/crowd.js';
 import { Relay } from './relay/relay.js';
 import { MAX_FLOWS, UdpRelay } from './relay/udp-relay.js';
 
@@ -54,6 +55,8 @@ interface HostEvents {
   stream: [Stream];
   client: [RawSocket, Forward];
   udpForward: [UdpListener, Forward];
+  /** Forwards have gone, and there is room for more clients. */
+  removed: [];
 }
 
 class Host implements ControlTarget {
@@ -64,7 +67,7 @@ class Host implements ControlTarget {
   readonly #sockets: SocketReport;
   readonly #version = readVersion();
   readonly #startedAt = performance.now();
-  readonly #descriptors = maxClients();
+  readonly #descriptors = new Descriptors();
   readonly #limiter: LogLimiter;
   readonly #stateFile: StateFile | undefined;
   readonly #keeper: ChannelKeeper;
@@ -100,22 +103,29 @@ class Host implements ControlTarget {
       onClient: (socket, forward) => events.emit('client', socket, forward),
       onUdpForward: (listener, forward) => events.emit('udpForward', listener, forward),
       onChange: (kept) => stateFile?.save(kept),
+      onRemoved: () => events.emit('removed'),
+      descriptors: this.#descriptors,
       logger,
     });
     this.leases = new Leases({
       forwards: this.forwards,
       policy: new ExposePolicy({ rules: options.allowExpose, socketsFolder: options.socketsFolder }),
-      maxForwards: maxLeasedForwards(this.#descriptors),
+      maxForwards: this.#descriptors.maxLeasedForwards,
       logger,
     });
     this.#leaseServer = new LeaseServer(this.leases, logger);
     this.#records = new Records();
     const log = new ConnectionLog(logger, this.#limiter);
+    const crowd = new Crowd({
+      room: this.#descriptors,
+      setAccepting: (accepting) => this.forwards.setAccepting(accepting),
+      logger,
+    });
     this.#relay = new Relay({
       streams: this.#keeper,
       records: this.#records,
       holdMs: options.holdSeconds * 1000,
-      maxClients: () => this.#maxClients(),
+      crowd,
     });
     const udpRelay = new UdpRelay({ streams: this.#keeper, records: this.#records, limiter: this.#limiter });
 
@@ -128,6 +138,7 @@ class Host implements ControlTarget {
     events.on('stream', (stream) => this.#onStream(stream));
     events.on('client', (socket, forward) => this.#relay.onClient(socket, forward));
     events.on('udpForward', (listener, forward) => udpRelay.serve(listener, forward));
+    events.on('removed', () => crowd.roomMade());
     context.abandon?.addEventListener('abort', () =>
       this.#relay.abort({ code: 'STOPPED', message: 'the host was told to end at once' }),
     );
@@ -143,7 +154,9 @@ class Host implements ControlTarget {
     await this.forwards.expose(forwards, STATIC);
     await this.forwards.restore(saved);
     this.#restored.abort();
-    this.#control = await startControlServer(this, controlPath, logger);
+    this.#control = await startControlServer(this, controlPath, logger, {
+      maxConnections: this.#descriptors.maxControlConnections,
+    });
     onReady?.({ controlPath, forwards: this.forwards.list() });
   }
 
@@ -192,7 +205,7 @@ class Host implements ControlTarget {
     return makeDump({
       status: this.status(),
       limits: {
-        clients: this.#maxClients(),
+        clients: this.#descriptors.maxClients,
         udpFlows: MAX_FLOWS,
         leasedForwards: this.leases.maxForwards,
         holdSeconds: this.#options.holdSeconds,
@@ -205,10 +218,6 @@ class Host implements ControlTarget {
   }
 
   // ---- inside ----------------------------------------------------------------------------------------
-
-  #maxClients(): number {
-    return maxClientsBeside(this.forwards.size, this.#descriptors);
-  }
 
   /** The guest can dial nothing on the host but the service by which it asks for forwards. */
   #onStream(stream: Stream): void {

@@ -1,7 +1,26 @@
+import { OperationError } from '../protocol/errors.js';
 import { MAX_LEASED_FORWARDS } from './forwards/lease-request.js';
 
-/** What the host needs besides its clients: listeners, the channel, control clients, log, state file, libuv. */
-const RESERVED = 256;
+/**
+ * Kept for what is neither client nor listener nor control connection: Node's own (some 20), the channel and one that
+ * wants to be it, the state file while it is saved, and finding out who holds a port.
+ */
+const RESERVED = 48;
+
+/** Connections to the control socket: a person's commands, a few programs that watch. */
+const MAX_CONTROL_CONNECTIONS = 32;
+
+/** With very few descriptors these get no more than an eighth of them. */
+const LEAST_CONTROL_SHARE = 8;
+
+/** Of what is left, listening sockets may have two thirds; clients always have the rest, and what these leave. */
+const LISTENERS_SHARE = 2 / 3;
+
+/**
+ * Publishers in the guest may have as many forwards as a quarter of it. Most listen on one or two addresses, so that
+ * the user's own forwards find room beside them.
+ */
+const LEASED_SHARE = 4;
 
 /** Where the OS does not tell: what macOS gives a process of launchd. */
 const UNKNOWN_LIMIT = 256;
@@ -11,31 +30,63 @@ interface ProcessReport {
 }
 
 /**
- * How many clients a host can serve at once: each takes one file descriptor of those the process may have.
- * Node.js raises the soft limit to the hard one at its start.
+ * How many file descriptors this process may have; Infinity where there is no limit. Node.js raises the soft limit to
+ * the hard one at its start.
  */
-export function maxClients(report: unknown = process.report.getReport()): number {
+export function descriptorLimit(report: unknown = process.report.getReport()): number {
   const limit = (report as ProcessReport).userLimits?.open_files?.soft;
   if (limit === 'unlimited') return Number.POSITIVE_INFINITY;
-  const descriptors = typeof limit === 'number' ? limit : UNKNOWN_LIMIT;
-  return Math.max(descriptors - RESERVED, Math.floor(descriptors / 2));
+  return typeof limit === 'number' ? limit : UNKNOWN_LIMIT;
 }
-
-/** A forward may listen on both families. */
-const LISTENERS_PER_FORWARD = 2;
-
-/** Publishers in the guest must leave clients a third of what these could have, when all listen on both families. */
-const LEASED_SHARE = 3;
 
 /**
- * How many forwards publishers in the guest may have.
- * @param descriptors what maxClients says
+ * Who may have how many of the host's file descriptors. Were they to run out, the OS's connections would be ended
+ * without a word, the control socket's too: so each kind has a share, and what is beyond it is refused or waits.
  */
-export function maxLeasedForwards(descriptors = maxClients()): number {
-  return Math.min(MAX_LEASED_FORWARDS, Math.floor(descriptors / LEASED_SHARE));
-}
+export class Descriptors {
+  /** All that the process may have. */
+  readonly limit: number;
+  readonly maxControlConnections: number;
+  /** Listening sockets of all forwards; a forward on localhost has two. */
+  readonly maxListeners: number;
+  /** Forwards that publishers in the guest may have. */
+  readonly maxLeasedForwards: number;
+  /** What clients and listeners have together. */
+  readonly #shared: number;
+  #listeners = 0;
 
-/** How many clients can be served at once beside the listeners of so many forwards. */
-export function maxClientsBeside(forwards: number, descriptors: number): number {
-  return descriptors - forwards * LISTENERS_PER_FORWARD;
+  constructor(limit: number = descriptorLimit()) {
+    this.limit = limit;
+    this.maxControlConnections = Math.min(MAX_CONTROL_CONNECTIONS, Math.floor(limit / LEAST_CONTROL_SHARE));
+    this.#shared = Math.max(0, limit - RESERVED - this.maxControlConnections);
+    this.maxListeners = Math.floor(this.#shared * LISTENERS_SHARE);
+    this.maxLeasedForwards = Math.min(MAX_LEASED_FORWARDS, Math.floor(this.#shared / LEASED_SHARE));
+  }
+
+  /** Clients at once, beside the listening sockets that there are now. */
+  get maxClients(): number {
+    return this.#shared - this.#listeners;
+  }
+
+  /**
+   * Takes what a forward's listening sockets need.
+   * @param what the forward, for the message
+   * @throws OperationError EMFILE when there is no room for so many more
+   */
+  takeListeners(count: number, what: string): void {
+    if (this.#listeners + count > this.maxListeners) {
+      const message =
+        `cannot listen on ${what}: that takes ${count} more file ${count === 1 ? 'descriptor' : 'descriptors'}, and ` +
+        `${this.#listeners} of the ${this.maxListeners} for listening sockets are in use (this process may have ` +
+        `${this.limit} in all); remove forwards, or raise the limit (ulimit -n; under launchd, NumberOfFiles) ` +
+        'and restart the host';
+      throw Object.assign(new OperationError(message), { code: 'EMFILE' });
+    }
+    this.#listeners += count;
+  }
+
+  /** Gives back what takeListeners has taken. */
+  giveListeners(count: number): void {
+    this.#listeners -= count;
+  }
 }

@@ -21,6 +21,12 @@ export class DeadlineQueue<T> {
     return this.#deadlines.size;
   }
 
+  /** The one whose time is over first. */
+  get first(): T | undefined {
+    const [first] = this.#deadlines.keys();
+    return first;
+  }
+
   add(item: T): void {
     this.#deadlines.set(item, this.#now() + this.#waitMs);
     this.#timer ??= setTimeout(() => this.#check(), this.#waitMs);

@@ -128,9 +128,24 @@ export class ControlClient {
       return new OperationError(
         `the portferry host on ${this.path} has not answered for ${this.#timeoutMs / 1000} s`,
       );
-    return new OperationError(
-      `no portferry host answers on ${this.path} (${errnoOf(thrown) ?? messageOf(thrown)}): start it with 'portferry host' or give --control PATH`,
-    );
+    return new OperationError(describeFailure(this.path, errnoOf(thrown) ?? messageOf(thrown)));
+  }
+}
+
+/** @param failure an errno, or whatever else is known */
+function describeFailure(path: string, failure: string): string {
+  switch (failure) {
+    case 'ECONNREFUSED':
+      return `no portferry host answers on ${path} (${failure}): the one that did has ended; start it with 'portferry host'`;
+    case 'EACCES':
+      return `the control socket ${path} cannot be used (${failure}): it is another user's; give --control PATH, or be that user`;
+    case 'EAGAIN':
+      return `the portferry host on ${path} is busy (${failure}): too many wait to be connected; try again`;
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return `the portferry host on ${path} has ended the connection (${failure}): it is busy, or stopping; try again`;
+    default:
+      return `no portferry host answers on ${path} (${failure}): start it with 'portferry host' or give --control PATH`;
   }
 }
 

@@ -14,6 +14,7 @@ import {
 import { matcherFromVpnkit, parseSpecMatcher } from '../rule/forward-matcher.js';
 import { parseSpec } from '../rule/forward-spec.js';
 import { ruleFromVpnkit, ruleToVpnkit } from '../rule/vpnkit-rule.js';
+import { type ConnectionLimits, Connections } from './connections.js';
 import { readBodies, reportErrors } from './json-api.js';
 import { describeUnmatched } from './unmatched.js';
 import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
@@ -43,6 +44,11 @@ const MAX_BODY_BYTES = 1024 * 1024;
 /** In a body: as many SPECs as there are ports. */
 const MAX_BODY_VALUES = 0x1_0000;
 
+/** How long (ms) a client may take to send one request. */
+const REQUEST_TIMEOUT_MS = 30_000;
+
+const UNAVAILABLE = 503;
+
 const SOCKET_MODE = 0o600;
 
 /**
@@ -53,8 +59,12 @@ export async function startControlServer(
   target: ControlTarget,
   path: string,
   logger: Logger,
+  limits: ConnectionLimits = {},
 ): Promise<ControlServer> {
-  const app = fastify({ bodyLimit: MAX_BODY_BYTES });
+  // That connections are idle is looked after by Connections, before a limit is reached and when it is.
+  const timeouts = { keepAliveTimeout: 0, requestTimeout: REQUEST_TIMEOUT_MS };
+  const app = fastify({ bodyLimit: MAX_BODY_BYTES, ...timeouts });
+  refuseBeyond(app, new Connections(app.server, logger, limits));
   readBodies(app, (text) => parseJson('the body', text, MAX_BODY_VALUES));
   reportErrors(app, logger);
   serveVpnkit(app, () => vpnkitTarget(target));
@@ -72,6 +82,14 @@ export async function startControlServer(
       await closed;
     },
   };
+}
+
+function refuseBeyond(app: FastifyInstance, connections: Connections): void {
+  app.addHook('onRequest', async (request, reply) => {
+    const message = connections.refusalOf(request.raw.socket);
+    if (message === undefined) return;
+    await reply.code(UNAVAILABLE).header('connection', 'close').send({ message, code: 'EAGAIN' });
+  });
 }
 
 function vpnkitTarget({ forwards }: ControlTarget): VpnkitTarget {

@@ -149,6 +149,11 @@ export class ForwardTable {
     return [...new Map(shown.map(({ rule }) => [formatRule(rule), rule])).values()];
   }
 
+  /** Has further clients of all forwards wait in the OS's queues, or lets them in again. */
+  setAccepting(accepting: boolean): void {
+    this.#listening.setAccepting(accepting);
+  }
+
   /** Stops listening for good; connections go on, but UDP flows end. Resolves when every address is free. */
   close(): Promise<void> {
     return this.#turns.take(async () => {

@@ -1,4 +1,4 @@
-import { errnoOf, OperationError } from '../../protocol/errors.js';
+import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
 import { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import type { RawSocket } from '../../protocol/socket/raw-socket.js';
@@ -23,10 +23,22 @@ export interface ListeningOptions {
   /** Gets each UDP forward that is listened on: call start() of its listener, or its datagrams are dropped. */
   onUdpForward?(listener: UdpListener, forward: Forward): void;
   logger: Logger;
-  /** How many addresses may be listened on at once, each of which takes a file descriptor. Default: no limit. */
-  maxListeners?: number;
+  /** Told when forwards have gone. */
+  onRemoved?(): void;
+  /** Default: nobody counts. */
+  descriptors?: ListenerDescriptors;
   /** Who is asked which process has a port. */
   owners?: PortOwners;
+}
+
+/** Who counts the file descriptors of listening sockets. */
+export interface ListenerDescriptors {
+  /**
+   * @param what the forward, for the message
+   * @throws OperationError EMFILE when there is no room for so many more
+   */
+  takeListeners(count: number, what: string): void;
+  giveListeners(count: number): void;
 }
 
 /** A forward that is bound, and who wants it: it goes when the last one lets go. */
@@ -51,19 +63,17 @@ export class ListenFailure extends OperationError {
 /** The listeners of a host's forwards. */
 export class Listening {
   readonly #options: ListeningOptions;
-  readonly #maxListeners: number;
   readonly #owners: PortOwners;
   readonly #limited: LogLimiter;
   /** Those that serve clients, by formatRule. */
   readonly #started = new Map<string, Bound>();
   /** These, and those that were bound just now. */
   readonly #bound = new HostEnds<Bound>();
-  #listeners = 0;
+  #accepting = true;
   readonly #missing = new Set<string>();
 
   constructor(options: ListeningOptions) {
     this.#options = options;
-    this.#maxListeners = options.maxListeners ?? Number.POSITIVE_INFINITY;
     this.#owners = options.owners ?? new PortOwners();
     this.#limited = new LogLimiter(options.logger, { linesPerInterval: GUEST_LINES_PER_MINUTE });
   }
@@ -88,14 +98,18 @@ export class Listening {
    * @throws ListenFailure
    */
   async open(rule: ForwardRule): Promise<Bound> {
-    this.#checkRoom(rule);
+    const { descriptors } = this.#options;
+    const sockets = rule.proto === 'unix' ? 1 : rule.hostIps.length;
+    this.#takeRoom(sockets, rule);
     const listener = await this.#bind(rule).catch((thrown: unknown) => {
+      descriptors?.giveListeners(sockets);
       throw this.#failureOf(rule, thrown);
     });
     const claims = new Set<Claim>();
     const bound = { forward: makeForward(listener, claims), listener, claims };
     this.#bound.set(bound, bound.forward.rule);
-    this.#listeners += bound.forward.addresses.length;
+    // An IPv6 address that this machine does not have takes none.
+    descriptors?.giveListeners(sockets - bound.forward.addresses.length);
     return bound;
   }
 
@@ -108,19 +122,29 @@ export class Listening {
     const addresses = forward.addresses.join(' and ');
     this.#log(forward, 'listening', { destination }, `listening on ${addresses}`);
     if (listener instanceof UdpListener) onUdpForward?.(listener, forward);
-    else listener.start((socket) => onClient(socket, forward));
+    else {
+      if (!this.#accepting) listener.setAccepting(false);
+      listener.start((socket) => onClient(socket, forward));
+    }
   }
 
   /** Gives up listening, where that has not been done already. Resolves when the addresses are free. */
   async close(given: readonly Bound[]): Promise<void> {
+    const { descriptors, onRemoved } = this.#options;
     const bounds = given.filter((bound) => this.#bound.has(bound));
     const stopped = bounds.filter((bound) => this.#started.delete(formatRule(bound.forward.rule)));
-    for (const bound of bounds) {
-      this.#bound.delete(bound);
-      this.#listeners -= bound.forward.addresses.length;
-    }
+    for (const bound of bounds) this.#bound.delete(bound);
     await Promise.all(bounds.map(({ listener }) => listener.close()));
+    for (const { forward } of bounds) descriptors?.giveListeners(forward.addresses.length);
     for (const { forward } of stopped) this.#log(forward, 'no longer', {}, 'no longer listening');
+    if (stopped.length > 0) onRemoved?.();
+  }
+
+  /** Has further clients of all forwards wait in the OS's queues, or lets them in again. */
+  setAccepting(accepting: boolean): void {
+    this.#accepting = accepting;
+    for (const { listener } of this.#started.values())
+      if (listener instanceof Listener) listener.setAccepting(accepting);
   }
 
   /** Gives up everything. */
@@ -149,13 +173,13 @@ export class Listening {
     return Listener.open(rule, logger, onMissing);
   }
 
-  #checkRoom(rule: ForwardRule): void {
-    const more = rule.proto === 'unix' ? 1 : rule.hostIps.length;
-    if (this.#listeners + more <= this.#maxListeners) return;
-    throw new ListenFailure(
-      `cannot listen on ${formatHostEnd(rule)}: the host listens on ${this.#listeners} addresses, and takes at most ${this.#maxListeners}, so that it can open files for clients, too; raise the limit of open files (ulimit -n) and start it again`,
-      'EMFILE',
-    );
+  /** @throws ListenFailure */
+  #takeRoom(sockets: number, rule: ForwardRule): void {
+    try {
+      this.#options.descriptors?.takeListeners(sockets, formatHostEnd(rule));
+    } catch (thrown) {
+      throw new ListenFailure(messageOf(thrown), errnoOf(thrown));
+    }
   }
 
   /** The OS would say of a socket of our own that some process has it. */

@@ -2,6 +2,7 @@ import net from 'node:net';
 import type { Logger } from '../../protocol/program/logger.js';
 import { acceptSockets, descriptorOf } from '../../protocol/socket/accept.js';
 import { boundLocalReceiveBuffer } from '../../protocol/socket/buffers.js';
+import { listenOnTcp, pauseAccepting, resumeAccepting } from '../../protocol/socket/listen-tcp.js';
 import { isLoopback } from '../../protocol/socket/loopback.js';
 import type { RawSocket } from '../../protocol/socket/raw-socket.js';
 import { listenOnUnixPath } from '../../protocol/transport/unix-path.js';
@@ -67,6 +68,14 @@ export class Listener {
     for (const socket of this.#early.splice(0)) onClient(socket);
   }
 
+  /** Has further clients wait in the OS's queue, where the OS lets it, or lets them in again. */
+  setAccepting(accepting: boolean): void {
+    for (const server of this.#servers) {
+      if (accepting) resumeAccepting(server);
+      else pauseAccepting(server);
+    }
+  }
+
   /** Stops listening; clients that were handed over are not touched. Resolves when the addresses are free. */
   async close(): Promise<void> {
     for (const socket of this.#early.splice(0)) socket.reset();
@@ -109,11 +118,12 @@ export class Listener {
 function bind(server: net.Server, host: string, port: number, onListening: () => void): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen({ host, port, ipv6Only: true, backlog: BACKLOG }, () => {
+    server.once('listening', () => {
       server.off('error', reject);
       onListening();
       resolve((server.address() as net.AddressInfo).port);
     });
+    listenOnTcp(server, { host, port, backlog: BACKLOG });
   });
 }
 

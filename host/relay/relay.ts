@@ -9,6 +9,7 @@ import type { Forward } from '../forwards/forward.js';
 import type { ConnectionRecord } from '../records/connection-record.js';
 import { type Cause, clientFailed, closed, endedByHost, streamEnded } from '../records/ending.js';
 import type { Records } from '../records/records.js';
+import type { Crowd } from './crowd.js';
 import { encodeProxyHeader } from './proxy-protocol.js';
 
 export interface RelayOptions {
@@ -16,8 +17,8 @@ export interface RelayOptions {
   records: Records;
   /** How long (ms) a client waits for a channel. */
   holdMs: number;
-  /** Clients at once, as of now; see descriptors.ts. */
-  maxClients(): number;
+  /** How many clients there may be. */
+  crowd: Crowd;
 }
 
 /** One client of a TCP or unix forward. */
@@ -45,13 +46,12 @@ export class Relay {
 
   /** Takes a client that was accepted, paused. */
   onClient(socket: RawSocket, forward: Forward): void {
-    const { streams, records, maxClients } = this.#options;
+    const { streams, records, crowd } = this.#options;
     // Now: of a socket that is closed the OS tells nothing any more.
     const record = records.begin(forward, { client: socket.remote, listener: socket.local });
     const client: Client = { socket, record, splice: undefined };
     this.#clients.add(client);
-    const most = maxClients();
-    if (this.#clients.size > most) this.#drop(client, tooMany(most));
+    if (!crowd.enter()) this.#drop(client, endedByHost(TOO_MANY));
     else if (streams.takesStreams) this.#serve(client);
     else this.#held.add(client);
   }
@@ -97,6 +97,7 @@ export class Relay {
   #end(client: Client, cause: Cause): void {
     this.#clients.delete(client);
     client.record.ended(cause);
+    this.#options.crowd.leave();
   }
 
   // ---- without one -----------------------------------------------------------------------------------
@@ -131,13 +132,11 @@ function causeOf(end: SpliceEnd, { splice, record }: Client): Cause {
   }
 }
 
-/** Were descriptors to run out, the OS's connections would be ended without a word, the control socket's too. */
-function tooMany(most: number): Cause {
-  return endedByHost({
-    code: 'EMFILE',
-    message: `${most} clients are being served, and more would need more file descriptors than this process may have; raise the limit (ulimit -n)`,
-  });
-}
+/** Where accepting cannot be paused; how many there are, and what to do, the log says. */
+const TOO_MANY = {
+  code: 'EMFILE',
+  message: 'as many clients are being served as there are file descriptors for; raise the limit (ulimit -n)',
+};
 
 /** What tells the destination who the client is, where the forward asks for that. */
 function proxyHeader({ forward: { rule }, source }: ConnectionRecord): Buffer | undefined {

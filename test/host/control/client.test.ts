@@ -1,4 +1,5 @@
-import { once } from 'node:events';
+import { spawnSync } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
 import http from 'node:http';
 import net from 'node:net';
 import t, { type Test } from 'tap';
@@ -64,7 +65,7 @@ t.test('an answer that breaks off, or is none', async (t) => {
   });
   await t.rejects(new ControlClient(path).status(), {
     name: 'OperationError',
-    message: /no portferry host answers/,
+    message: `the portferry host on ${path} has ended the connection (ECONNRESET): it is busy, or stopping; try again`,
   });
   const other = `${shortFolder(t)}/o.sock`;
   const server = net.createServer((socket) => socket.end('SSH-2.0\r\n')).listen(other);
@@ -108,4 +109,30 @@ t.test('what the host says is wrong does nothing to a terminal', async (t) => {
     response.end(JSON.stringify({ message: `\u001b[2J\n${'x'.repeat(10_000)}` }));
   });
   await t.rejects(new ControlClient(path).status(), { message: /^ \[2J x{990,}…$/ });
+});
+
+t.test('says what stands in the way of connecting', async (t) => {
+  const path = `${shortFolder(t)}/c.sock`;
+  // A host that was killed leaves its socket behind.
+  const left = spawnSync(process.execPath, [
+    '-e',
+    `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`,
+  ]);
+  t.equal(left.signal, 'SIGKILL');
+  await t.rejects(new ControlClient(path).status(), {
+    message: `no portferry host answers on ${path} (ECONNREFUSED): the one that did has ended; start it with 'portferry host'`,
+  });
+  const failing = (code: string): Promise<unknown> => {
+    t.intercept(http, 'request', {
+      value: () => {
+        const request = new EventEmitter() as EventEmitter & { end(): void };
+        request.end = () => request.emit('error', Object.assign(new Error(`connect ${code}`), { code }));
+        return request;
+      },
+    });
+    return new ControlClient(path).status();
+  };
+  await t.rejects(failing('EACCES'), { message: /cannot be used \(EACCES\): it is another user's/ });
+  await t.rejects(failing('EAGAIN'), { message: /is busy \(EAGAIN\): too many wait to be connected/ });
+  await t.rejects(failing('EPIPE'), { message: /has ended the connection \(EPIPE\)/ });
 });

@@ -6,6 +6,7 @@ import { Listener } from '../../../host/listen/listener.js';
 import type { ForwardRule } from '../../../host/rule/forward-rule.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { LOCAL_RECEIVE_BUFFER_BYTES } from '../../../protocol/socket/buffers.js';
+import type { TcpHandle } from '../../../protocol/socket/handles.js';
 import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
 import { freePort } from '../../fixtures/free-ports.js';
 import { WITHOUT_IPV6 } from '../../fixtures/ipv6.js';
@@ -127,12 +128,15 @@ t.test('a free port is chosen again when another address has it taken', { skip: 
     net.Server.prototype.listen = listen;
   });
   let refusals = 3;
-  net.Server.prototype.listen = function (this: net.Server, options: net.ListenOptions, done: () => void) {
-    if (options.host === '::1' && refusals-- > 0) {
+  net.Server.prototype.listen = function (this: net.Server, handle: TcpHandle, ...rest: unknown[]) {
+    const bound = { address: '', port: 0 };
+    handle.getsockname?.(bound);
+    if (bound.address === '::1' && refusals-- > 0) {
+      handle.close(() => {});
       process.nextTick(() => this.emit('error', Object.assign(new Error('taken'), { code: 'EADDRINUSE' })));
       return this;
     }
-    return listen.call(this, options, done);
+    return (listen as (...args: unknown[]) => net.Server).call(this, handle, ...rest);
   } as typeof listen;
   const listener = await Listener.open(rule(['127.0.0.1', '::1']), silent, notExpected);
   t.equal(listener.addresses.length, 2);

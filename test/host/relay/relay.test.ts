@@ -6,6 +6,7 @@ import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { ConnectionLog } from '../../../host/records/connection-log.js';
 import type { Ending } from '../../../host/records/ending.js';
 import { Records } from '../../../host/records/records.js';
+import { Crowd } from '../../../host/relay/crowd.js';
 import { encodeProxyHeader } from '../../../host/relay/proxy-protocol.js';
 import { Relay } from '../../../host/relay/relay.js';
 import type { ForwardRule, PortRule } from '../../../host/rule/forward-rule.js';
@@ -55,7 +56,12 @@ class Bench {
       },
     });
     const { keeper, records } = this;
-    this.relay = new Relay({ streams: keeper, records, holdMs, maxClients: () => maxClients });
+    const crowd = new Crowd({
+      room: { maxClients },
+      setAccepting: (accepting) => this.table.setAccepting(accepting),
+      logger,
+    });
+    this.relay = new Relay({ streams: keeper, records, holdMs, crowd });
     this.table = new ForwardTable({
       onClient: (socket, forward) => this.relay.onClient(socket, forward),
       logger,
@@ -339,21 +345,22 @@ t.test('at the end every client is reset, held or served', async (t) => {
   t.match(forward.counters, { active: 0, failed: 2 });
 });
 
-t.test('clients beyond what the descriptors allow are reset, with a few warnings', async (t) => {
-  const bench = await Bench.start(t, LONG_MS, 1);
+t.test('clients beyond what the descriptors allow wait for their turn', async (t) => {
+  const bench = await Bench.start(t, LONG_MS, 2);
   const guest = await bench.guest();
   const forward = await bench.expose();
-  const warnings = (): number => bench.log.matching(/ulimit -n/).filter(({ level }) => level === WARN).length;
-  for (const round of [1, 2]) {
-    const first = bench.connect(forward);
-    const served = await guest.accept();
-    for (const client of [bench.connect(forward), bench.connect(forward)])
-      t.equal(await client.outcome(), 'ECONNRESET');
-    t.equal(warnings(), Math.min(2 * round, 3));
-    served.stream.shutdown();
-    first.socket.end();
-    t.equal(await first.outcome(), 'end');
-    await bench.log.line(/^connection closed/, round);
+  const clients = Array.from({ length: 5 }, () => bench.connect(forward));
+  const served = [await guest.accept(), await guest.accept()];
+  await bench.log.line(/^clients wait: 2 are being served/);
+  for (let count = 0; count < 3; count++) {
+    t.match(forward.counters, { active: 2, connections: 2 + count });
+    served.shift()?.stream.reset({ code: 'DONE', message: 'that is all' });
+    served.push(await guest.accept());
   }
-  t.match(forward.counters, { connections: 6, failed: 4, active: 0 });
+  t.match(forward.counters, { connections: 5, active: 2 });
+  for (const { stream } of served) stream.reset({ code: 'DONE', message: 'that is all' });
+  for (const client of clients) t.equal(await client.outcome(), 'ECONNRESET');
+  const late = await bench.expose();
+  bench.connect(late);
+  await guest.accept();
 });
