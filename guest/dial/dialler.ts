@@ -4,6 +4,7 @@ import type { EndpointRule } from '../../protocol/endpoint-rule.js';
 import { messageOf } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import type { SocketAddress } from '../../protocol/socket/raw-socket.js';
+import { resetWord } from '../../protocol/socket/reset-word.js';
 import { Splice, type SpliceEnd } from '../../protocol/splice.js';
 import type { Stream, StreamEnd } from '../../protocol/stream.js';
 import { connectablePath } from '../../protocol/transport/unix-path.js';
@@ -151,7 +152,7 @@ export class Dialler {
     else if (end.how !== 'refused')
       this.#log.info(
         { ...context, code: end.reason.code },
-        `connection to server reset: ${end.reason.message}`,
+        `connection to server ${resetWord(splice.stream.destination.proto === 'unix' ? 'unix' : 'tcp')}: ${end.reason.message}`,
       );
   }
 }

@@ -1,6 +1,7 @@
 import { errnoOf } from '../../protocol/errors.js';
 import type { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger, LogLevel } from '../../protocol/program/logger.js';
+import { resetWord } from '../../protocol/socket/reset-word.js';
 import { formatDestination } from '../../protocol/wire/destination.js';
 import type { ConnectionObserver, ConnectionRecord } from './connection-record.js';
 import type { Ending } from './ending.js';
@@ -67,7 +68,7 @@ function resultOf({ forward }: ConnectionRecord, { outcome, by, empty }: Ending)
   if (forward.rule.proto === 'udp') return 'flow ended';
   if (empty) return 'empty reply';
   if (outcome === 'closed') return 'connection closed';
-  return by === 'client' ? 'client gone' : 'client reset';
+  return by === 'client' ? 'client gone' : `client ${resetWord(forward.rule.proto)}`;
 }
 
 /** What every line of a connection has beside its sentence. */

@@ -6,6 +6,9 @@ const INHERITS: ReadonlySet<NodeJS.Platform> = new Set(['linux']);
 
 const ON = Int32Array.of(1);
 
+/** Seconds, for the duration of a call. */
+const pace = new Int32Array(1);
+
 /** `struct linger`: on, for zero seconds. */
 const RESET_AT_CLOSE = Int32Array.of(1, 0);
 const DELIVER_AT_CLOSE = Int32Array.of(0, 0);
@@ -26,12 +29,16 @@ export function prepareTcp(
   platform = process.platform,
   calls: Libc | null = libc,
 ): boolean {
-  const set = (option: Parameters<typeof setSocketOption>[1], value: Int32Array): boolean =>
-    setSocketOption(fd, option, value, platform, calls);
-  const lingers = set('linger', RESET_AT_CLOSE) && set('noDelay', ON);
-  if (!lingers || keepAliveSeconds === 0) return lingers;
-  const seconds = Int32Array.of(keepAliveSeconds);
-  return set('keepAlive', ON) && set('keepAliveIdle', seconds) && set('keepAliveInterval', seconds);
+  const prepared =
+    setSocketOption(fd, 'linger', RESET_AT_CLOSE, platform, calls) &&
+    setSocketOption(fd, 'noDelay', ON, platform, calls);
+  if (!prepared || keepAliveSeconds === 0) return prepared;
+  pace[0] = keepAliveSeconds;
+  return (
+    setSocketOption(fd, 'keepAliveIdle', pace, platform, calls) &&
+    setSocketOption(fd, 'keepAliveInterval', pace, platform, calls) &&
+    setSocketOption(fd, 'keepAlive', ON, platform, calls)
+  );
 }
 
 /** What libuv's TCP handles can set by themselves. */

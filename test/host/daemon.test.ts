@@ -206,8 +206,8 @@ t.test('forwards that were exposed at run time are back after a restart', async 
     stateFile: { path: options.stateFile },
   });
   t.match(
-    await second.control.dump(),
-    new RegExp(`\nforward ${taken?.id} failed: cannot listen on .*in use`),
+    await second.control.dumpText(),
+    new RegExp(`\nforward ${taken?.id} → .* failed .*: cannot listen on .*in use`),
   );
   await second.stop();
   t.match(readFileSync(options.stateFile ?? '', 'utf8'), `"out_port": ${taken?.out_port}`);

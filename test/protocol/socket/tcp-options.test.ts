@@ -81,9 +81,9 @@ t.test("macOS's own numbers are used there", async (t) => {
   t.strictSame(calls, [
     [5, 0xffff, 0x80, 1, 0, 8],
     [5, 6, 1, 1, 4],
-    [5, 0xffff, 8, 1, 4],
     [5, 6, 0x10, 20, 4],
     [5, 6, 0x101, 20, 4],
+    [5, 0xffff, 8, 1, 4],
     [5, 0xffff, 0x80, 0, 0, 8],
   ]);
   t.equal(inheritsOptions('darwin'), false, 'it does not hand the idle time on');
