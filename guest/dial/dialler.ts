@@ -152,7 +152,7 @@ export class Dialler {
     else if (end.how !== 'refused')
       this.#log.info(
         { ...context, code: end.reason.code },
-        `connection to server ${resetWord(splice.stream.destination.proto === 'unix' ? 'unix' : 'tcp')}: ${end.reason.message}`,
+        `connection to server ${resetWord(splice.stream.destination.proto)}: ${end.reason.message}`,
       );
   }
 }

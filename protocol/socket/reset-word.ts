@@ -3,6 +3,6 @@
  * ECONNRESET all the same if it has sent bytes that were not read yet; otherwise, and on macOS, it sees an end, as
  * if what it got were all there is.
  */
-export function resetWord(proto: 'tcp' | 'unix'): string {
-  return proto === 'tcp' ? 'reset' : 'closed (a unix socket knows no reset: it may look like a clean end)';
+export function resetWord(proto: 'tcp' | 'udp' | 'unix'): string {
+  return proto === 'unix' ? 'closed (a unix socket knows no reset: it may look like a clean end)' : 'reset';
 }

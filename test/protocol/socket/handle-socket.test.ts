@@ -174,6 +174,18 @@ t.test('the owner may end the socket as soon as it is connected', async (t) => {
   t.same(recorder.closes, [undefined]);
 });
 
+t.test('what is sent to a connection that has failed already waits until that is told', async (t) => {
+  const handle = new FakeHandle();
+  handle.writeStatus = EPIPE;
+  const recorder = new Recorder();
+  const socket = HandleSocket.connect(fakeHandles(handle), { path: '/x' }, recorder, () => {});
+  t.equal(socket.send(Buffer.from('early')), false);
+  t.equal(socket.unsent, 5);
+  handle.connected?.oncomplete(ECONNRESET);
+  await recorder.until(() => recorder.closed);
+  t.match(recorder.closes, [{ code: 'ECONNRESET', syscall: 'connect' }]);
+});
+
 t.test('an end that was asked for while connecting is sent when connected', async (t) => {
   const handle = new FakeHandle();
   handle.shutdownStatus = 1;

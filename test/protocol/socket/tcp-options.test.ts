@@ -70,6 +70,60 @@ t.test('a client that came before the options were set has them, too', LINUX_ONL
   socket.reset();
 });
 
+t.test(
+  'where options are not inherited, or not to be set, each socket gets what it can',
+  LINUX_ONLY,
+  async (t) => {
+    await startSockets(DEFAULT_KEEP_ALIVE_SECONDS);
+    const options = await import('../../../protocol/socket/tcp-options.js');
+    const ways = {
+      'not inherited': { inheritsOptions: () => false },
+      'no C library': {
+        prepareTcp: () => false,
+        prepareTcpHandle: (handle: Parameters<typeof prepareTcpHandle>[0], seconds: number) =>
+          prepareTcpHandle(withoutDescriptor(handle), seconds),
+      },
+    };
+    for (const internals of [handles, null])
+      for (const [name, changed] of Object.entries(ways)) {
+        const mocks = { '../../../protocol/socket/tcp-options.js': { ...options, ...changed } };
+        const accepting = await t.mockImport<typeof import('../../../protocol/socket/accept.js')>(
+          '../../../protocol/socket/accept.js',
+          {
+            ...mocks,
+            '../../../protocol/socket/node-socket.js': await t.mockImport(
+              '../../../protocol/socket/node-socket.js',
+              mocks,
+            ),
+          },
+        );
+        const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true });
+        server.listen(0, '127.0.0.1');
+        await once(server, 'listening');
+        const accepted = new Promise<RawSocket>((resolve) =>
+          accepting.acceptSockets(server, true, resolve, internals),
+        );
+        const { port } = server.address() as net.AddressInfo;
+        const client = net.connect(port, '127.0.0.1').on('error', () => {});
+        const socket = await accepted;
+        const expected = { noDelay: [1], keepAlive: [1], keepAliveIdle: [DEFAULT_KEEP_ALIVE_SECONDS] };
+        t.match(readOptions(socket.fd), expected, `${name}, ${internals ? 'handles' : 'node:net'}`);
+        socket.reset();
+        client.destroy();
+        server.close();
+      }
+  },
+);
+
+/** A handle whose options only libuv can set. */
+function withoutDescriptor(handle: Parameters<typeof prepareTcpHandle>[0]): typeof handle {
+  return {
+    fd: -1,
+    setNoDelay: (on) => handle.setNoDelay?.(on) ?? -1,
+    setKeepAlive: (on, seconds) => handle.setKeepAlive?.(on, seconds) ?? -1,
+  };
+}
+
 t.test("macOS's own numbers are used there", async (t) => {
   const calls: number[][] = [];
   const setsockopt = (fd: number, level: number, name: number, value: Int32Array, bytes: number): number => {
