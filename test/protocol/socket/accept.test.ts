@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
-import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
+import { NodeSocket } from '../../../protocol/socket/node-socket.js';
+import { type RawSocket, unattended } from '../../../protocol/socket/raw-socket.js';
 import { startRawServer, temporaryFolder } from '../transport/fixtures/pairs.js';
 import { Recorder } from '../transport/fixtures/recorder.js';
 
@@ -91,3 +92,8 @@ async function connectedPair(
 }
 
 type Tap = Pick<typeof t, 'teardown'>;
+
+t.test('a Node whose sockets have no handle is told apart from a connection', (t) => {
+  t.throws(() => NodeSocket.adopt(new net.Socket(), true, unattended), /has no handle in Node v/);
+  t.end();
+});
