@@ -1,5 +1,7 @@
 import { userInfo } from 'node:os';
 import t, { type Test } from 'tap';
+import { ControlClient } from '../../host/control/client.js';
+import type { ForwardReport } from '../../host/records/reports.js';
 import { logLines, Pair } from '../e2e/fixtures/pair.js';
 import { freePort } from '../fixtures/free-ports.js';
 import { Program, requireProgram, run } from '../fixtures/programs.js';
@@ -10,10 +12,6 @@ const MAX_DATAGRAM_BYTES = 65_507;
 /** Another loopback address: a forward and its destination can have the same port then, as iperf3 needs it. */
 const OTHER_LOCALHOST = '127.0.0.2';
 
-interface ForwardReport {
-  counters: Record<'connections' | 'active' | 'refused' | 'failed' | 'dropped', number>;
-}
-
 /** Bytes of which no part looks like another. */
 function pattern(length: number, seed: number): Buffer {
   const bytes = Buffer.alloc(length);
@@ -21,10 +19,9 @@ function pattern(length: number, seed: number): Buffer {
   return bytes;
 }
 
-/** The only forward of the host. */
-async function forwardOf(pair: Pair): Promise<ForwardReport> {
-  const { lines } = await pair.run('list', '--json');
-  const [forward] = JSON.parse(lines.join('\n')) as ForwardReport[];
+/** The only forward of the host. It is asked without a program that has to start: a flow may be idle by then. */
+async function forwardOf({ control }: Pair): Promise<ForwardReport> {
+  const [forward] = await new ControlClient(control).forwards();
   if (forward) return forward;
   throw new Error('there is no forward');
 }
