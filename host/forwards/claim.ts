@@ -59,11 +59,6 @@ export class Claim {
     return this.#refusal ? 'refused' : 'failed';
   }
 
-  /** Why the last attempt has failed. */
-  get failure(): Failure | undefined {
-    return this.#failure;
-  }
-
   /** Why it is not listened on. */
   get reason(): Failure {
     const otherwise = this.#withdrawn ? 'it was removed meanwhile' : 'the host is stopping';

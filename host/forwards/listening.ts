@@ -98,6 +98,7 @@ export class Listening {
    * @throws ListenFailure
    */
   async open(rule: ForwardRule): Promise<Bound> {
+    if (rule.proto === 'unix') this.#checkPath(rule.hostPath, rule);
     const { descriptors } = this.#options;
     const sockets = rule.proto === 'unix' ? 1 : rule.hostIps.length;
     this.#takeRoom(sockets, rule);
@@ -169,7 +170,6 @@ export class Listening {
     const onMissing = (ip: string): void => this.#logMissing(ip);
     const { logger } = this.#options;
     if (rule.proto === 'udp') return UdpListener.open(rule, logger, onMissing);
-    if (rule.proto === 'unix') this.#checkPath(rule.hostPath, rule);
     return Listener.open(rule, logger, onMissing);
   }
 
@@ -193,7 +193,6 @@ export class Listening {
   }
 
   #failureOf(rule: ForwardRule, thrown: unknown): ListenFailure {
-    if (thrown instanceof ListenFailure) return thrown;
     if (!(thrown instanceof BindError) || rule.proto === 'unix') {
       const { message, cause } = thrown as Error;
       return new ListenFailure(message, errnoOf(cause));

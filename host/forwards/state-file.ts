@@ -16,16 +16,19 @@ const MAX_ASIDE = 100;
 /** Bytes of the part of a temporary file's name that is random; two hexadecimal digits each. */
 const RANDOM_BYTES = 6;
 
+/** Says what is to be saved, when that has its turn. */
+type Rules = () => readonly ForwardRule[];
+
 /** Keeps the forwards exposed at run time over a restart, as JSON in a file that only its owner can read. */
 export class StateFile {
   readonly path: string;
   readonly #logger: Logger;
   readonly #retryMs: number;
-  #rules: () => readonly ForwardRule[] = () => [];
   /** The save that has not begun. */
   #waiting: Promise<void> | undefined;
   #lastSave: Promise<void> = Promise.resolve();
-  #problem: string | undefined;
+  /** The last save that has failed. */
+  #failure: { problem: string; rules: Rules } | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -38,7 +41,7 @@ export class StateFile {
 
   /** Why what is exposed now would not be there after a restart; undefined when it is saved. */
   get problem(): string | undefined {
-    return this.#problem;
+    return this.#failure?.problem;
   }
 
   /**
@@ -58,13 +61,12 @@ export class StateFile {
   }
 
   /**
-   * Saves what `rules` says when its turn comes, whole or not at all; those who ask meanwhile share a save. When
+   * Saves what `rules` says when its turn comes, whole or not at all; those who ask before that share it. When
    * it fails, `problem` says why, and it is tried again until it has been saved.
    * @returns when it has been saved, or has failed
    */
-  save(rules: () => readonly ForwardRule[]): Promise<void> {
-    this.#rules = rules;
-    this.#waiting ??= this.#lastSave.then(() => this.#save());
+  save(rules: Rules): Promise<void> {
+    this.#waiting ??= this.#lastSave.then(() => this.#save(rules));
     this.#lastSave = this.#waiting;
     return this.#waiting;
   }
@@ -74,24 +76,24 @@ export class StateFile {
     this.#closed = true;
     clearTimeout(this.#retryTimer);
     await this.#lastSave;
-    if (this.#problem !== undefined) await this.#save();
+    if (this.#failure) await this.#save(this.#failure.rules);
   }
 
-  async #save(): Promise<void> {
+  async #save(rules: Rules): Promise<void> {
     this.#waiting = undefined;
     clearTimeout(this.#retryTimer);
     try {
-      await this.#attempt('write', () => replaceFile(this.path, formatSaved(this.#rules())));
-      if (this.#problem !== undefined) this.#logger.info(`the state file ${this.path} is saved again`);
-      this.#problem = undefined;
+      await this.#attempt('write', () => replaceFile(this.path, formatSaved(rules())));
+      if (this.#failure) this.#logger.info(`the state file ${this.path} is saved again`);
+      this.#failure = undefined;
     } catch (thrown) {
       const problem = messageOf(thrown);
-      if (problem !== this.#problem)
+      if (problem !== this.problem)
         this.#logger.error(
           `${problem}: what is exposed now will not outlast a restart (it is tried again every ${this.#retryMs / 1000} s)`,
         );
-      this.#problem = problem;
-      if (!this.#closed) this.#retryTimer = setTimeout(() => void this.save(this.#rules), this.#retryMs);
+      this.#failure = { problem, rules };
+      if (!this.#closed) this.#retryTimer = setTimeout(() => void this.save(rules), this.#retryMs);
     }
   }
 

@@ -33,6 +33,8 @@ const LSOF_TIMEOUT_MS = 2_000;
 const MAX_LSOF_BYTES = 4 * 1024 * 1024;
 /** Descriptors that are looked at together: what else waits for the threads of libuv is not to wait for long. */
 const LINKS_AT_ONCE = 64;
+/** Processes that are looked at together: one by one, a busy event loop would make each of them wait. */
+const PROCESSES_AT_ONCE = 16;
 
 const run = promisify(execFile);
 
@@ -157,17 +159,24 @@ async function readProc(proc: string, proto: 'tcp' | 'udp'): Promise<BoundSocket
 async function addProcesses(sockets: readonly (BoundSocket | undefined)[], proc: string): Promise<void> {
   const byLink = new Map<string, BoundSocket>();
   for (const socket of sockets) if (socket) byLink.set(`socket:[${socket.inode}]`, socket);
-  for (const entry of byLink.size > 0 ? await readdir(proc) : []) {
-    if (byLink.size === 0) return;
-    if (!/^\d+$/.test(entry)) continue;
-    const found = await findOpen(`${proc}/${entry}/fd`, byLink);
-    if (found.length === 0) continue;
-    const command = await readFile(`${proc}/${entry}/comm`, 'utf8').catch(() => 'a process');
-    for (const link of found) {
-      const socket = byLink.get(link);
-      if (socket) Object.assign(socket, { pid: Number(entry), command: command.trim() });
-      byLink.delete(link);
-    }
+  const names = byLink.size > 0 ? await readdir(proc) : [];
+  const processes = names.filter((name) => /^\d+$/.test(name));
+  for (let start = 0; start < processes.length && byLink.size > 0; start += PROCESSES_AT_ONCE)
+    await Promise.all(
+      processes.slice(start, start + PROCESSES_AT_ONCE).map((pid) => addProcess(byLink, proc, pid)),
+    );
+}
+
+/** Takes the sockets that a process has open out of `byLink`, and adds it to them. */
+async function addProcess(byLink: Map<string, BoundSocket>, proc: string, pid: string): Promise<void> {
+  const found = await findOpen(`${proc}/${pid}/fd`, byLink);
+  if (found.length === 0) return;
+  const command = await readFile(`${proc}/${pid}/comm`, 'utf8').catch(() => 'a process');
+  for (const link of found) {
+    const socket = byLink.get(link);
+    // Of several that have inherited it one is enough.
+    if (socket) Object.assign(socket, { pid: Number(pid), command: command.trim() });
+    byLink.delete(link);
   }
 }
 
@@ -180,7 +189,6 @@ async function findOpen(folder: string, links: ReadonlyMap<string, unknown>): Pr
     const some = descriptors.slice(start, start + LINKS_AT_ONCE);
     const read = await Promise.all(some.map((fd) => readlink(`${folder}/${fd}`).catch(() => '')));
     found.push(...read.filter((link) => links.has(link)));
-    if (found.length === links.size) break;
   }
   return found;
 }

@@ -9,6 +9,9 @@ const PAUSE_FACTOR = 9;
 /** How long (ms) what was found answers those who can wait. */
 const FOUND_MS = 2_000;
 
+/** How long (ms) those wait for a name who can do without: a guest's request for a forward must be answered in 5 s. */
+const PATIENCE_MS = 2_000;
+
 interface Question {
   readonly address: WantedAddress;
   readonly urgent: boolean;
@@ -28,20 +31,29 @@ export class PortOwners {
   #found = new Map<string, string | undefined>();
   #foundAt = Number.NEGATIVE_INFINITY;
 
-  /** @param find for tests */
-  constructor(find: typeof findPortOwners = findPortOwners) {
+  readonly #patienceMs: number;
+
+  /** Both parameters are for tests. */
+  constructor(find: typeof findPortOwners = findPortOwners, patienceMs = PATIENCE_MS) {
     this.#find = find;
+    this.#patienceMs = patienceMs;
   }
 
   /**
    * Who has `address`, as findPortOwners says.
-   * @param urgent a user waits: it is looked for now. Else what was found a moment ago will do.
+   * @param urgent a user waits: it is looked for now. Else what was found a moment ago will do, and nothing
+   * rather than a long wait.
    */
   find(address: WantedAddress, urgent: boolean): Promise<string | undefined> {
     const key = keyOf(address);
     if (!urgent && performance.now() - this.#foundAt < FOUND_MS && this.#found.has(key))
       return Promise.resolve(this.#found.get(key));
-    return new Promise((answer) => {
+    return new Promise((resolve) => {
+      const timer = urgent ? undefined : setTimeout(() => resolve(undefined), this.#patienceMs);
+      const answer = (owner: string | undefined): void => {
+        clearTimeout(timer);
+        resolve(owner);
+      };
       this.#questions.push({ address, urgent, answer });
       if (urgent) this.#hurry?.();
       void this.#search();

@@ -187,6 +187,7 @@ t.test('what is restored and cannot be had is listed, tried again, kept, and can
     { asked: rules[1], state: 'failed', reason },
   ]);
   t.same(table.kept(), rules.slice(0, 3));
+  t.same(table.at(`tcp ${one.port}`), [rules[0]]);
   t.equal(log.matching(/^not listening for the user: .* \(it is tried again\)$/).length, 2);
 
   await t.rejects(table.expose(parseSpec(`127.0.0.1:${one.port}:80`)), reason, 'as it is for anybody');

@@ -137,6 +137,11 @@ t.test('a file that cannot be read or written is refused at start', async (t) =>
     message: /^cannot write the state file .*: no such file or directory \(ENOENT\)$/,
   });
   t.same(readdirSync(folder), ['folder']);
+  const long = `${folder}/${'x'.repeat(240)}`;
+  writeFileSync(`${long}.state-file`, 'null');
+  await t.rejects(makeState(`${long}.state-file`).state.load(), {
+    message: /^cannot put aside the state file .*ENAMETOOLONG/,
+  });
 });
 
 t.test('what cannot be saved is told, and saved as soon as that is possible', async (t) => {

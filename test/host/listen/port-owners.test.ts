@@ -11,7 +11,7 @@ class Searches {
   #end: (() => void) | undefined;
   #begun: (() => void) | undefined;
 
-  constructor() {
+  constructor(patienceMs?: number) {
     this.owners = new PortOwners(async (addresses) => {
       this.asked.push(addresses.map(({ port }) => port));
       this.#begun?.();
@@ -19,7 +19,7 @@ class Searches {
         this.#end = resolve;
       });
       return addresses.map(({ port }) => (port === 9 ? undefined : `owner ${port}`));
-    });
+    }, patienceMs);
   }
 
   /** Resolves when so many searches have begun. */
@@ -84,4 +84,16 @@ t.test('guests wait for the pause after a search, and the user ends it', async (
   await searches.begun(2);
   searches.end();
   t.same(await Promise.all([waiting, urgent]), ['owner 2', 'owner 3']);
+});
+
+t.test('a guest does not wait long for a name', async (t) => {
+  const searches = new Searches(1);
+  const { owners } = searches;
+  t.equal(await owners.find(at(1), false), undefined);
+  await searches.begun(1);
+  searches.end();
+  const urgent = owners.find(at(2), true);
+  await searches.begun(2);
+  searches.end();
+  t.equal(await urgent, 'owner 2');
 });

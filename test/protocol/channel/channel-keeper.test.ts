@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { OperationError } from '../../../protocol/errors.js';
 import type { ChannelAddress } from '../../../protocol/transport/address.js';
-import { connectChannel } from '../../../protocol/transport/connect.js';
+import { checkConnectable, connectChannel } from '../../../protocol/transport/connect.js';
 import { encodeHandshakePayload } from '../../../protocol/wire/handshake.js';
 import { DEBUG, ERROR, INFO, WARN } from '../../fixtures/log-recorder.js';
 import { Peer, StreamRecorder } from '../../fixtures/peer.js';
@@ -243,7 +243,7 @@ t.test('a connection that is made while it stops is broken off', async (t) => {
   };
   const mocked = await t.mockImport<typeof import('../../../protocol/channel/channel-keeper.js')>(
     '../../../protocol/channel/channel-keeper.js',
-    { '../../../protocol/transport/connect.js': { connectChannel: stopMeanwhile } },
+    { '../../../protocol/transport/connect.js': { connectChannel: stopMeanwhile, checkConnectable } },
   );
   const { keeper, owner, address } = makeKeeper(t, 'connect', { Keeper: mocked.ChannelKeeper });
   const peer = await Peer.listen(t, address);
@@ -254,7 +254,7 @@ t.test('a connection that is made while it stops is broken off', async (t) => {
 });
 
 t.test('an address that cannot be listened on is an error', async (t) => {
-  const address = { kind: 'unix', path: join(temporaryFolder(t), 'no', 'such') } as const;
+  const address = { kind: 'unix', path: join(temporaryFolder(t), 'no', 'such', 'folder', 's') } as const;
   await t.rejects(makeKeeper(t, 'listen', { address }).keeper.start(), OperationError);
 });
 
