@@ -2,7 +2,9 @@ import { DatagramBudget } from '../../protocol/datagram-stream.js';
 import { DeadlineQueue } from '../../protocol/deadline-queue.js';
 import type { EndpointRule } from '../../protocol/endpoint-rule.js';
 import { messageOf } from '../../protocol/errors.js';
-import type { Logger } from '../../protocol/program/logger.js';
+import { LogLimiter } from '../../protocol/program/log-limiter.js';
+import type { Logger, LogLevel } from '../../protocol/program/logger.js';
+import { textForPeople } from '../../protocol/services/text.js';
 import type { SocketAddress } from '../../protocol/socket/raw-socket.js';
 import { resetWord } from '../../protocol/socket/reset-word.js';
 import { Splice, type SpliceEnd } from '../../protocol/splice.js';
@@ -27,6 +29,8 @@ export interface DiallerOptions {
 export class Dialler {
   readonly #allowDial: readonly EndpointRule[];
   readonly #log: Logger;
+  /** Of all that fails: the host, and whoever reaches it, can make that happen again and again. */
+  readonly #failures: LogLimiter;
   readonly #splices = new Set<Splice>();
   readonly #dialling: DeadlineQueue<Splice>;
   readonly #udpDials = new Set<UdpDial>();
@@ -36,6 +40,7 @@ export class Dialler {
     this.#dialling = new DeadlineQueue(dialTimeoutMs, (splice) => splice.dialTimedOut());
     this.#allowDial = allowDial;
     this.#log = logger;
+    this.#failures = new LogLimiter(logger);
   }
 
   /** Ends the UDP flows: a flow has no end that could be waited for. */
@@ -46,6 +51,7 @@ export class Dialler {
   /** Breaks every connection that is left. */
   abort(reason: Reason): void {
     for (const splice of this.#splices) splice.abort(reason);
+    this.#failures.flush();
   }
 
   /** Whether a destination is dialled if the host asks for it. */
@@ -106,12 +112,14 @@ export class Dialler {
       {
         onRefused: ({ code, message }) => {
           this.#udpDials.delete(flow);
-          this.#log.warn({ ...context, errno: code }, `dial failed: ${message}`);
+          this.#logFailure('warn', { ...context, errno: code }, code, `dial failed: ${message}`);
         },
         onTrouble: ({ code, message }) =>
           // That nobody listens may be over soon, and is the rule where servers come and go.
-          this.#log[code === 'ECONNREFUSED' ? 'debug' : 'info'](
+          this.#logFailure(
+            code === 'ECONNREFUSED' ? 'debug' : 'info',
             { ...context, code },
+            code,
             `${message}; the flow goes on, and this is said once of it`,
           ),
         onFinished: (end) => this.#udpFinished(flow, context, end),
@@ -127,16 +135,16 @@ export class Dialler {
   #udpFinished(flow: UdpDial, context: StreamContext, end: StreamEnd): void {
     this.#udpDials.delete(flow);
     const { dropped } = flow;
-    if (end.how === 'reset' && end.reason.code === 'BAD_DATAGRAM')
-      this.#log.warn({ ...context, code: end.reason.code, dropped }, `flow reset: ${end.reason.message}`);
-    else this.#log.debug({ ...context, dropped }, 'flow ended');
+    if (end.how === 'reset' && end.reason.code === 'BAD_DATAGRAM') {
+      const { code, message } = end.reason;
+      this.#logFailure('warn', { ...context, code, dropped }, code, `flow reset: ${message}`);
+    } else this.#log.debug({ ...context, dropped }, 'flow ended');
   }
 
   #refuse(stream: Stream, step: 'policy' | 'dial' | 'service', reason: Reason): void {
-    this.#log.warn(
-      { streamId: stream.id, destination: formatDestination(stream.destination), errno: reason.code },
-      `refused to dial: ${reason.message}`,
-    );
+    const { code, message } = reason;
+    const context = { ...contextOf(stream, undefined), errno: code };
+    this.#logFailure('warn', context, code, `refused to dial: ${message}`);
     stream.refuse(step, reason);
   }
 
@@ -144,16 +152,28 @@ export class Dialler {
     this.#splices.delete(splice);
     this.#dialling.delete(splice);
     const context = contextOf(splice.stream, source);
-    if (end.how === 'dial-failed')
-      this.#log.warn({ ...context, errno: end.reason.code }, `dial failed: ${end.reason.message}`);
-    else if (end.how === 'socket-failed')
-      this.#log.info({ ...context, code: end.reason.code }, `server gone: ${end.reason.message}`);
-    else if (end.how === 'closed') this.#log.debug(context, 'connection closed');
-    else if (end.how !== 'refused')
-      this.#log.info(
-        { ...context, code: end.reason.code },
-        `connection to server ${resetWord(splice.stream.destination.proto)}: ${end.reason.message}`,
-      );
+    if (end.how === 'closed') this.#log.debug(context, 'connection closed');
+    else if (end.how !== 'refused') {
+      const { code, message } = end.reason;
+      if (end.how === 'dial-failed')
+        this.#logFailure('warn', { ...context, errno: code }, code, `dial failed: ${message}`);
+      else {
+        const reset = `connection to server ${resetWord(splice.stream.destination.proto)}`;
+        const what = end.how === 'socket-failed' ? 'server gone' : reset;
+        this.#logFailure('info', { ...context, code }, code, `${what}: ${message}`);
+      }
+    }
+  }
+
+  /** Failures of one destination with one code count as equal. */
+  #logFailure(
+    level: LogLevel,
+    context: StreamContext & Record<string, unknown>,
+    code: string,
+    message: string,
+  ): void {
+    // Paths and reasons are of the host's choosing.
+    this.#failures.log(level, `${level} ${context.destination} ${code}`, context, textForPeople(message));
   }
 }
 

@@ -6,6 +6,7 @@ import { Agent } from '../../guest/agent.js';
 import { parseEndpointRule } from '../../protocol/endpoint-rule.js';
 import { OperationError } from '../../protocol/errors.js';
 import type { connectSocket } from '../../protocol/socket/connect.js';
+import type { Destination } from '../../protocol/wire/destination.js';
 import { freePort } from '../fixtures/free-ports.js';
 import { startGuest } from '../fixtures/guest.js';
 import { DEBUG, INFO, LogRecorder, WARN } from '../fixtures/log-recorder.js';
@@ -173,4 +174,31 @@ t.test('an agent that cannot have its address says so', async (t) => {
   await t.rejects(agent.start(), OperationError);
   t.equal(agent.describe(), 'no channel\n');
   await agent.stop();
+});
+
+t.test('what fails again and again is summed up, whatever it is', async (t) => {
+  const { agent, host, log } = await startGuest(t, {
+    allowDial: ['127.0.0.1', 'unix:/*'].map((rule) => parseEndpointRule(rule, '--allow-dial')),
+  });
+  await log.line(/the channel is up/);
+  const closed = await freePort();
+  const resetting = await startServer(t, (socket) => socket.resetAndDestroy());
+  const again = async (destination: Destination): Promise<void> => {
+    const before = log.lines.length;
+    for (let count = 0; count < 20; count++) {
+      const stream = host.open(destination);
+      await host.until(() => stream.end !== undefined);
+    }
+    t.equal(log.lines.length - before, 3, JSON.stringify(destination).slice(0, 60));
+  };
+  await again(local(closed));
+  await again(local(resetting));
+  await again({ proto: 'tcp', ip: '127.0.0.2', port: 1 });
+  await again({ proto: 'udp', ip: '127.0.0.2', port: 1 });
+  await again({ proto: 'udp', ip: '127.0.0.1', port: 0 });
+  await again({ proto: 'unix', path: `/\u001b[2J${'x'.repeat(200)}` });
+  for (const { msg } of log.lines) t.notMatch(msg, /\p{Cc}/u);
+  host.close();
+  await agent.stop();
+  t.equal(log.matching(/the last of 17 more like it/).length, 6);
 });
