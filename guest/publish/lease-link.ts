@@ -111,7 +111,7 @@ export class LeaseLink {
       return lost
         ? `the channel to the host was lost, and was not back in time: ${next}`
         : `there has been no channel to the host for ${seconds} s: ${next}`;
-    if (lost && this.#refusal) return `the host gives no lease: ${this.#refusal}`;
+    if (lost && this.#refusal !== undefined) return `the host gives no lease: ${this.#refusal}`;
     if (lost) return `the host has not answered: ${lost.message}`;
     return `the host has granted nothing for ${seconds} s: ${this.#refusal ?? 'it takes no new streams'}`;
   }

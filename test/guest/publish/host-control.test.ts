@@ -3,6 +3,7 @@ import { HostControl } from '../../../guest/publish/host-control.js';
 import type { LeaseTimes } from '../../../guest/publish/lease-link.js';
 import type { VpnkitPort } from '../../../protocol/services/control.js';
 import type { Stream } from '../../../protocol/stream.js';
+import { encodeGoAway } from '../../../protocol/wire/extension.js';
 import { chooseFreePorts, freePort } from '../../fixtures/free-ports.js';
 import { LeaseHost, port, takenPort } from '../../fixtures/leases.js';
 import { INFO, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
@@ -377,13 +378,17 @@ t.test('a host that gives no lease until nobody waits any more', async (t) => {
 });
 
 t.test('a host that is at work on what was published before, or hangs', async (t) => {
-  const { host, guest } = await start(t, { channelWaitMs: 5, publishTimeoutMs: 50 });
+  const { host, guest } = await start(t, { channelWaitMs: 5, publishTimeoutMs: 500 });
   let hangs = true;
-  const hanging = serving(() => {});
+  let asked = false;
+  const hanging = serving(() => {
+    asked = true;
+  });
   guest.up((stream) => (hangs ? hanging(stream) : host.server?.accept(stream)));
   const lease = guest.control.openLease('docker');
   const number = await freePort();
   lease.publish([port(number)]);
+  while (!asked) await new Promise(setImmediate);
   await t.rejects(lease.expose(port(0)), {
     name: 'ExposeError',
     status: 503,
@@ -391,6 +396,48 @@ t.test('a host that is at work on what was published before, or hangs', async (t
   });
   hangs = false;
   await untilListening(host, port(number));
+  t.match(guest.log.lines[0], {
+    level: WARN,
+    msg: 'the host has not taken what docker publishes: no answer within 0.5 s',
+  });
+});
+
+t.test('nobody waits long for a host that hangs, and what was removed meanwhile stays away', async (t) => {
+  const { host, guest } = await start(t, { answerTimeoutMs: 5 });
+  const [one = 0, two = 0] = await chooseFreePorts(2);
+  let asked = 0;
+  guest.up(serving(() => void asked++));
+  const lease = guest.control.openLease('docker');
+  lease.publish([port(one), port(two)]);
+  while (asked === 0) await new Promise(setImmediate);
+  await lease.unexpose(port(one));
+  t.same(await lease.list(), []);
+  guest.down();
+  guest.up();
+  await untilListening(host, port(two));
+});
+
+t.test('a host that has something new to say each time does not fill the log', async (t) => {
+  const { guest } = await start(t);
+  let asked = 0;
+  guest.up(
+    serving((_request, response) => {
+      const message = `reason ${asked++}`;
+      response.writeHead(asked % 2 === 0 ? 200 : 400);
+      response.end(
+        JSON.stringify({ message, forwards: [{ state: 'failed', message, code: `E${asked % 3}` }] }),
+      );
+    }),
+  );
+  const lease = guest.control.openLease('docker');
+  while (asked < 200) {
+    const before = asked;
+    lease.publish([port(1)]);
+    while (asked === before) await new Promise(setImmediate);
+  }
+  t.ok(guest.log.lines.length <= 3 * 4, `${guest.log.lines.length} lines`);
+  guest.control.close();
+  t.match(guest.log.lines.at(-1), { more: Number });
 });
 
 t.test('a host that does not answer in time', async (t) => {
@@ -501,4 +548,17 @@ t.test('a channel that takes no more streams', async (t) => {
   t.match(guest.log.lines, [
     { msg: /^no lease can be had of the host, and is asked for again: the channel carries 0 streams/ },
   ]);
+});
+
+t.test('a host that is about to stop', async (t) => {
+  const { guest } = await start(t, { channelWaitMs: 5 });
+  const solo = new Solo(everything);
+  solo.receive(encodeGoAway({ code: 'STOPPED', message: 'the host was told to stop' }));
+  guest.control.onUp(solo.multiplexer);
+  await t.rejects(guest.control.openLease('docker').expose(port(0)), {
+    name: 'ExposeError',
+    status: 503,
+    message: 'the host has granted nothing for 0.005 s: it takes no new streams',
+  });
+  t.same(guest.log.lines, []);
 });
