@@ -50,7 +50,7 @@ t.test('a container is dialled itself, past the docker-proxy that dockerd starts
     const client = connect(t, port);
     client.socket.on('error', () => {});
     await client.until(() => client.bytes === bytes || client.closed || client.ended || client.cut);
-    client.socket.write('now');
+    if (client.bytes === bytes) client.socket.write('now');
     return `${client.bytes} ${await client.outcome()}`;
   };
 
