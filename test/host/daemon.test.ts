@@ -6,6 +6,7 @@ import t, { type Test } from 'tap';
 import { HostControl } from '../../guest/publish/host-control.js';
 import { ControlClient } from '../../host/control/client.js';
 import { runHost } from '../../host/daemon.js';
+import { Descriptors } from '../../host/descriptors.js';
 import { parseAllowExpose } from '../../host/forwards/expose-policy.js';
 import type { HostOptions, ReadyReport } from '../../host/options.js';
 import { parseSpec } from '../../host/rule/forward-spec.js';
@@ -39,12 +40,12 @@ function makeOptions(folder: string, specs: string[]): HostOptions {
   };
 }
 
-async function start(t: Test, options: HostOptions): Promise<Running> {
+async function start(t: Test, options: HostOptions, run = runHost): Promise<Running> {
   const log = new LogRecorder();
   const stopping = new AbortController();
   const { promise, onReady } = readiness();
   const abandoning = new AbortController();
-  const ended = runHost(options, {
+  const ended = run(options, {
     logger: log.logger,
     stop: stopping.signal,
     abandon: abandoning.signal,
@@ -311,4 +312,31 @@ t.test('a host that is told to stop before it has started does so', async (t) =>
   const { stateFile: _, ...options } = makeOptions(temporaryFolder(t), []);
   await runHost(options, { logger: new LogRecorder().logger, stop: AbortSignal.abort() });
   t.notOk(existsSync(options.controlPath));
+});
+
+t.test('clients that there are no descriptors for wait until there is room', async (t) => {
+  class Few extends Descriptors {
+    constructor() {
+      // One listener, and four clients.
+      super(60);
+    }
+  }
+  const { runHost: run } = await t.mockImport<typeof import('../../host/daemon.js')>('../../host/daemon.js', {
+    '../../host/descriptors.js': { Descriptors: Few },
+  });
+  const options = makeOptions(temporaryFolder(t), ['127.0.0.1:0:80', '127.0.0.1:0:81']);
+  const { report, control, log } = await start(t, options, run);
+  const [first, second] = report.forwards;
+  const port = first?.rule.proto === 'tcp' ? first.rule.hostPort : 0;
+  for (let count = 0; count < 4; count++) {
+    const socket = net.connect(port, '127.0.0.1').on('error', () => {});
+    t.teardown(() => socket.destroy());
+    await once(socket, 'connect');
+  }
+  await log.line(/^clients wait: 3 are being served/);
+  t.match((await control.forwards())[0]?.counters, { connections: 3, active: 3 });
+  await t.rejects(control.expose(['0:82']), { message: /2 of the 3 for listening sockets are in use/ });
+  await control.unexpose([second?.addresses[0] ?? '']);
+  await log.line(/^clients wait: 4 are being served/);
+  t.match((await control.forwards())[0]?.counters, { connections: 4, active: 4 });
 });

@@ -4,6 +4,7 @@ import http from 'node:http';
 import net from 'node:net';
 import t, { type Test } from 'tap';
 import { ControlClient } from '../../../host/control/client.js';
+import type { ConnectionLimits } from '../../../host/control/connections.js';
 import { type ControlTarget, startControlServer } from '../../../host/control/server.js';
 import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { formatDump } from '../../../host/records/dump.js';
@@ -20,7 +21,7 @@ interface Control {
   close(): Promise<void>;
 }
 
-async function startControl(t: Test): Promise<Control> {
+async function startControl(t: Test, limits?: ConnectionLimits): Promise<Control> {
   const lines: string[] = [];
   const logger = createLogger('info', { write: (line) => void lines.push(line) });
   const forwards = new ForwardTable({ onClient: (socket) => socket.reset(), logger });
@@ -33,7 +34,7 @@ async function startControl(t: Test): Promise<Control> {
     dump: () => fakeDump(),
   };
   const path = `${shortFolder(t)}/run/control.sock`;
-  const server = await startControlServer(target, path, logger);
+  const server = await startControlServer(target, path, logger, limits);
   t.teardown(() => forwards.close());
   t.teardown(() => server.close());
   return { path, target, lines, close: () => server.close() };
@@ -289,4 +290,29 @@ t.test('an error of the listening socket is logged', async (t) => {
   const { lines } = await startControl(t);
   servers[0]?.emit('error', new Error('accept EMFILE'));
   t.match(JSON.parse(lines[0] ?? ''), { err: { message: 'accept EMFILE' } });
+});
+
+t.test('a request beyond those that can be under way hears that the host is busy', async (t) => {
+  const { path, target, lines } = await startControl(t, { maxConnections: 1 });
+  let answer: () => void = () => {};
+  const asked = new Promise<void>((resolve) => {
+    target.status = () => {
+      resolve();
+      // A host that takes its time.
+      return new Promise<void>((done) => {
+        answer = done;
+      }).then(() => fakeStatus()) as never;
+    };
+  });
+  const client = new ControlClient(path);
+  const first = client.status();
+  await asked;
+  await t.rejects(client.forwards(), {
+    message: 'the host is busy: 1 control requests are under way, and it takes no more at once; try again',
+  });
+  t.match(await send(path, 'GET', '/v1/status'), { status: 503 });
+  answer();
+  t.same(await first, fakeStatus());
+  t.same(await client.forwards(), []);
+  t.equal(lines.filter((line) => /which is the limit/.test(line)).length, 2, 'one line each, and no stack');
 });

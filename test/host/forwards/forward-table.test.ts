@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import t from 'tap';
 import { Descriptors } from '../../../host/descriptors.js';
-import { STATIC } from '../../../host/forwards/claim.js';
+import { Claim, STATIC } from '../../../host/forwards/claim.js';
 import type { Forward } from '../../../host/forwards/forward.js';
 import { ForwardTable, type ForwardTableOptions } from '../../../host/forwards/forward-table.js';
 import { parseSpecMatcher } from '../../../host/rule/forward-matcher.js';
@@ -13,6 +13,7 @@ import { freePort, freePorts } from '../../fixtures/free-ports.js';
 import { takenPort } from '../../fixtures/leases.js';
 import { LogRecorder } from '../../fixtures/log-recorder.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
+import { Signal } from '../../protocol/fixtures/signal.js';
 
 function makeTable(options: Partial<ForwardTableOptions> = {}): ForwardTable {
   return new ForwardTable({
@@ -266,4 +267,71 @@ t.test('a closed table takes nothing more', async (t) => {
   await table.close();
   t.same(table.list(), []);
   await t.rejects(table.expose(parseSpec('0:80')), { name: 'OperationError', message: /is stopping/ });
+});
+
+t.test('the descriptors of listening sockets are taken and given back, whatever happens', async (t) => {
+  const descriptors = new Descriptors(256);
+  const all = descriptors.maxClients;
+  const taken = (): number => all - descriptors.maxClients;
+  const table = makeTable({ descriptors });
+  await table.expose(parseSpec('127.0.0.1:0:80'));
+  t.equal(taken(), 1);
+  const many = Array.from({ length: 60 }, (_, index) => parseSpec(`0:${index + 1000}`)).flat();
+  await t.rejects(table.expose(many), { message: /^cannot listen on localhost:0: that takes 2 more/ });
+  t.equal(taken(), 1, 'those that were bound before are given back');
+
+  const [unix, udp] = [`unix:${shortFolder(t)}/s:/x`, '127.0.0.1:0:53/udp'].map((spec) => parseSpec(spec));
+  await table.expose([...(unix ?? []), ...(udp ?? [])]);
+  t.equal(taken(), 3);
+  const port = portOf(table.list()[0]);
+  await t.rejects(table.expose(parseSpec(`127.0.0.1:${port}:81`)), { message: /in use/ });
+  t.equal(taken(), 3, 'and one that cannot be bound');
+
+  const holder = { origin: 'published', publisher: 'test' } as const;
+  const claims = many.slice(0, 58).map((rule) => new Claim(rule, holder));
+  await table.claim(claims, []);
+  t.match(claims.at(-1), { forward: undefined, reason: { code: 'EMFILE', message: /117 for listening/ } });
+  t.equal(taken(), 3 + 57 * 2);
+  await table.claim([], claims);
+  t.equal(taken(), 3);
+  await table.close();
+  t.equal(taken(), 0);
+});
+
+t.test('while accepting is paused clients wait, those of forwards that come meanwhile, too', async (t) => {
+  let accepted = 0;
+  const signal = new Signal();
+  const table = makeTable({
+    onClient: (socket) => {
+      accepted++;
+      socket.reset();
+      signal.wake();
+    },
+  });
+  t.teardown(() => table.close());
+  await table.expose([...parseSpec('127.0.0.1:0:80'), ...parseSpec('127.0.0.1:0:53/udp')]);
+  table.setAccepting(false);
+  await table.expose(parseSpec('127.0.0.1:0:81'));
+  for (const forward of table.list().filter(({ rule }) => rule.proto === 'tcp')) {
+    const client = net.connect(portOf(forward), '127.0.0.1').on('error', () => {});
+    t.teardown(() => client.destroy());
+    await once(client, 'connect');
+  }
+  // Another table's client, which comes later, is accepted: theirs would have been, too.
+  const other = await new Promise<boolean>((resolve) => {
+    const free = makeTable({
+      onClient: (socket) => {
+        socket.reset();
+        resolve(true);
+      },
+    });
+    t.teardown(() => free.close());
+    void free
+      .expose(parseSpec('127.0.0.1:0:80'))
+      .then(([forward]) => net.connect(portOf(forward), '127.0.0.1').on('error', () => {}));
+  });
+  t.ok(other);
+  t.equal(accepted, 0);
+  table.setAccepting(true);
+  await signal.until(() => accepted === 2);
 });

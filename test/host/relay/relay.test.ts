@@ -364,3 +364,10 @@ t.test('clients beyond what the descriptors allow wait for their turn', async (t
   bench.connect(late);
   await guest.accept();
 });
+
+t.test('a client that comes though there is no room for it is reset', async (t) => {
+  const bench = await Bench.start(t, LONG_MS, 0);
+  const forward = await bench.expose();
+  t.equal(await bench.connect(forward).outcome(), 'ECONNRESET');
+  t.match(forward.counters, { connections: 1, failed: 1, active: 0 });
+});
