@@ -11,6 +11,8 @@ export class ChannelLog {
   readonly #lines: LogLimiter;
   /** Whether the present outage has been logged. */
   #outageLogged = false;
+  /** Why the peer that there is, or was last, has said that it leaves. */
+  #leaving: Reason | undefined;
 
   constructor(logger: Logger) {
     this.#lines = new LogLimiter(logger);
@@ -18,6 +20,7 @@ export class ChannelLog {
 
   up({ version, features }: PeerIdentity): void {
     this.#outageLogged = false;
+    this.#leaving = undefined;
     const who = version === undefined ? 'a plain peer' : `portferry ${version}`;
     this.#lines.log('info', 'up', { features: [...features] }, `the channel is up, with ${who}`);
   }
@@ -28,12 +31,17 @@ export class ChannelLog {
    */
   down(message: string, code: string | undefined, address: string, next: string): void {
     const misbehaved = code !== undefined && code !== 'CHANNEL_CLOSED' && !/^E[A-Z]+$/.test(code);
-    const level = this.#outageLogged && !misbehaved ? 'debug' : 'warn';
+    // That a peer leaves as it has said is no failure.
+    const left = this.#leaving && code === 'CHANNEL_CLOSED' ? this.#leaving.message : undefined;
+    const level = left !== undefined ? 'info' : this.#outageLogged && !misbehaved ? 'debug' : 'warn';
+    this.#leaving = undefined;
     this.#outageLogged = true;
-    this.#lines.log(level, `down ${level} ${code}`, { code, address }, `no channel: ${message}; ${next}`);
+    const why = left ?? message;
+    this.#lines.log(level, `down ${level} ${code}`, { code, address }, `no channel: ${why}; ${next}`);
   }
 
   goingAway(reason: Reason): void {
+    this.#leaving = reason;
     this.#lines.log('info', 'going away', { reason }, `the peer takes no new streams: ${reason.message}`);
   }
 

@@ -216,6 +216,11 @@ t.test("the peer's wish to stop is logged", async (t) => {
   t.match(await log.line(/takes no new streams/), { level: INFO, msg: /the guest was told to stop/ });
   t.equal(keeper.multiplexer?.takesStreams, false);
   t.equal(owner.downs.length, 0);
+  peer.close();
+  t.match(await log.line(/^no channel/), {
+    level: INFO,
+    msg: 'no channel: the guest was told to stop; waiting for the next one',
+  });
 });
 
 t.test('stopping is possible at any moment', async (t) => {
