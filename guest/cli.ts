@@ -6,7 +6,7 @@ import {
   type OptionDeclarations,
   type OptionValues,
 } from '../protocol/program/declared-options.js';
-import { checkKeepAlive, KEEP_ALIVE_OPTION } from '../protocol/program/keep-alive-option.js';
+import { KEEP_ALIVE_OPTION } from '../protocol/program/keep-alive-option.js';
 import { createLogger, type LogLevel } from '../protocol/program/logger.js';
 import { defineCommand, type ProgramDeclaration } from '../protocol/program/run-program.js';
 import { defaultChannelAddress, ensureFolder, runtimeFolder } from '../protocol/program/runtime-folder.js';
@@ -119,7 +119,7 @@ export function readAgentOptions(
   return {
     channel: readChannel(values, environment),
     version,
-    ...(keepAlive !== undefined && { keepAliveSeconds: checkKeepAlive(keepAlive) }),
+    ...(keepAlive !== undefined && { keepAliveSeconds: keepAlive }),
     allowDial: values['allow-dial'].map((rule) => parseEndpointRule(rule, '--allow-dial')),
     logger: createLogger(level as LogLevel),
     apiPaths,

@@ -83,6 +83,7 @@ int open_local_socket(const struct options *options) {
   if (options->local_bind == BIND_ALWAYS)
     fail(1, "cannot listen on %s %s inside the VM: %s; free it, or start dockerd's proxy with -local-bind best-effort",
          proto, where, strerror(reason));
-  say("not to be had at %s %s inside the VM: %s; the host's port is another matter", proto, where, strerror(reason));
+  say("not to be had at %s %s inside the VM: %s; on the host the port is forwarded all the same", proto, where,
+      strerror(reason));
   return -1;
 }

@@ -4,7 +4,7 @@ import {
   type OptionDeclarations,
   type OptionValues,
 } from '../../protocol/program/declared-options.js';
-import { checkKeepAlive, KEEP_ALIVE_OPTION } from '../../protocol/program/keep-alive-option.js';
+import { KEEP_ALIVE_OPTION } from '../../protocol/program/keep-alive-option.js';
 import { createLogger, type LogLevel } from '../../protocol/program/logger.js';
 import { type CommandDeclaration, defineCommand } from '../../protocol/program/run-program.js';
 import {
@@ -108,7 +108,7 @@ export function readHostOptions(
     holdSeconds: hold ?? DEFAULT_HOLD_SECONDS,
   };
   if (state !== undefined) options.stateFile = state;
-  if (keepAlive !== undefined) options.keepAliveSeconds = checkKeepAlive(keepAlive);
+  if (keepAlive !== undefined) options.keepAliveSeconds = keepAlive;
   const allowExpose = parseAllowExpose(values['allow-expose']);
   if (allowExpose) options.allowExpose = allowExpose;
   if (control === undefined || (connect ?? listen) === undefined) ensureFolder(runtimeFolder(environment));

@@ -29,7 +29,7 @@ t.test('0.0.0.0 is IPv4 only, and [::] IPv6 only', { skip: WITHOUT_IPV6 }, async
 });
 
 t.test('a destination may be an IPv6 address', { skip: WITHOUT_IPV6 }, async (t) => {
-  const server = net.createServer((socket) => socket.end('hello')).listen(0, '::1');
+  const server = net.createServer((socket) => socket.on('error', () => {}).end('hello')).listen(0, '::1');
   t.teardown(() => server.close());
   await once(server, 'listening');
   const { port } = server.address() as net.AddressInfo;

@@ -75,20 +75,20 @@ t.test('connections in which nothing is under way are reset, and are not waited 
 });
 
 t.test('a request that waits for its answer is waited for, and whoever stops the host is told', async (t) => {
-  let answer = (): void => {};
-  const guestPort = await startServer(t, (socket) => {
-    socket.on('data', () => {
-      answer = () => socket.end('the answer');
-    });
+  let asked = (_socket: net.Socket): void => {};
+  const request = new Promise<net.Socket>((resolve) => {
+    asked = resolve;
   });
+  const guestPort = await startServer(t, (socket) => void socket.on('data', () => asked(socket)));
   const pair = await Pair.start(t, `0:${guestPort}`);
   const client = await pair.connect(guestPort);
   client.socket.write('a request');
+  const server = await request;
   pair.host.child.kill('SIGINT');
   await pair.host.line(
     /waiting until connections have finished \(1 in use\), for at most 10 s; a second signal/,
   );
-  answer();
+  server.end('the answer');
   t.equal(await client.outcome(), 'end');
   t.equal(client.bytes, 10);
   client.socket.end();

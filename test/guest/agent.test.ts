@@ -166,7 +166,10 @@ t.test('a guest that ends at once resets its servers', async (t) => {
 
 t.test('an agent that cannot have its address says so', async (t) => {
   const agent = new Agent({
-    channel: { mode: 'listen', address: { kind: 'unix', path: join(temporaryFolder(t), 'no', 'such') } },
+    channel: {
+      mode: 'listen',
+      address: { kind: 'unix', path: join(temporaryFolder(t), 'no', 'such', 'folder', 's') },
+    },
     version: 'test',
     allowDial: [],
     logger: new LogRecorder().logger,

@@ -142,7 +142,7 @@ t.test('what is wrong is said in one line', async (t) => {
     [['--debug', '--allow-dial', 'localhost'], /'localhost' is no IP address/],
     [['--docker=tcp://127.0.0.1:2375'], /--docker must be the path of the Docker engine's socket/],
     [['--publish-rules', join(folder, 'none.json')], /the rules of .*none\.json cannot be read/],
-    [['--keep-alive', '0.5'], /--keep-alive 0.5: it must be whole seconds/],
+    [['--keep-alive', '0.5'], /--keep-alive must be a whole number of at least 0 and at most 32767/],
     [['--no-such-option'], /no-such-option/],
     [['--log-level', 'loud'], /must be one of/],
   ];

@@ -114,7 +114,7 @@ t.test('wrong usage is one line and exit code 2, before anything is started', as
     [['--forward', '1:2:3:4'], /cannot forward "1:2:3:4"/],
     [['--allow-expose', 'x'], /'x' is not a rule of --allow-expose/],
     [['--hold', '-1'], /--hold must be a number of at least 0/],
-    [['--keep-alive', '40000'], /--keep-alive 40000: it must be whole seconds, from 1 to 32767/],
+    [['--keep-alive', '40000'], /--keep-alive must be a whole number of at least 0 and at most 32767/],
     [['--log-level', 'loud'], /--log-level must be one of/],
     [['--dashboard'], /unknown argument: dashboard/],
     [['operand'], /unknown argument: operand/],

@@ -169,3 +169,13 @@ t.test('finds the UDP socket of this process', async (t) => {
   const { port } = socket.address();
   t.match(await findPortOwner('0.0.0.0', port, 'udp'), new RegExp(`\\(pid ${process.pid}\\)$`));
 });
+
+t.test('of several sockets on one port it is the one on the address that is wanted', async (t) => {
+  const [first, second] = [net.createServer(), net.createServer()];
+  for (const server of [first, second]) t.teardown(() => server.close());
+  await new Promise<void>((resolve) => first.listen(0, '127.0.0.1', resolve));
+  const { port } = first.address() as net.AddressInfo;
+  await new Promise<void>((resolve) => second.listen(port, '127.0.0.2', resolve));
+  t.match(await findPortOwner('127.0.0.2', port, 'tcp'), `pid ${process.pid}`);
+  t.equal(await findPortOwner('127.0.0.3', port, 'tcp'), undefined);
+});
