@@ -181,12 +181,13 @@ t.test('a thousand forwards', async (t) => {
   t.equal(before.length, 1000);
   await pair.host.stop('SIGTERM');
   const host = pair.startHost();
-  await host.until(() => host.count(/"msg":"listening on/) === 1000);
+  await host.line(/"msg":"listening on/);
+  while ((await pair.listed()).length < 1000);
   t.same((await pair.listed()).map(({ id }) => id).sort(), before.map(({ id }) => id).sort());
   t.equal(await outcomeAt(t, Number(before[999]?.['out_port'])), 'end');
   await pair.guest.stop('SIGKILL');
-  await host.until(() => host.count(/"msg":"no longer listening/) === 1000);
-  t.same(await pair.listed(), []);
+  while ((await pair.listed()).length > 0);
+  t.ok(host.count(/"msg":"listening on/) <= 20, 'a guest does not fill the log');
 });
 
 t.test('vpnkit’s own programs work in the guest', async (t) => {
