@@ -4,7 +4,8 @@ import { MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
 import { SPEC_FORM, UNIX_SPEC_FORM } from '../rule/forward-spec.js';
 import { benchCommand } from './bench.js';
 import { exposeCommand, unexposeCommand } from './expose.js';
-import { makeHostCommand } from './host.js';
+import { type HostModule, makeHostCommand } from './host.js';
+import { makeServiceCommand } from './service.js';
 import { dumpCommand, listCommand, statusCommand } from './show.js';
 import { makeUpCommand } from './up.js';
 
@@ -19,13 +20,15 @@ Options: every option can also be given as environment variable (--log-level as 
 
 Exit codes: 0 done, 1 it failed (standard error says why), 2 wrong usage.`;
 
+const loadHost = (): Promise<HostModule> => import('../daemon.js');
+
 /** The `portferry` command. */
 export const portferry: ProgramDeclaration = {
   name: 'portferry',
   version: VERSION,
   describe: 'Forwards ports of this host into a virtual machine.',
   commands: [
-    makeHostCommand(() => import('../daemon.js')),
+    makeHostCommand(loadHost),
     makeUpCommand(),
     exposeCommand,
     unexposeCommand,
@@ -33,6 +36,7 @@ export const portferry: ProgramDeclaration = {
     statusCommand,
     dumpCommand,
     benchCommand,
+    makeServiceCommand(loadHost),
   ],
   examples: [
     ['$0 up --demo', 'host and guest on this machine, and a request going through'],

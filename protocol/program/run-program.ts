@@ -130,6 +130,8 @@ function makeParser(program: ProgramDeclaration): Argv {
       'camel-case-expansion': false,
       'dot-notation': false,
       'greedy-arrays': false,
+      // What follows -- is an operand, whatever it looks like.
+      'populate--': true,
     });
   return named.length === program.commands.length
     ? parser.demandCommand(1, `no command given: one of ${named.join(', ')}`)
@@ -171,7 +173,11 @@ async function runCommand(
   context: ProgramContext,
   fileKeys: ReadonlySet<string>,
 ): Promise<void> {
-  const operands = ((command.operands && flags[command.operands.name]) ?? []) as string[];
+  const operands = operandsOf(flags, command.operands?.name);
+  if (!command.operands && operands.length > 0)
+    throw new UsageError(
+      `${command.name} takes no argument ${operands[0]} (see ${program.name} ${command.name} --help)`,
+    );
   if (command.operands?.required && operands.length === 0)
     throw new UsageError(
       `${command.name} needs at least one ${command.operands.name.toUpperCase()} (see ${program.name} ${command.name} --help)`,
@@ -179,6 +185,10 @@ async function runCommand(
   const options = { ...command.options, ...COMMON_OPTIONS };
   refuseUnknownVariables(context.environment, fileKeys);
   await command.run(resolveOptions(options, flags, context.environment, fileKeys), operands, context);
+}
+
+function operandsOf(flags: Readonly<Record<string, unknown>>, name = '--'): string[] {
+  return [...new Set([name, '--'])].flatMap((key) => (flags[key] ?? []) as string[]);
 }
 
 function refuseUnknownCommand(program: ProgramDeclaration, [first]: readonly string[]): void {
