@@ -119,10 +119,11 @@ export class Launchd implements ServiceManager {
 
   async #bootstrap(domain: string, name: string): Promise<void> {
     const { path } = this.#file(name);
-    for (let attempt = 1; ; attempt++) {
+    let attempts = 0;
+    for (;;) {
       const result = await this.#run('launchctl', ['bootstrap', domain, path]);
       if (result.code === 0 || (await this.#job(`${domain}/${launchdLabel(name)}`))) return;
-      if (result.code !== INPUT_OUTPUT_ERROR || attempt === BOOTSTRAP_ATTEMPTS)
+      if (result.code !== INPUT_OUTPUT_ERROR || ++attempts === BOOTSTRAP_ATTEMPTS)
         throw failure(`take ${path}`, result, `look at it with: plutil -lint ${path}`);
       await this.#wait(BOOTSTRAP_PAUSE_MS);
     }
@@ -217,19 +218,21 @@ export class Launchd implements ServiceManager {
   }
 
   async #until<T>(deadlineMs: number, look: () => Promise<T | undefined>): Promise<T | undefined> {
-    for (let waited = 0; ; waited += POLL_MS) {
+    let waited = 0;
+    for (;;) {
       const found = await look();
       if (found !== undefined || waited >= deadlineMs) return found;
       await this.#wait(POLL_MS);
+      waited += POLL_MS;
     }
   }
 }
 
 /** `[[days-]hours:]minutes:seconds`, as ps writes the time that a process has run. */
 export function secondsOf(etime: string): number | undefined {
-  const [, days = '0', hours = '0', minutes, seconds] =
+  const [matched, days = 0, hours = 0, minutes, seconds] =
     /^(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+)$/.exec(etime) ?? [];
-  if (minutes === undefined) return undefined;
+  if (matched === undefined) return undefined;
   return ((Number(days) * 24 + Number(hours)) * 60 + Number(minutes)) * 60 + Number(seconds);
 }
 

@@ -113,6 +113,21 @@ t.test('each failure of launchctl is a sentence', async (t) => {
   await t.rejects(launchd.uninstall('host'), { message: /launchd does not end gui/ });
 });
 
+t.test('a job that is registered all the same is started', async (t) => {
+  const { launchctl, launchd, definition } = setUp(t);
+  const { run } = launchctl;
+  const racing = new Launchd({
+    environment: { HOME: definition.home },
+    uid: 501,
+    run: async (file, args) => {
+      if (args[0] === 'bootstrap') launchctl.loaded = true;
+      return args[0] === 'bootstrap' ? { code: 37, stdout: '', stderr: 'in progress' } : run(file, args);
+    },
+  });
+  await racing.install(definition);
+  t.ok((await launchd.state('host')).running);
+});
+
 t.test('a job that launchd does not start at all', async (t) => {
   const { launchctl, launchd, definition } = setUp(t);
   launchctl.refusals.set('kickstart', { code: 0, stdout: '', stderr: '' });
