@@ -10,7 +10,8 @@ const PREFIX = 'PORTFERRY_';
  */
 export const ALL_OPTIONS: readonly string[] = [
   ...['config', 'connect', 'listen', 'log-level'],
-  ...['forward', 'control', 'state', 'allow-expose', 'hold', 'keep-alive', 'json', 'demo', 'name', 'platform'],
+  ...['forward', 'control', 'state', 'allow-expose', 'hold', 'keep-alive', 'json', 'demo'],
+  ...['name', 'platform'],
   ...['quick', 'runs', 'only', 'rival', 'svg'],
   ...['allow-dial', 'proxy-socket', 'docker', 'publish-rules'],
   ...['data-connect', 'data-listen', 'control-listen', 'debug'],
