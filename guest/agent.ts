@@ -8,7 +8,7 @@ import type { EndpointRule } from '../protocol/endpoint-rule.js';
 import type { Logger } from '../protocol/program/logger.js';
 import { startProgramSockets } from '../protocol/program/program-sockets.js';
 import { SlabPool } from '../protocol/slab.js';
-import type { ChannelAddress } from '../protocol/transport/address.js';
+import type { ChannelAddress } from '../protocol/transport/channel-address.js';
 import type { Destination } from '../protocol/wire/destination.js';
 import { Dialler } from './dial/dialler.js';
 import { HostControl } from './publish/host-control.js';

@@ -12,7 +12,7 @@ import { defineCommand, type ProgramDeclaration } from '../protocol/program/run-
 import { defaultChannelAddress, ensureFolder, runtimeFolder } from '../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../protocol/program/stop-signals.js';
 import { readVersion } from '../protocol/program/version.js';
-import { parseAddress } from '../protocol/transport/address.js';
+import { parseAddress } from '../protocol/transport/channel-address.js';
 import { Agent, type AgentOptions } from './agent.js';
 import { DOCKER_OPTIONS, type DockerOptions, readDockerOptions } from './docker/docker-options.js';
 import { type DockerPublisher, publishDocker } from './docker/publisher.js';

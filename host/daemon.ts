@@ -6,7 +6,7 @@ import { readVersion } from '../protocol/program/version.js';
 import { CONTROL_SERVICE } from '../protocol/services/control.js';
 import { SlabPool } from '../protocol/slab.js';
 import type { RawSocket } from '../protocol/socket/raw-socket.js';
-import type { SocketReport } from '../protocol/socket/report.js';
+import type { SocketReport } from '../protocol/socket/socket-report.js';
 import type { Stream } from '../protocol/stream.js';
 import { LeaseServer } from './control/lease-server.js';
 import { type ControlServer, type ControlTarget, startControlServer } from './control/server.js';

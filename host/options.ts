@@ -1,6 +1,6 @@
 import type { EndpointRule } from '../protocol/endpoint-rule.js';
 import type { Logger } from '../protocol/program/logger.js';
-import type { ChannelAddress } from '../protocol/transport/address.js';
+import type { ChannelAddress } from '../protocol/transport/channel-address.js';
 import type { Forward } from './forwards/forward.js';
 import type { ForwardRule } from './rule/forward-rule.js';
 

@@ -1,6 +1,6 @@
 import { errnoOf } from './errors.js';
 import { Slab } from './slab.js';
-import { connectSocket } from './socket/connect.js';
+import { connectSocket } from './socket/connect-socket.js';
 import type { RawSocket, SocketAddress, SocketHandler } from './socket/raw-socket.js';
 import type { Stream, StreamEnd, StreamHandler } from './stream.js';
 import type { OpenResult, Reason } from './wire/extension.js';

@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { messageOf, OperationError } from '../../protocol/errors.js';
+import { EVERY_ADDRESS } from '../../protocol/wire/address.js';
 import { MAX_PORT } from '../../protocol/wire/destination.js';
 import { type ContainerEndpoint, readEndpoints } from './container-networks.js';
 
@@ -28,8 +29,6 @@ export interface PublishedPort {
   /** The port inside the container. */
   privatePort: number;
 }
-
-export const EVERY_ADDRESS: readonly string[] = ['0.0.0.0', '::'];
 
 /** How many digits of a container's id people see. */
 const SHORT_ID_LENGTH = 12;

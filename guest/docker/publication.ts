@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
 import type { VpnkitPort } from '../../protocol/services/control.js';
+import { EVERY_ADDRESS } from '../../protocol/wire/address.js';
 import { type Destination, formatHostPort, MAX_PORT } from '../../protocol/wire/destination.js';
-import { type Container, describeContainer, EVERY_ADDRESS, type PublishedPort } from './containers.js';
+import { type Container, describeContainer, type PublishedPort } from './containers.js';
 import type { PublishRule } from './rules.js';
 import { type LabelWishes, readLabelWishes, type Wishes, wishesFor } from './wishes.js';
 

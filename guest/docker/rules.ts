@@ -3,8 +3,9 @@ import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { messageOf, UsageError } from '../../protocol/errors.js';
 import { MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
+import { EVERY_ADDRESS } from '../../protocol/wire/address.js';
 import { MAX_PORT } from '../../protocol/wire/destination.js';
-import { type Container, EVERY_ADDRESS, type PublishedPort } from './containers.js';
+import type { Container, PublishedPort } from './containers.js';
 import { parseHostAddresses, parseIdleSeconds, parseProxyVersion, type Wishes } from './wishes.js';
 
 /** Decides about published ports; of several the first one that matches. */

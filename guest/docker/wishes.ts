@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { isIdleSeconds, MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
-import { type Container, EVERY_ADDRESS, type PublishedPort } from './containers.js';
+import { EVERY_ADDRESS, LOCALHOST } from '../../protocol/wire/address.js';
+import type { Container, PublishedPort } from './containers.js';
 
 /** How a port is to be published, as far as it matters to whoever wishes. */
 export interface Wishes {
@@ -24,7 +25,6 @@ export interface LabelWishes extends Wishes {
 }
 
 const PREFIX = 'portferry.';
-const LOCALHOST: readonly string[] = ['127.0.0.1', '::1'];
 
 const KNOWN = ['publish', 'host-address', 'proxy-protocol', 'proxy-protocol.PORT', 'idle'];
 

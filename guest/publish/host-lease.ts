@@ -4,7 +4,7 @@ import { isMeant } from '../../protocol/services/vpnkit-port.js';
 import { ConnectionLost, ExposeError, type LeaseConnection } from './lease-connection.js';
 import { LeaseLink, type LeaseSource, notWanted } from './lease-link.js';
 import { LeaseLog } from './lease-log.js';
-import { Turns } from './turns.js';
+import { RequestQueue } from './request-queue.js';
 
 /** From here on the fault is the host's, and may pass. */
 const FIRST_FAULT = 500;
@@ -33,7 +33,7 @@ export class HostLease {
   readonly #publisher: string;
   readonly #giver: LeaseGiver;
   readonly #link: LeaseLink;
-  readonly #turns = new Turns();
+  readonly #requests = new RequestQueue();
   readonly #log: LeaseLog;
   #published: readonly VpnkitPort[] = [];
   #exposed: VpnkitPort[] = [];
@@ -142,7 +142,7 @@ export class HostLease {
   async #sync(): Promise<void> {
     this.#syncing = true;
     while (this.#stale && this.#link.connection && !this.#link.connection.ended)
-      await this.#turns.take(() => this.#put());
+      await this.#requests.take(() => this.#put());
     this.#syncing = false;
   }
 
@@ -193,7 +193,7 @@ export class HostLease {
       if (!this.#exposed.some((other) => isMeant(exposed, other))) this.#exposed.push(exposed);
       return exposed;
     };
-    return this.#turns.takeBy(deadline, expose, late);
+    return this.#requests.takeBy(deadline, expose, late);
   }
 
   /** @returns undefined when there is no lease, or no answer in time */
@@ -204,7 +204,7 @@ export class HostLease {
       return connection && within(answerTimeoutMs, connection, () => ask(connection));
     };
     try {
-      return await this.#turns.takeBy(performance.now() + answerTimeoutMs, askNow, late);
+      return await this.#requests.takeBy(performance.now() + answerTimeoutMs, askNow, late);
     } catch (thrown) {
       if (thrown instanceof ConnectionLost) return undefined;
       throw thrown;

@@ -1,5 +1,5 @@
 import { OperationError } from '../../protocol/errors.js';
-import { connectSocket } from '../../protocol/socket/connect.js';
+import { connectSocket } from '../../protocol/socket/connect-socket.js';
 import type { RawSocket, SocketHandler } from '../../protocol/socket/raw-socket.js';
 import type { Endpoint } from './endpoint.js';
 import { encodeRequest, SINK_OK } from './far-end.js';

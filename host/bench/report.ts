@@ -1,5 +1,5 @@
 import { cpus, type as osType, release, totalmem } from 'node:os';
-import type { BenchPlan, BenchResult, Outcome } from './run.js';
+import type { BenchPlan, BenchResult, RunOutcome } from './run.js';
 import type { Metric, Workload } from './workload.js';
 
 /** The one that all others are compared with. */
@@ -83,7 +83,7 @@ function reportMetric(
   workload: string,
   describe: string,
   metric: Metric,
-  outcomes: readonly Outcome[],
+  outcomes: readonly RunOutcome[],
 ): MetricReport {
   const figures = outcomes.map((outcome) => summarise(outcome, metric.name));
   const ours = figures.find(({ rival }) => rival === OURS)?.median;
@@ -95,7 +95,7 @@ function reportMetric(
   return { workload, describe, metric: metric.name, unit: metric.unit, better: metric.better, figures };
 }
 
-function summarise({ rival, runs, failed, skipped }: Outcome, metric: string): RivalFigure {
+function summarise({ rival, runs, failed, skipped }: RunOutcome, metric: string): RivalFigure {
   if (failed !== undefined) return { rival, failed };
   if (skipped !== undefined) return { rival, skipped };
   const values = runs.flatMap((figures) => figures[metric] ?? []).sort((a, b) => a - b);

@@ -33,7 +33,7 @@ export interface RivalReport {
 }
 
 /** What came out for one workload on one rival. */
-export interface Outcome {
+export interface RunOutcome {
   rival: string;
   /** One entry per run. */
   runs: Figures[];
@@ -45,7 +45,7 @@ export interface Outcome {
 
 export interface BenchResult {
   rivals: RivalReport[];
-  workloads: { workload: Workload; outcomes: Outcome[] }[];
+  workloads: { workload: Workload; outcomes: RunOutcome[] }[];
 }
 
 interface Contestant {
@@ -119,7 +119,7 @@ async function runWorkloads(
   return results;
 }
 
-function newOutcome({ name, maxConnections }: Rival, connections: number): Outcome {
+function newOutcome({ name, maxConnections }: Rival, connections: number): RunOutcome {
   if (maxConnections === undefined || connections <= maxConnections) return { rival: name, runs: [] };
   return { rival: name, runs: [], skipped: `at most ${maxConnections} connections are asked of it` };
 }
@@ -128,7 +128,7 @@ async function runOnce(
   plan: BenchPlan,
   workload: Workload,
   { running, memos }: Contestant,
-  outcome: Outcome,
+  outcome: RunOutcome,
   counts: boolean,
 ): Promise<void> {
   if (outcome.failed !== undefined || outcome.skipped !== undefined) return;

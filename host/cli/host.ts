@@ -15,7 +15,7 @@ import {
   runtimeFolder,
 } from '../../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../../protocol/program/stop-signals.js';
-import { parseAddress } from '../../protocol/transport/address.js';
+import { parseAddress } from '../../protocol/transport/channel-address.js';
 import { parseAllowExpose } from '../forwards/expose-policy.js';
 import { DEFAULT_HOLD_SECONDS, type HostContext, type HostOptions, MAX_HOLD_SECONDS } from '../options.js';
 import { reportForward } from '../records/reports.js';

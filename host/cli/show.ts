@@ -1,5 +1,5 @@
 import { defineCommand } from '../../protocol/program/run-program.js';
-import { describeSockets } from '../../protocol/socket/report.js';
+import { describeSockets } from '../../protocol/socket/socket-report.js';
 import type { ChannelReport, ForwardReport, StatusReport } from '../records/reports.js';
 import { CLIENT_OPTIONS, makeClient } from './control-option.js';
 import { formatBytes, formatDuration, formatTable, writeJson } from './output.js';

@@ -1,6 +1,7 @@
 import { messageOf, OperationError } from '../../protocol/errors.js';
 import type { VpnkitPort } from '../../protocol/services/control.js';
-import { type ForwardRule, LOCALHOST } from '../rule/forward-rule.js';
+import { LOCALHOST } from '../../protocol/wire/address.js';
+import type { ForwardRule } from '../rule/forward-rule.js';
 import { ruleFromVpnkit, ruleToVpnkit } from '../rule/vpnkit-rule.js';
 
 /** A forward in a state file: vpnkit's form, and its host addresses, of which that form has only one. */

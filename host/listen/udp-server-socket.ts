@@ -1,8 +1,8 @@
 import type dgram from 'node:dgram';
 import { knowsAddressAsked, PacketInfoSocket } from '../../protocol/socket/packet-info-socket.js';
 import { createUdpSocket, takesDatagrams } from '../../protocol/socket/udp-socket.js';
+import { EVERY_ADDRESS } from '../../protocol/wire/address.js';
 import type { SourceAddress } from '../../protocol/wire/extension.js';
-import { EVERY_ADDRESS } from '../rule/forward-rule.js';
 
 /** One bound socket of a UDP forward, as the datagrams of one of its addresses see it. */
 export interface UdpServerSocket {

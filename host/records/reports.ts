@@ -1,10 +1,11 @@
 import type { LeaseOutcome, VpnkitPort } from '../../protocol/services/control.js';
 import { knowsAddressAsked } from '../../protocol/socket/packet-info-socket.js';
-import type { SocketReport } from '../../protocol/socket/report.js';
+import type { SocketReport } from '../../protocol/socket/socket-report.js';
+import { EVERY_ADDRESS } from '../../protocol/wire/address.js';
 import { formatDestination } from '../../protocol/wire/destination.js';
 import { Claim } from '../forwards/claim.js';
 import { type Forward, type ForwardCounters, forwardId, noCounts } from '../forwards/forward.js';
-import { EVERY_ADDRESS, type ForwardRule } from '../rule/forward-rule.js';
+import type { ForwardRule } from '../rule/forward-rule.js';
 import { ruleToVpnkit } from '../rule/vpnkit-rule.js';
 
 /** `GET /v1/status`. */

@@ -1,6 +1,7 @@
 import type { VpnkitPort } from '../../protocol/services/control.js';
 import { isMeant } from '../../protocol/services/vpnkit-port.js';
-import { EVERY_ADDRESS, type ForwardRule, hostEndKey } from './forward-rule.js';
+import { EVERY_ADDRESS } from '../../protocol/wire/address.js';
+import { type ForwardRule, hostEndKey } from './forward-rule.js';
 import { type Parts, parseParts, parseSpec } from './forward-spec.js';
 import { readVpnkitName, ruleToVpnkit } from './vpnkit-rule.js';
 

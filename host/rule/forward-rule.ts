@@ -1,3 +1,4 @@
+import { EVERY_ADDRESS, LOCALHOST } from '../../protocol/wire/address.js';
 import { type Destination, formatHostPort } from '../../protocol/wire/destination.js';
 
 /** How long (s) a UDP flow may be idle before it ends, where its forward says nothing else: the same as vpnkit's. */
@@ -31,9 +32,6 @@ export interface PathRule {
   destination: Destination;
   annotation?: string;
 }
-
-export const LOCALHOST: readonly string[] = ['127.0.0.1', '::1'];
-export const EVERY_ADDRESS: readonly string[] = ['0.0.0.0', '::'];
 
 /** The host's end: `localhost:8080`, `*:8080`, `[::1]:80` or a path. */
 export function formatHostEnd(rule: ForwardRule): string {

@@ -1,8 +1,8 @@
 import { UsageError } from '../../protocol/errors.js';
 import { isIdleSeconds, MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
-import { canonicalIp, lacksZone } from '../../protocol/wire/address.js';
+import { canonicalIp, EVERY_ADDRESS, LOCALHOST, lacksZone } from '../../protocol/wire/address.js';
 import { MAX_PATH_BYTES, MAX_PORT } from '../../protocol/wire/destination.js';
-import { EVERY_ADDRESS, type ForwardRule, LOCALHOST, type PortRule } from './forward-rule.js';
+import type { ForwardRule, PortRule } from './forward-rule.js';
 
 export { type ForwardRule, formatRule } from './forward-rule.js';
 

@@ -1,8 +1,8 @@
 import { UsageError } from '../../protocol/errors.js';
 import { isIdleSeconds, MAX_IDLE_SECONDS, type VpnkitPort } from '../../protocol/services/control.js';
-import { canonicalIp, lacksZone } from '../../protocol/wire/address.js';
+import { canonicalIp, EVERY_ADDRESS, lacksZone } from '../../protocol/wire/address.js';
 import { type Destination, MAX_PORT } from '../../protocol/wire/destination.js';
-import { EVERY_ADDRESS, type ForwardRule, type PortRule } from './forward-rule.js';
+import type { ForwardRule, PortRule } from './forward-rule.js';
 import { problemOfPath } from './forward-spec.js';
 
 const DEFAULT_GUEST_IP = '127.0.0.1';

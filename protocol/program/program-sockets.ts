@@ -1,4 +1,4 @@
-import { describeSockets, type SocketReport } from '../socket/report.js';
+import { describeSockets, type SocketReport } from '../socket/socket-report.js';
 import { startSockets } from '../socket/start.js';
 import type { Logger } from './logger.js';
 

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, type Stats, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { messageOf, OperationError } from '../errors.js';
-import type { ChannelAddress } from '../transport/address.js';
+import type { ChannelAddress } from '../transport/channel-address.js';
 
 /** Permission bits: others may write, and only a file's owner may remove it. */
 const WORLD_WRITABLE = 0o002;

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { messageOf } from '../errors.js';
 import { acceptSockets } from './accept.js';
-import { connectSocket } from './connect.js';
+import { connectSocket } from './connect-socket.js';
 import type { Handles } from './handles.js';
 import type { RawSocket, SocketAddress, SocketHandler } from './raw-socket.js';
 

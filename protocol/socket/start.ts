@@ -1,10 +1,10 @@
 import { OperationError } from '../errors.js';
 import { type Handles, handles } from './handles.js';
 import { DEFAULT_KEEP_ALIVE_SECONDS } from './keep-alive.js';
-import type { SocketReport } from './report.js';
 import { testSockets } from './self-test.js';
 import { settings } from './settings.js';
 import { canSetOptions } from './socket-options.js';
+import type { SocketReport } from './socket-report.js';
 
 /** The self-test is made once in a process. */
 let chosen: Promise<Pick<SocketReport, 'kind' | 'reason'>> | undefined;

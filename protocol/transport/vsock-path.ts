@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ChannelAddress } from './address.js';
+import type { ChannelAddress } from './channel-address.js';
 
 /** The vsock address (CID) of a hyperkit VM; hyperkit knows no other guest. */
 const HYPERKIT_GUEST_CID = 3;

@@ -1,6 +1,12 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
+/** What `localhost` stands for: each address for its own family only. */
+export const LOCALHOST: readonly string[] = ['127.0.0.1', '::1'];
+
+/** Every address of a machine: each for its own family only. */
+export const EVERY_ADDRESS: readonly string[] = ['0.0.0.0', '::'];
+
 /** The bytes of a literal address in network order: 4 for IPv4, 16 for IPv6. */
 export function addressToBytes(ip: string): number[] {
   // Each connection names three addresses: those of the common form are not worth a whole parser.

@@ -5,7 +5,7 @@ import t from 'tap';
 import { Agent } from '../../guest/agent.js';
 import { parseEndpointRule } from '../../protocol/endpoint-rule.js';
 import { OperationError } from '../../protocol/errors.js';
-import type { connectSocket } from '../../protocol/socket/connect.js';
+import type { connectSocket } from '../../protocol/socket/connect-socket.js';
 import type { Destination } from '../../protocol/wire/destination.js';
 import { freePort } from '../fixtures/free-ports.js';
 import { startGuest } from '../fixtures/guest.js';
@@ -70,7 +70,7 @@ t.test('a dial that takes too long is given up', async (t) => {
   const mocked = await t.mockImport<typeof import('../../guest/agent.js')>('../../guest/agent.js', {
     '../../guest/dial/dialler.js': await t.mockImport('../../guest/dial/dialler.js', {
       '../../protocol/splice.js': await t.mockImport('../../protocol/splice.js', {
-        '../../protocol/socket/connect.js': { connectSocket: connectToNobody },
+        '../../protocol/socket/connect-socket.js': { connectSocket: connectToNobody },
       }),
     }),
   });

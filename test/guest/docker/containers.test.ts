@@ -1,10 +1,6 @@
 import t from 'tap';
-import {
-  type Container,
-  describeContainer,
-  EVERY_ADDRESS,
-  parseContainers,
-} from '../../../guest/docker/containers.js';
+import { type Container, describeContainer, parseContainers } from '../../../guest/docker/containers.js';
+import { EVERY_ADDRESS } from '../../../protocol/wire/address.js';
 
 const id = '1a2b3c4d5e6f7a8b9c';
 

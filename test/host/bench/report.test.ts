@@ -6,11 +6,11 @@ import {
   makeReport,
   type RivalFigure,
 } from '../../../host/bench/report.js';
-import type { Outcome } from '../../../host/bench/run.js';
+import type { RunOutcome } from '../../../host/bench/run.js';
 import { benchResult, fakeWorkload } from '../../fixtures/bench-result.js';
 
 /** The figures of one metric. */
-function figuresOf(better: 'more' | 'less', outcomes: Outcome[]): RivalFigure[] {
+function figuresOf(better: 'more' | 'less', outcomes: RunOutcome[]): RivalFigure[] {
   const workload = fakeWorkload({ metrics: [{ name: 'm', unit: 'u', better }] });
   return (
     makeReport({ rivals: [], workloads: [{ workload, outcomes }] }, { runs: 1, seconds: 1, scale: 1 })

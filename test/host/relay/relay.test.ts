@@ -13,7 +13,7 @@ import type { ForwardRule, PortRule } from '../../../host/rule/forward-rule.js';
 import { ChannelKeeper } from '../../../protocol/channel/channel-keeper.js';
 import { LogLimiter } from '../../../protocol/program/log-limiter.js';
 import { SlabPool } from '../../../protocol/slab.js';
-import type { ChannelAddress } from '../../../protocol/transport/address.js';
+import type { ChannelAddress } from '../../../protocol/transport/channel-address.js';
 import type { Destination } from '../../../protocol/wire/destination.js';
 import { DEBUG, INFO, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
 import { Peer } from '../../fixtures/peer.js';

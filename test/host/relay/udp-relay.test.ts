@@ -12,7 +12,7 @@ import type { PortRule } from '../../../host/rule/forward-rule.js';
 import { ChannelKeeper } from '../../../protocol/channel/channel-keeper.js';
 import { LogLimiter } from '../../../protocol/program/log-limiter.js';
 import { Slab, SlabPool } from '../../../protocol/slab.js';
-import type { ChannelAddress } from '../../../protocol/transport/address.js';
+import type { ChannelAddress } from '../../../protocol/transport/channel-address.js';
 import { DATA_HEADER_BYTES } from '../../../protocol/wire/frame.js';
 import { DatagramRecorder } from '../../fixtures/datagram-recorder.js';
 import { DEBUG, INFO, LogRecorder, WARN } from '../../fixtures/log-recorder.js';

@@ -3,8 +3,8 @@ import net from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { OperationError } from '../../../protocol/errors.js';
-import type { ChannelAddress } from '../../../protocol/transport/address.js';
-import { checkConnectable, connectChannel } from '../../../protocol/transport/connect.js';
+import type { ChannelAddress } from '../../../protocol/transport/channel-address.js';
+import { checkConnectable, connectChannel } from '../../../protocol/transport/connect-channel.js';
 import { encodeHandshakePayload } from '../../../protocol/wire/handshake.js';
 import { DEBUG, ERROR, INFO, WARN } from '../../fixtures/log-recorder.js';
 import { Peer, StreamRecorder } from '../../fixtures/peer.js';
@@ -248,7 +248,7 @@ t.test('a connection that is made while it stops is broken off', async (t) => {
   };
   const mocked = await t.mockImport<typeof import('../../../protocol/channel/channel-keeper.js')>(
     '../../../protocol/channel/channel-keeper.js',
-    { '../../../protocol/transport/connect.js': { connectChannel: stopMeanwhile, checkConnectable } },
+    { '../../../protocol/transport/connect-channel.js': { connectChannel: stopMeanwhile, checkConnectable } },
   );
   const { keeper, owner, address } = makeKeeper(t, 'connect', { Keeper: mocked.ChannelKeeper });
   const peer = await Peer.listen(t, address);

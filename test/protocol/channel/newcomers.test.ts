@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { mock } from 'node:test';
 import t, { type Test } from 'tap';
-import type { ChannelAddress } from '../../../protocol/transport/address.js';
+import type { ChannelAddress } from '../../../protocol/transport/channel-address.js';
 import { encodeHandshake, encodeHandshakePayload, type Feature } from '../../../protocol/wire/handshake.js';
 import { WARN } from '../../fixtures/log-recorder.js';
 import { Peer } from '../../fixtures/peer.js';

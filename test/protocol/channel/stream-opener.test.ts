@@ -4,7 +4,7 @@ import { ChannelKeeper } from '../../../protocol/channel/channel-keeper.js';
 import type { StreamOpener } from '../../../protocol/channel/stream-opener.js';
 import { SlabPool } from '../../../protocol/slab.js';
 import { notAccepted } from '../../../protocol/stream.js';
-import type { ChannelAddress } from '../../../protocol/transport/address.js';
+import type { ChannelAddress } from '../../../protocol/transport/channel-address.js';
 import { LogRecorder } from '../../fixtures/log-recorder.js';
 import { Peer } from '../../fixtures/peer.js';
 import { temporaryFolder } from '../../fixtures/programs.js';

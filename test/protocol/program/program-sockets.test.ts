@@ -1,6 +1,6 @@
 import t from 'tap';
 import { startProgramSockets } from '../../../protocol/program/program-sockets.js';
-import type { SocketReport } from '../../../protocol/socket/report.js';
+import type { SocketReport } from '../../../protocol/socket/socket-report.js';
 import { INFO, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
 
 t.test('which sockets a program uses is said once, as a warning where something is lacking', async (t) => {

@@ -12,8 +12,8 @@ import {
 } from '../../../protocol/socket/buffers.js';
 import { libc, loadLibc } from '../../../protocol/socket/libc.js';
 import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
-import { connectChannel } from '../../../protocol/transport/connect.js';
-import { listenForChannel } from '../../../protocol/transport/listen.js';
+import { connectChannel } from '../../../protocol/transport/connect-channel.js';
+import { listenForChannel } from '../../../protocol/transport/listen-for-channel.js';
 
 t.test('both ends of a channel get larger buffers from the OS', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'pf-'));

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
-import { connectSocket } from '../../../protocol/socket/connect.js';
+import { connectSocket } from '../../../protocol/socket/connect-socket.js';
 import { type Handles, handles } from '../../../protocol/socket/handles.js';
 import { startPlainServer, startRawServer, temporaryFolder } from '../transport/fixtures/pairs.js';
 import { Recorder } from '../transport/fixtures/recorder.js';

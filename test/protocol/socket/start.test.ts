@@ -1,9 +1,9 @@
 import t from 'tap';
 import { OperationError } from '../../../protocol/errors.js';
 import { type Handles, handles } from '../../../protocol/socket/handles.js';
-import { describeSockets } from '../../../protocol/socket/report.js';
 import { testSockets } from '../../../protocol/socket/self-test.js';
 import { settings } from '../../../protocol/socket/settings.js';
+import { describeSockets } from '../../../protocol/socket/socket-report.js';
 import { chooseKind, startSockets } from '../../../protocol/socket/start.js';
 import { temporaryFolder } from '../transport/fixtures/pairs.js';
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import net from 'node:net';
 import t from 'tap';
 import { acceptSockets } from '../../../protocol/socket/accept.js';
-import { connectSocket } from '../../../protocol/socket/connect.js';
+import { connectSocket } from '../../../protocol/socket/connect-socket.js';
 import { handles } from '../../../protocol/socket/handles.js';
 import { DEFAULT_KEEP_ALIVE_SECONDS } from '../../../protocol/socket/keep-alive.js';
 import type { RawSocket } from '../../../protocol/socket/raw-socket.js';

@@ -1,5 +1,5 @@
 /** Lets one thing be done after the other. */
-export class Turns {
+export class RequestQueue {
   /** Whoever comes next waits for this. */
   #last: Promise<unknown> = Promise.resolve();
 

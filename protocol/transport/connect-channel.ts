@@ -1,10 +1,10 @@
 import { OperationError } from '../errors.js';
 import { enlargeChannelBuffers } from '../socket/buffers.js';
-import { connectSocket } from '../socket/connect.js';
+import { connectSocket } from '../socket/connect-socket.js';
 import { type RawSocket, type SocketAddress, type SocketHandler, unattended } from '../socket/raw-socket.js';
 import { FIRST_BYTES_LOGGED } from '../wire/handshake.js';
-import { type ChannelAddress, formatAddress } from './address.js';
 import { systemFailure } from './advice.js';
+import { type ChannelAddress, formatAddress } from './channel-address.js';
 import { connectablePath } from './unix-path.js';
 import { hyperkitDial } from './vsock-path.js';
 

@@ -2,8 +2,8 @@ import net from 'node:net';
 import { acceptSockets } from '../socket/accept.js';
 import { enlargeChannelBuffers } from '../socket/buffers.js';
 import type { RawSocket } from '../socket/raw-socket.js';
-import { type ChannelAddress, formatAddress } from './address.js';
 import { systemFailure } from './advice.js';
+import { type ChannelAddress, formatAddress } from './channel-address.js';
 import { listenOnUnixPath } from './unix-path.js';
 import { firecrackerListenPath, hyperkitListenPath } from './vsock-path.js';
 

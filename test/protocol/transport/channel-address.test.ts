@@ -1,6 +1,10 @@
 import t from 'tap';
 import { UsageError } from '../../../protocol/errors.js';
-import { type ChannelAddress, formatAddress, parseAddress } from '../../../protocol/transport/address.js';
+import {
+  type ChannelAddress,
+  formatAddress,
+  parseAddress,
+} from '../../../protocol/transport/channel-address.js';
 
 const READ: [text: string, address: ChannelAddress, formatted?: string][] = [
   ['unix:/run/p.sock', { kind: 'unix', path: '/run/p.sock' }],
