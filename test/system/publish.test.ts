@@ -116,7 +116,7 @@ t.test('what containers publish in the VM is there on the host', async (t) => {
     t.equal(await on.fetch(port), PAGE, 'restarted');
 
     await vm.docker('pause', 'changing');
-    t.ok(on.isListening(id), 'a paused container has its port');
+    t.ok(await on.isListening(id), 'a paused container has its port');
     await vm.docker('unpause', 'changing');
     t.equal(await on.fetch(port), PAGE, 'unpaused');
 
@@ -155,7 +155,7 @@ t.test('what containers publish in the VM is there on the host', async (t) => {
     await vm.docker('run', '--rm', '-p', `${port}:80`, IMAGE, BUSYBOX, 'true');
     await start(t, 'marker', ['-p', `${marker}:80`]);
     await on.listens(`tcp *:${marker}`);
-    t.notOk(on.isListening(`tcp *:${port}`));
+    t.notOk(await on.isListening(`tcp *:${port}`));
     t.equal(await on.fetch(port), REFUSED);
   });
 
@@ -190,7 +190,7 @@ t.test('what containers publish in the VM is there on the host', async (t) => {
     await vm.startDaemon();
     await on.listens(`tcp *:${port}`);
     t.equal(await on.fetch(port), PAGE);
-    t.notOk(on.isListening(`tcp *:${other}`));
+    t.notOk(await on.isListening(`tcp *:${other}`));
   });
 
   await t.test('host and agent are killed, and come back', async (t) => {

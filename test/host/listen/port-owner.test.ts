@@ -117,6 +117,15 @@ t.test('on Linux finds the process in proc', async (t) => {
   t.equal(await findPortOwner('127.0.0.1', 9, 'tcp', linux), undefined);
 });
 
+t.test('of several with one port, the one whose address is in the way', async (t) => {
+  const other =
+    '   2: 0200007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     7        0 9 1 0\n';
+  const proc = t.testdir({ net: { tcp: TCP + other } });
+  const linux = { platform: 'linux', proc } as const;
+  t.equal(await findPortOwner('127.0.0.2', 8080, 'tcp', linux), 'a process of user id 7');
+  t.equal(await findPortOwner('127.0.0.1', 8080, 'tcp', linux), 'a process of user id 1000');
+});
+
 t.test('many are looked for at once', async (t) => {
   const proc = t.testdir({
     net: { tcp: TCP, tcp6: TCP6, udp: UDP },
