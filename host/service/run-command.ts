@@ -29,7 +29,7 @@ export const runCommand = (
       if (!error) resolve({ code: 0, stdout, stderr });
       else if (typeof error.code === 'number') resolve({ code: error.code, stdout, stderr });
       else if (error.killed)
-        reject(new OperationError(`${file} ${args[0] ?? ''} has not ended within ${timeoutMs / 1000} s`));
+        reject(new OperationError(`${[file, ...args].join(' ')} has not ended within ${timeoutMs / 1000} s`));
       else if (errnoOf(error) === 'ENOENT')
         reject(
           new OperationError(`there is no program ${file} on the PATH: this system has no such services`),

@@ -132,6 +132,10 @@ t.test('a relative path of a configuration file is found, however it is written'
 t.test('wrong calls', async (t) => {
   const { call } = setUp(t);
   t.match(await call('instal'), { code: 2, stderr: /it is one of install, uninstall, start,.* print\n/ });
+  t.match(await callProgram(portferry, ['list', '--', 'x']), {
+    code: 2,
+    stderr: /list takes no argument x/,
+  });
   t.match(await call('status', 'x'), { code: 2, stderr: /service status takes no argument x/ });
   t.match(await call('install', '--platform', 'linux'), {
     code: 2,
@@ -169,7 +173,10 @@ t.test('the files of both platforms can be shown on any', async (t) => {
 });
 
 t.test('status', async (t) => {
-  const { manager, call, home } = setUp(t, async (_options, { logger }) => logger.info('hello'));
+  const { manager, call, home } = setUp(t, async (_options, { logger, onReady }) => {
+    logger.info('hello');
+    onReady?.({ controlPath: '/c', forwards: [] });
+  });
   t.equal((await call('run')).code, 0);
   const { stdout } = await call('status');
   t.match(

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { checkName, homeOf, serviceEnvironment, serviceLogPath } from '../../../host/service/definition.js';
@@ -44,6 +44,11 @@ t.test('the path of Node.js outlasts an upgrade where that can be had', (t) => {
   );
   t.equal(lastingNodePath(cellar, () => false).path, cellar);
   t.equal(lastingNodePath(cellar).path, cellar, 'the link is not there');
+  const brew = shortFolder(t);
+  for (const folder of ['Cellar/node/22.0.0/bin', 'opt']) mkdirSync(join(brew, folder), { recursive: true });
+  writeFileSync(join(brew, 'Cellar/node/22.0.0/bin/node'), '');
+  symlinkSync('../Cellar/node/22.0.0', join(brew, 'opt/node'));
+  t.equal(lastingNodePath(join(brew, 'Cellar/node/22.0.0/bin/node')).path, join(brew, 'opt/node/bin/node'));
   const own = lastingNodePath('/Users/x/.nvm/versions/node/v22.1.0/bin/node');
   t.equal(own.path, '/Users/x/.nvm/versions/node/v22.1.0/bin/node');
   t.match(own.caveat, /of nvm at .*install the service again/);

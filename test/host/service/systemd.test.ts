@@ -4,7 +4,7 @@ import type { ServiceDefinition } from '../../../host/service/definition.js';
 import type { CommandResult, RunCommand } from '../../../host/service/run-command.js';
 import { ServiceFile } from '../../../host/service/service-file.js';
 import { Systemd } from '../../../host/service/systemd.js';
-import { commandOfUnit } from '../../../host/service/systemd-unit.js';
+import { commandOfUnit, unitName } from '../../../host/service/systemd-unit.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
 const DONE: CommandResult = { code: 0, stdout: '', stderr: '' };
@@ -50,6 +50,7 @@ t.test('what stands in a unit file is what was meant', (t) => {
   t.match(text, /^Type=notify\nNotifyAccess=main$/m);
   t.match(setUp(t, false).systemd.render({ ...definition, name: 'x' }), /Type=exec\nExecStart/);
   t.equal(commandOfUnit('[Service]\n'), undefined);
+  t.equal(unitName('work'), 'portferry-host-work.service');
   t.end();
 });
 
