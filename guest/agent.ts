@@ -1,14 +1,9 @@
-import {
-  ChannelKeeper,
-  type ChannelMode,
-  type KeeperState,
-  STOP_GRACE_MS,
-} from '../protocol/channel/channel-keeper.js';
+import { ChannelKeeper, type KeeperState, STOP_GRACE_MS } from '../protocol/channel/channel-keeper.js';
 import type { EndpointRule } from '../protocol/endpoint-rule.js';
 import type { Logger } from '../protocol/program/logger.js';
 import { startProgramSockets } from '../protocol/program/program-sockets.js';
 import { SlabPool } from '../protocol/slab.js';
-import type { ChannelAddress } from '../protocol/transport/channel-address.js';
+import type { ChannelAddress, ChannelMode } from '../protocol/transport/channel-address.js';
 import type { Destination } from '../protocol/wire/destination.js';
 import { Dialler } from './dial/dialler.js';
 import { HostControl } from './publish/host-control.js';
@@ -56,6 +51,14 @@ export class Agent {
   async start(): Promise<void> {
     await startProgramSockets(this.#log, this.#keepAliveSeconds);
     await this.#keeper.start();
+  }
+
+  /**
+   * Only of stdio:, where no channel follows the first: resolves when that has ended in good order.
+   * @throws OperationError with the reason when it has ended otherwise
+   */
+  get over(): Promise<void> {
+    return this.#keeper.over;
   }
 
   /** Lets what is in flight finish, then ends the channel. */

@@ -12,7 +12,7 @@ import { defineCommand, type ProgramDeclaration } from '../protocol/program/run-
 import { defaultChannelAddress, ensureFolder, runtimeFolder } from '../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../protocol/program/stop-signals.js';
 import { readVersion } from '../protocol/program/version.js';
-import { parseAddress } from '../protocol/transport/channel-address.js';
+import { ALL_FORMS, checkMode, parseAddress } from '../protocol/transport/channel-address.js';
 import { Agent, type AgentOptions } from './agent.js';
 import { DOCKER_OPTIONS, type DockerOptions, readDockerOptions } from './docker/docker-options.js';
 import { type DockerPublisher, publishDocker } from './docker/publisher.js';
@@ -58,7 +58,7 @@ export const portferryGuest: ProgramDeclaration = {
   version,
   describe: 'The end of portferry in the VM: dials what the host asks for, until SIGINT or SIGTERM.',
   examples: [],
-  epilogue: `ADDR: unix:PATH, tcp:HOST:PORT, hyperkit:DIR:PORT, firecracker:PATH:PORT.
+  epilogue: `ADDR: ${ALL_FORMS}.
 
 RULE: [ADDRESS[/PREFIX]][:PORT[-END]][/tcp|/udp] or unix:PATH.
 
@@ -75,6 +75,10 @@ Exit codes: 0 done, 1 it failed (standard error says why), 2 wrong usage.`,
       examples: [
         ['$0', 'connect to the host at the default socket'],
         ['$0 --listen unix:/run/channel.sock', 'wait for the host'],
+        [
+          '$0 --connect stdio:',
+          'what the host starts here: --connect "exec:ssh VM portferry-guest --connect stdio:"',
+        ],
         ['$0 --allow-dial 127.0.0.1:8000-8999 --allow-dial "unix:/run/*"', 'dial nothing else'],
         ['$0 --proxy-socket /run/portferry/proxy.sock', 'for vpnkit-expose-port and its like'],
         ['$0 --docker --publish-rules /etc/portferry/rules.json', "publish containers' ports by rules"],
@@ -92,7 +96,8 @@ Exit codes: 0 done, 1 it failed (standard error says why), 2 wrong usage.`,
           await agent.start();
           for (const path of apiPaths) await api.listen(path);
           if (docker) publisher = publishDocker(docker, agent, logger);
-          if (!stop.aborted) await new Promise((resolve) => stop.addEventListener('abort', resolve));
+          const stopped = new Promise<void>((resolve) => stop.addEventListener('abort', () => resolve()));
+          if (!stop.aborted) await Promise.race([stopped, agent.over]);
         } finally {
           publisher?.stop();
           api.close();
@@ -144,8 +149,7 @@ function readChannel(values: Values, environment: NodeJS.ProcessEnv): AgentOptio
   const { name, text } = first;
   const mode = name.endsWith('listen') ? 'listen' : 'connect';
   const address = parseAddress(name.startsWith('data-') ? vpnkitAddress(text) : text);
-  if (mode === 'connect' && address.kind === 'tcp' && address.port === 0)
-    throw new UsageError(`cannot connect to "${text}": port 0 is for listening only`);
+  checkMode(address, mode);
   return { mode, address };
 }
 

@@ -35,14 +35,15 @@ import { MAX_FLOWS, UdpRelay } from './relay/udp-relay.js';
 /**
  * Runs the host until it is told to stop: listens for its forwards, keeps the channel, answers the control
  * API. Resolves when it has stopped in order.
- * @throws OperationError when something it needs at start cannot be had; nothing is left open then
+ * @throws OperationError when something it needs at start cannot be had, or a channel by stdio: fails; nothing is left
+ * open then
  */
 export async function runHost(options: HostOptions, context: HostContext): Promise<void> {
   const sockets = await startProgramSockets(context.logger, options.keepAliveSeconds);
   const host = new Host(options, context, sockets);
   try {
     await host.start();
-    await aborted(context.stop);
+    await Promise.race([aborted(context.stop), host.channelOver]);
   } finally {
     await host.stop();
   }
@@ -158,6 +159,14 @@ class Host implements ControlTarget {
       maxConnections: this.#descriptors.maxControlConnections,
     });
     onReady?.({ controlPath, forwards: this.forwards.list() });
+  }
+
+  /**
+   * Only of stdio:, where no channel follows the first: resolves when that has ended in good order.
+   * @throws OperationError with the reason when it has ended otherwise
+   */
+  get channelOver(): Promise<void> {
+    return this.#keeper.over;
   }
 
   /** Listeners first, so that nobody new comes; then what is in flight may finish. */

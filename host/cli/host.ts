@@ -1,4 +1,3 @@
-import { UsageError } from '../../protocol/errors.js';
 import {
   LOG_LEVEL_OPTION,
   type OptionDeclarations,
@@ -15,7 +14,7 @@ import {
   runtimeFolder,
 } from '../../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../../protocol/program/stop-signals.js';
-import { parseAddress } from '../../protocol/transport/channel-address.js';
+import { checkMode, parseAddress } from '../../protocol/transport/channel-address.js';
 import { parseAllowExpose } from '../forwards/expose-policy.js';
 import { DEFAULT_HOLD_SECONDS, type HostContext, type HostOptions, MAX_HOLD_SECONDS } from '../options.js';
 import { reportForward } from '../records/reports.js';
@@ -65,13 +64,16 @@ export function makeHostCommand(loadHost: () => Promise<HostModule>): CommandDec
       ['$0 host --forward 8080:80', 'wait for the guest on the default socket'],
       ['$0 host --forward 8080:80 --forward 53:53/udp', 'TCP and UDP'],
       ['$0 host --connect hyperkit:/path/to/vms/0:62372', 'reach a guest in hyperkit'],
+      ['$0 host --connect "exec:ssh VM portferry-guest --connect stdio:"', 'reach a guest by any command'],
       ['$0 host --allow-expose 127.0.0.1:8000-8999', 'containers are published there only'],
       ['$0 host --config portferry.json', '{"listen": "unix:/tmp/c.sock", "forward": ["8080:80"]}'],
     ],
     epilogue:
       'A signal stops it: connections in use may finish, for at most 10 s. A second one ends it at once. portferry --help says what SPEC, ADDR and RULE are.',
-    async run(values, _operands, { stdout, environment }) {
+    async run(values, _operands, { stdout, stderr, environment }) {
       const options = readHostOptions(values, environment);
+      // Nothing else may get into a channel.
+      const output = options.channel.address.kind === 'stdio' ? stderr : stdout;
       const logger = createLogger((values['log-level'] ?? 'info') as LogLevel);
       const { runHost } = await loadHost();
       const { stop, abandon, release } = stopOnSignals({ environment, logger });
@@ -81,7 +83,7 @@ export function makeHostCommand(loadHost: () => Promise<HostModule>): CommandDec
           stop,
           abandon,
           onReady: ({ forwards }) => {
-            for (const forward of forwards) stdout.write(`${formatForward(reportForward(forward))}\n`);
+            for (const forward of forwards) output.write(`${formatForward(reportForward(forward))}\n`);
           },
         });
       } finally {
@@ -120,12 +122,9 @@ function readChannel(
   listen: string | undefined,
   environment: NodeJS.ProcessEnv,
 ): HostOptions['channel'] {
-  if (connect !== undefined) {
-    const address = parseAddress(connect);
-    if (address.kind === 'tcp' && address.port === 0)
-      throw new UsageError(`cannot connect to "${connect}": port 0 is for listening only`);
-    return { mode: 'connect', address };
-  }
-  const address = listen === undefined ? defaultChannelAddress(environment) : parseAddress(listen);
-  return { mode: 'listen', address };
+  const mode = connect === undefined ? 'listen' : 'connect';
+  const text = connect ?? listen;
+  const address = text === undefined ? defaultChannelAddress(environment) : parseAddress(text);
+  checkMode(address, mode);
+  return { mode, address };
 }

@@ -1,6 +1,7 @@
 import type { ProgramDeclaration } from '../../protocol/program/run-program.js';
 import { VERSION } from '../../protocol/program/version.js';
 import { MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
+import { ALL_FORMS } from '../../protocol/transport/channel-address.js';
 import { SPEC_FORM, UNIX_SPEC_FORM } from '../rule/forward-spec.js';
 import { benchCommand } from './bench.js';
 import { exposeCommand, unexposeCommand } from './expose.js';
@@ -12,7 +13,7 @@ import { makeUpCommand } from './up.js';
 const EPILOGUE = `SPEC: ${SPEC_FORM} or ${UNIX_SPEC_FORM}.
 8080 alone is 8080 on both sides. No host address is localhost, 127.0.0.1 and ::1; 0.0.0.0 is every IPv4 address, [::] every IPv6 address, * both. Host port 0 is a free port, which is printed. More may stand behind it: /tcp/proxy=v1 or /tcp/proxy=v2 tells the server who the client is, by the PROXY protocol; /udp/idle=SECONDS, from 1 to ${MAX_IDLE_SECONDS}, ends a flow that is idle for so long.
 
-ADDR: unix:PATH, tcp:HOST:PORT, hyperkit:DIR:PORT, firecracker:PATH:PORT.
+ADDR: ${ALL_FORMS}. exec:COMMAND starts a program whose standard input and output are the channel, by words as in a shell but without one; stdio: is for what it starts at the other end.
 
 RULE: [ADDRESS[/PREFIX]][:PORT[-END]][/tcp|/udp] or unix:PATH.
 

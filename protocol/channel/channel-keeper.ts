@@ -4,9 +4,11 @@ import type { Logger } from '../program/logger.js';
 import type { SlabPool } from '../slab.js';
 import type { RawSocket } from '../socket/raw-socket.js';
 import type { Stream, StreamHandler } from '../stream.js';
-import { type ChannelAddress, formatAddress } from '../transport/channel-address.js';
+import { handshakeAdvice } from '../transport/advice.js';
+import { type ChannelAddress, type ChannelMode, formatAddress } from '../transport/channel-address.js';
 import { checkConnectable, connectChannel } from '../transport/connect-channel.js';
 import { type ChannelListener, listenForChannel } from '../transport/listen-for-channel.js';
+import type { StandardDescriptors } from '../transport/stdio.js';
 import type { Destination } from '../wire/destination.js';
 import type { Reason, Source } from '../wire/extension.js';
 import type { PeerIdentity } from '../wire/handshake.js';
@@ -20,11 +22,17 @@ import { windDown } from './wind-down.js';
 const MIN_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 1_000;
 
+/**
+ * The longest pause (ms) between two starts of a command. A log-in that fails each second is an attack to ssh's
+ * server, which then shuts out everybody who comes from here (PerSourcePenalties: 5 s each).
+ */
+const MAX_COMMAND_BACKOFF_MS = 10_000;
+
+/** How long (ms) a command may take until its other end's handshake is there: logging in, starting a container. */
+const COMMAND_HANDSHAKE_TIMEOUT_MS = 30_000;
+
 /** How long (ms) streams in flight may take to finish when their process is told to stop. */
 export const STOP_GRACE_MS = 10_000;
-
-/** Which of the two ends connects is a matter of the VM, not of host or guest. */
-export type ChannelMode = 'connect' | 'listen';
 
 export interface KeeperOwner {
   /** There is a channel again, and streams can be opened. */
@@ -45,6 +53,8 @@ export interface KeeperOptions {
   owner: KeeperOwner;
   /** How long (ms) a peer may be silent while another one waits for its place. Default: SIGN_OF_LIFE_TIMEOUT_MS. */
   signOfLifeMs?: number;
+  /** What stdio: is. Default: this process's own. */
+  standard?: StandardDescriptors;
 }
 
 /** What is known of the channel at a moment. */
@@ -78,9 +88,20 @@ export class ChannelKeeper implements StreamOpener {
   #channels = 0;
   #onIdle: (() => void) | undefined;
   #onGone: (() => void) | undefined;
+  /**
+   * Only of stdio:, where no channel follows the first: resolves when that has ended in good order.
+   * @throws OperationError with the reason when it has ended otherwise
+   */
+  readonly over: Promise<void>;
+  #settleOver: { resolve(): void; reject(error: OperationError): void } | undefined;
 
   constructor(options: KeeperOptions) {
     this.#options = options;
+    this.over = new Promise((resolve, reject) => {
+      this.#settleOver = { resolve, reject };
+    });
+    // Nobody may wait for it.
+    this.over.catch(() => {});
     this.#log = new ChannelLog(options.logger);
     this.#newcomers = new Newcomers(options.signOfLifeMs ?? SIGN_OF_LIFE_TIMEOUT_MS, (why) =>
       this.#log.turnedAway(why),
@@ -93,9 +114,9 @@ export class ChannelKeeper implements StreamOpener {
    * connecting is tried until stop()
    */
   async start(): Promise<void> {
-    const { mode, address, logger } = this.#options;
+    const { mode, address, logger, standard } = this.#options;
     if (mode === 'connect') {
-      checkConnectable(address);
+      checkConnectable(address, standard);
       void this.#connect();
       return;
     }
@@ -181,12 +202,15 @@ export class ChannelKeeper implements StreamOpener {
   // ---- having a socket -------------------------------------------------------------------------------
 
   async #connect(): Promise<void> {
-    const { address } = this.#options;
+    const { address, standard } = this.#options;
     try {
       const socket = await connectChannel(address, {
         signal: this.#stopping.signal,
+        onLine: (line) => this.#log.commandSaid(line),
+        ...(standard && { standard }),
       });
-      this.#begin(socket, true);
+      // What has started this process for its standard input and output is the end that connects.
+      this.#begin(socket, address.kind !== 'stdio');
     } catch (thrown) {
       this.#failed(messageOf(thrown));
     }
@@ -211,9 +235,10 @@ export class ChannelKeeper implements StreamOpener {
       socket.reset();
       return;
     }
-    const { version, pool, owner } = this.#options;
+    const { version, pool, owner, address } = this.#options;
     const channel = new Channel(socket, {
       dialled,
+      ...(address.kind === 'exec' && { handshakeTimeoutMs: COMMAND_HANDSHAKE_TIMEOUT_MS }),
       version,
       pool,
       owner: {
@@ -244,7 +269,8 @@ export class ChannelKeeper implements StreamOpener {
     this.#onIdle?.();
     this.#onGone?.();
     if (wasUp) this.#options.owner.onDown(reason);
-    this.#failed(reason.message, reason.code);
+    const advice = wasUp ? '' : handshakeAdvice(this.#options.address);
+    this.#failed(reason.message + advice, reason.code);
     const newcomer = this.#newcomers.take();
     if (newcomer) this.#begin(newcomer, false);
   }
@@ -252,15 +278,25 @@ export class ChannelKeeper implements StreamOpener {
   /** There is no channel, and why; then try again. */
   #failed(message: string, code?: string): void {
     if (this.#stopping.signal.aborted) return;
+    const { mode, address } = this.#options;
     this.#lastError = message;
-    this.#log.down(message, code, formatAddress(this.#options.address), this.#next);
-    if (this.#options.mode === 'listen') return;
-    this.#retryTimer = setTimeout(() => void this.#connect(), this.#backoffMs);
-    this.#backoffMs = Math.min(this.#backoffMs * 2, MAX_BACKOFF_MS);
+    const inOrder = this.#log.down(message, code, formatAddress(address), this.#next);
+    if (address.kind === 'stdio') {
+      if (inOrder) this.#settleOver?.resolve();
+      else
+        this.#settleOver?.reject(
+          new OperationError(`the channel over ${formatAddress(address)} ended: ${message}`),
+        );
+    } else if (mode === 'connect') {
+      this.#retryTimer = setTimeout(() => void this.#connect(), this.#backoffMs);
+      const longest = address.kind === 'exec' ? MAX_COMMAND_BACKOFF_MS : MAX_BACKOFF_MS;
+      this.#backoffMs = Math.min(this.#backoffMs * 2, longest);
+    }
   }
 
   /** What is done about an outage, in words. */
   get #next(): string {
+    if (this.#options.address.kind === 'stdio') return 'this program ends';
     if (this.#options.mode === 'connect') return 'connecting again until it works';
     return this.#newcomers.waiting ? 'the next one is there' : 'waiting for the next one';
   }

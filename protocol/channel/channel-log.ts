@@ -1,7 +1,14 @@
+import { parseJson } from '../bounded-json.js';
 import { LogLimiter } from '../program/log-limiter.js';
 import type { Logger } from '../program/logger.js';
 import type { Reason } from '../wire/extension.js';
-import type { PeerIdentity } from '../wire/handshake.js';
+import { type PeerIdentity, withoutControls } from '../wire/handshake.js';
+
+/** Lines of a channel's command that are logged one by one each minute; what comes after them is counted. */
+const COMMAND_LINES = 30;
+
+/** Values in a line of a log: portferry's own have a dozen. */
+const MAX_LINE_VALUES = 64;
 
 /**
  * What the log says of a channel. Each outage is a warning once, however often it is tried to end it. Whoever can
@@ -9,6 +16,7 @@ import type { PeerIdentity } from '../wire/handshake.js';
  */
 export class ChannelLog {
   readonly #lines: LogLimiter;
+  readonly #commandLines: LogLimiter;
   /** Whether the present outage has been logged. */
   #outageLogged = false;
   /** Why the peer that there is, or was last, has said that it leaves. */
@@ -16,6 +24,7 @@ export class ChannelLog {
 
   constructor(logger: Logger) {
     this.#lines = new LogLimiter(logger);
+    this.#commandLines = new LogLimiter(logger, { linesPerInterval: COMMAND_LINES });
   }
 
   up({ version, features }: PeerIdentity): void {
@@ -28,8 +37,9 @@ export class ChannelLog {
   /**
    * There is no channel.
    * @param next what is done about it
+   * @returns whether the peer had said before that it leaves
    */
-  down(message: string, code: string | undefined, address: string, next: string): void {
+  down(message: string, code: string | undefined, address: string, next: string): boolean {
     const misbehaved = code !== undefined && code !== 'CHANNEL_CLOSED' && !/^E[A-Z]+$/.test(code);
     // That a peer leaves as it has said is no failure.
     const left = this.#leaving && code === 'CHANNEL_CLOSED' ? this.#leaving.message : undefined;
@@ -38,11 +48,17 @@ export class ChannelLog {
     this.#outageLogged = true;
     const why = left ?? message;
     this.#lines.log(level, `down ${level} ${code}`, { code, address }, `no channel: ${why}; ${next}`);
+    return left !== undefined;
   }
 
   goingAway(reason: Reason): void {
     this.#leaving = reason;
     this.#lines.log('info', 'going away', { reason }, `the peer takes no new streams: ${reason.message}`);
+  }
+
+  /** A line that the command of the channel has written to standard error. */
+  commandSaid(line: string): void {
+    this.#commandLines.log('info', 'command', {}, `the channel's command says: ${messageIn(line)}`);
   }
 
   turnedAway(why: string): void {
@@ -67,5 +83,17 @@ export class ChannelLog {
   /** At the end: tells what was only counted. */
   flush(): void {
     this.#lines.flush();
+    this.#commandLines.flush();
+  }
+}
+
+/** The lines of a guest's log are JSON objects; what they say is in one member. */
+function messageIn(line: string): string {
+  if (!line.startsWith('{')) return line;
+  try {
+    const { msg } = parseJson('a line', Buffer.from(line), MAX_LINE_VALUES) as { msg?: unknown };
+    return typeof msg === 'string' ? withoutControls(msg) : line;
+  } catch {
+    return line;
   }
 }

@@ -18,6 +18,8 @@ export type ChannelOwner = Omit<MultiplexerOwner, 'onPong'>;
 export type ChannelOptions = Pick<MultiplexerOptions, 'dialled' | 'version' | 'features' | 'maxStreams'> & {
   pool: SlabPool;
   owner: ChannelOwner;
+  /** How long (ms) the peer may take to send its whole handshake. Default: HANDSHAKE_TIMEOUT_MS. */
+  handshakeTimeoutMs?: number;
 };
 
 /** How long (ms) a peer may take to read the last bytes of a channel that is closed; dead ones never do. */
@@ -63,7 +65,8 @@ export class Channel implements SocketHandler, Link {
     this.#owner = options.owner;
     this.#pings = (options.features ?? FEATURES).includes('ping');
     this.#slab = options.pool.acquire();
-    this.#handshakeTimer = setTimeout(() => this.#handshakeLate(), HANDSHAKE_TIMEOUT_MS);
+    const { handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS } = options;
+    this.#handshakeTimer = setTimeout(() => this.#handshakeLate(handshakeTimeoutMs), handshakeTimeoutMs);
     socket.setHandler(this);
     this.multiplexer = new Multiplexer({ ...options, link: this, owner: this.#multiplexerOwner() });
     // Bytes that were read too early come at once: not before this channel's maker has it.
@@ -154,10 +157,10 @@ export class Channel implements SocketHandler, Link {
     return `${what} after ${this.#bytesReceived} bytes, before its handshake was complete`;
   }
 
-  #handshakeLate(): void {
+  #handshakeLate(timeoutMs: number): void {
     this.multiplexer.fail({
       code: 'HANDSHAKE_TIMEOUT',
-      message: `the peer sent ${this.#bytesReceived} bytes in ${HANDSHAKE_TIMEOUT_MS / 1000} s, which are not a whole handshake`,
+      message: `the peer sent ${this.#bytesReceived} bytes in ${timeoutMs / 1000} s, which are not a whole handshake`,
     });
   }
 

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { childEnvironment, killGroupAtExit, signalGroup } from './process-group.js';
 import { LEASH_VARIABLE } from './stop-signals.js';
 
 /** A program to be run beside this one: its name for messages, and its command line. */
@@ -12,16 +13,6 @@ export interface ChildProgram {
    * open, when this process has ended in whatever way. Others are killed when this process exits.
    */
   leashed?: boolean;
-}
-
-/** Variables of this prefix are options, which the child gets as flags only. */
-const OPTION_PREFIX = 'PORTFERRY_';
-
-/** Children that run and are not leashed: none is to outlive this process. */
-const running = new Set<Child>();
-
-function killAll(): void {
-  for (const child of running) child.kill();
 }
 
 /** A program that runs until it is told to stop. What it has started itself ends with it. */
@@ -37,8 +28,7 @@ export class Child {
   constructor(program: ChildProgram, log: (line: string) => void) {
     const { name, leashed = false } = program;
     const [file, ...args] = program.command;
-    const variables = Object.entries(process.env).filter(([variable]) => !variable.startsWith(OPTION_PREFIX));
-    const env: NodeJS.ProcessEnv = Object.fromEntries(variables);
+    const env = childEnvironment();
     if (leashed) env[LEASH_VARIABLE] = 'stdin';
     // Descriptor 3 is where docker-proxy reports; others leave it alone.
     // A group of its own: Ctrl-C is for us, and a child that gets it too would take our signal for a second one.
@@ -47,7 +37,7 @@ export class Child {
     this.pid = this.#process.pid;
     this.#stderr = this.#process.stderr as Readable;
     this.ended = this.#watch(name, log);
-    if (!leashed) this.#killAtExit();
+    if (!leashed && this.pid !== undefined) killGroupAtExit(this.pid, this.ended);
   }
 
   /** Asks it to stop, and makes it if it has not after `deadlineMs`. Resolves when it has ended. */
@@ -60,21 +50,7 @@ export class Child {
 
   /** Ends it, and what it has started in its process group, at once. */
   kill(): void {
-    if (this.pid === undefined) return;
-    try {
-      process.kill(-this.pid, 'SIGKILL');
-    } catch {
-      // Nobody is left.
-    }
-  }
-
-  #killAtExit(): void {
-    if (running.size === 0) process.once('exit', killAll);
-    running.add(this);
-    void this.ended.then(() => {
-      running.delete(this);
-      if (running.size === 0) process.off('exit', killAll);
-    });
+    if (this.pid !== undefined) signalGroup(this.pid, 'SIGKILL');
   }
 
   #watch(name: string, log: (line: string) => void): Promise<string> {

@@ -1,4 +1,5 @@
 import net from 'node:net';
+import type { StreamHandle } from './handles.js';
 import {
   type RawSocket,
   type SocketAddress,
@@ -18,6 +19,23 @@ const NO_HIGH_WATER_MARK = 1 << 30;
 /** What is used of Node's internals here: a socket's handle is moved from one net.Socket to another. */
 interface Internals {
   _handle: { readonly fd?: number } | null;
+}
+
+/**
+ * Takes a connection out of a socket, which is gone then.
+ * @throws Error on a Node whose sockets have no handle
+ */
+export function takeHandle(socket: net.Socket): StreamHandle {
+  const internals = socket as unknown as { _handle: StreamHandle | null };
+  const handle = internals._handle;
+  if (!handle) throw new Error(`a socket has no handle in Node ${process.version}`);
+  // node:net may have begun to read.
+  handle.readStop();
+  Object.assign(handle, { reading: false });
+  internals._handle = null;
+  // Without its handle this closes nothing: the server counts one connection less, and so can end.
+  socket.destroy();
+  return handle;
 }
 
 /** What a net.Socket is made with here; `handle` is not documented. */
@@ -128,12 +146,7 @@ export class NodeSocket implements RawSocket {
     handler: SocketHandler,
     keepAliveSeconds = settings.keepAliveSeconds,
   ): NodeSocket {
-    const internals = accepted as unknown as Internals;
-    const handle = internals._handle;
-    if (!handle) throw new Error(`an accepted socket has no handle in Node ${process.version}`);
-    internals._handle = null;
-    // Without its handle this closes nothing: the server counts one connection less, and so can end.
-    accepted.destroy();
+    const handle = takeHandle(accepted);
     const raw = new NodeSocket(handler, tcp, handle);
     raw.#prepare(keepAliveSeconds);
     return raw;

@@ -1,4 +1,5 @@
 import { errnoOf, messageOf, OperationError } from '../errors.js';
+import type { ChannelAddress } from './channel-address.js';
 
 /** What most often helps, by errno; the user reads it after what failed and where. */
 const ADVICE: Record<string, string> = {
@@ -21,10 +22,21 @@ const ADVICE: Record<string, string> = {
 /**
  * The error for something that the OS refused: what was tried and where, the errno, and what to try.
  * @param what without a full stop, such as `cannot connect to unix:/run/x.sock`
+ * @param special what helps here, by errno, where it is something else than with sockets
  */
-export function systemFailure(what: string, thrown: unknown): OperationError {
+export function systemFailure(
+  what: string,
+  thrown: unknown,
+  special: Record<string, string> = {},
+): OperationError {
   const errno = errnoOf(thrown);
   if (errno === undefined) return new OperationError(`${what}: ${messageOf(thrown)}`, { cause: thrown });
-  const advice = ADVICE[errno];
+  const advice = special[errno] ?? ADVICE[errno];
   return new OperationError(`${what}: ${errno}${advice ? ` (${advice})` : ''}`, { cause: thrown });
+}
+
+/** What to try when a channel has ended before its handshake was complete; with nothing to add, the empty string. */
+export function handshakeAdvice({ kind }: ChannelAddress): string {
+  if (kind !== 'exec') return '';
+  return '; the command is to start "portferry-guest --connect stdio:" at the other end, to ask for nothing, such as a password, and to print nothing else: try it by hand';
 }

@@ -1,4 +1,5 @@
 import net from 'node:net';
+import { split } from 'shlex';
 import { UsageError } from '../errors.js';
 import { isLoopback } from '../socket/loopback.js';
 
@@ -9,7 +10,17 @@ export type ChannelAddress =
   /** hyperkit's vsock device: sockets in `dir`; `port` is a vsock port. */
   | { kind: 'hyperkit'; dir: string; port: number }
   /** The vsock device of Firecracker and cloud-hypervisor: a socket at `path`; `port` is a vsock port. */
-  | { kind: 'firecracker'; path: string; port: number };
+  | { kind: 'firecracker'; path: string; port: number }
+  /** A command whose standard input and output are the channel; `text` is what it was split from. */
+  | { kind: 'exec'; command: ExecCommand; text: string }
+  /** This process's own standard input and output: what an `exec:` at the other end has started. */
+  | { kind: 'stdio' };
+
+/** A program, by its path or its name on the PATH, and its arguments. */
+export type ExecCommand = readonly [file: string, ...args: string[]];
+
+/** Which of the two ends connects is a matter of the VM, not of host or guest. */
+export type ChannelMode = 'connect' | 'listen';
 
 /** What parseAddress may be lenient about. */
 export interface ParseAddressOptions {
@@ -22,8 +33,11 @@ const FORMS = {
   tcp: 'tcp:HOST:PORT',
   hyperkit: 'hyperkit:DIR:PORT',
   firecracker: 'firecracker:PATH:PORT',
+  exec: 'exec:COMMAND',
+  stdio: 'stdio:',
 };
-const ALL_FORMS = Object.values(FORMS).join(', ');
+/** Every form of an ADDR, for help and messages. */
+export const ALL_FORMS = Object.values(FORMS).join(', ');
 const LATER_KINDS = ['vsock', 'virtserial'];
 
 /** The OS: a TCP port is u16. */
@@ -33,7 +47,8 @@ const MAX_VSOCK_PORT = 0xffff_fffe;
 
 /**
  * Reads a channel address: `unix:PATH`, `tcp:HOST:PORT` (port 0: one that is free, for listening),
- * `hyperkit:DIR:PORT` or `firecracker:PATH:PORT` (vsock ports, decimal or 0x and hexadecimal).
+ * `hyperkit:DIR:PORT` or `firecracker:PATH:PORT` (vsock ports, decimal or 0x and hexadecimal), `exec:COMMAND` or
+ * `stdio:`.
  * @throws UsageError with one line that quotes the text, says what is wrong and how it should look
  */
 export function parseAddress(text: string, options: ParseAddressOptions = {}): ChannelAddress {
@@ -54,6 +69,11 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): C
       port: vsockPort(text, port, FORMS.firecracker),
     };
   }
+  if (kind === 'exec') return { kind, command: execCommand(text, rest), text: rest.trim() };
+  if (kind === 'stdio') {
+    if (rest !== '') refuse(text, `nothing follows ${FORMS.stdio}`);
+    return { kind };
+  }
   if (LATER_KINDS.includes(kind)) refuse(text, `this version has no ${kind} channels; it has ${ALL_FORMS}`);
   return refuse(text, `its kind is not known; the forms are ${ALL_FORMS}`);
 }
@@ -69,7 +89,28 @@ export function formatAddress(address: ChannelAddress): string {
       return `hyperkit:${address.dir}:${address.port}`;
     case 'firecracker':
       return `firecracker:${address.path}:${address.port}`;
+    case 'exec':
+      return `exec:${address.text}`;
+    case 'stdio':
+      return 'stdio:';
   }
+}
+
+/**
+ * Holds an address against what is to be done with it.
+ * @throws UsageError when it can only be listened on, or only be connected to
+ */
+export function checkMode(address: ChannelAddress, mode: ChannelMode): void {
+  if (mode === 'connect' && address.kind === 'tcp' && address.port === 0)
+    throw new UsageError(`cannot connect to "${formatAddress(address)}": port 0 is for listening only`);
+  if (mode === 'listen' && (address.kind === 'exec' || address.kind === 'stdio')) refuseToListen(address);
+}
+
+/** @throws UsageError always */
+export function refuseToListen(address: ChannelAddress): never {
+  throw new UsageError(
+    `cannot listen on "${formatAddress(address)}": nobody connects there by itself; it is for --connect`,
+  );
 }
 
 function refuse(text: string, why: string): never {
@@ -109,6 +150,22 @@ function splitPort(text: string, rest: string, form: string): [string, string] {
   const colon = rest.lastIndexOf(':');
   if (colon < 0) refuse(text, `the port is missing; the form is ${form}`);
   return [rest.slice(0, colon), rest.slice(colon + 1)];
+}
+
+/** Split as a shell splits words, quotes and backslashes included; nothing else that a shell does is done. */
+function execCommand(text: string, rest: string): ExecCommand {
+  const [file, ...args] = wordsOf(text, rest);
+  if (file === undefined || file === '') refuse(text, `the command is missing; the form is ${FORMS.exec}`);
+  if ([file, ...args].some((word) => word.includes('\0'))) refuse(text, 'no command can have a NUL byte');
+  return [file, ...args];
+}
+
+function wordsOf(text: string, command: string): string[] {
+  try {
+    return split(command);
+  } catch {
+    return refuse(text, 'a quote or a backslash in it lacks its end');
+  }
 }
 
 function pathOf(text: string, path: string, form: string): string {

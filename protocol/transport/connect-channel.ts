@@ -5,6 +5,9 @@ import { type RawSocket, type SocketAddress, type SocketHandler, unattended } fr
 import { FIRST_BYTES_LOGGED } from '../wire/handshake.js';
 import { systemFailure } from './advice.js';
 import { type ChannelAddress, formatAddress } from './channel-address.js';
+import { Command } from './command.js';
+import { ExecSocket } from './exec-socket.js';
+import { checkStdio, openStdio, type StandardDescriptors } from './stdio.js';
 import { connectablePath } from './unix-path.js';
 import { hyperkitDial } from './vsock-path.js';
 
@@ -23,7 +26,17 @@ export interface ConnectOptions {
   signal?: AbortSignal;
   /** Time (ms) for connecting and for what the VM's device must answer. Default: CONNECT_TIMEOUT_MS. */
   timeoutMs?: number;
+  /** Gets each line that the command of an exec: address writes to standard error. */
+  onLine?: (line: string) => void;
+  /** What stdio: is. Default: this process's own. */
+  standard?: StandardDescriptors;
 }
+
+/** What most often helps when a command cannot be started. */
+const COMMAND_ADVICE = {
+  ENOENT: 'there is no such program on the PATH of this process; give its whole path',
+  EACCES: 'it is no program, or none that this user may run; correct its path, or its mode',
+};
 
 interface Dial {
   to: SocketAddress;
@@ -43,6 +56,8 @@ export async function connectChannel(
 ): Promise<RawSocket> {
   const what = `cannot connect to ${formatAddress(address)}`;
   if (options.signal?.aborted) throw new OperationError(`${what}: it was cancelled`);
+  if (address.kind === 'exec') return startCommand(address, options);
+  if (address.kind === 'stdio') return openStdio(options.standard);
   const dial = dialOf(address);
   return new Promise((resolve, reject) => {
     new Attempt(what, dial, options, { resolve, reject });
@@ -51,10 +66,23 @@ export async function connectChannel(
 
 /**
  * Holds an address against what this system can connect to at all.
- * @throws OperationError when the path of its socket is too long: no other attempt will succeed
+ * @param standard what stdio: is; default: this process's own
+ * @throws OperationError when the path of its socket is too long, UsageError when standard input or output is no
+ * channel: no other attempt will succeed
  */
-export function checkConnectable(address: ChannelAddress): void {
-  dialOf(address);
+export function checkConnectable(address: ChannelAddress, standard?: StandardDescriptors): void {
+  if (address.kind === 'stdio') checkStdio(standard);
+  else if (address.kind !== 'exec') dialOf(address);
+}
+
+type ExecAddress = Extract<ChannelAddress, { kind: 'exec' }>;
+
+async function startCommand(address: ExecAddress, options: ConnectOptions): Promise<RawSocket> {
+  try {
+    return new ExecSocket(await Command.start(address.command, options.onLine ?? (() => {})));
+  } catch (thrown) {
+    throw systemFailure(`cannot run ${formatAddress(address)}`, thrown, COMMAND_ADVICE);
+  }
 }
 
 interface Settlers {
@@ -62,7 +90,7 @@ interface Settlers {
   reject(error: OperationError): void;
 }
 
-function dialOf(address: ChannelAddress): Dial {
+function dialOf(address: Exclude<ChannelAddress, { kind: 'exec' | 'stdio' }>): Dial {
   switch (address.kind) {
     case 'tcp':
       return { to: { host: address.host, port: address.port }, greeting: undefined, answered: false };

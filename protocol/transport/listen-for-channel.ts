@@ -3,7 +3,7 @@ import { acceptSockets } from '../socket/accept.js';
 import { enlargeChannelBuffers } from '../socket/buffers.js';
 import type { RawSocket } from '../socket/raw-socket.js';
 import { systemFailure } from './advice.js';
-import { type ChannelAddress, formatAddress } from './channel-address.js';
+import { type ChannelAddress, formatAddress, refuseToListen } from './channel-address.js';
 import { listenOnUnixPath } from './unix-path.js';
 import { firecrackerListenPath, hyperkitListenPath } from './vsock-path.js';
 
@@ -22,7 +22,7 @@ export interface ChannelListener {
  * Listens on a channel address. A socket gets mode 0600, and its folder is made unless it is one of a VM.
  * @param onSocket gets each connection: paused, so set its handler and call resume()
  * @param onError is told when accepting fails later on; listening goes on
- * @throws OperationError that says the address, the reason and what to try
+ * @throws UsageError when it is none to listen on, OperationError that says the address, the reason and what to try
  */
 export async function listenForChannel(
   address: ChannelAddress,
@@ -53,12 +53,13 @@ async function listen(server: net.Server, address: ChannelAddress): Promise<Chan
       port: await listenOnTcp(server, address.host, address.port, formatAddress(address)),
     };
   }
+  if (address.kind === 'exec' || address.kind === 'stdio') refuseToListen(address);
   if (address.kind === 'unix') await listenOnUnixPath(server, address.path);
   else await listenOnUnixPath(server, vsockPathOf(address), VSOCK_SOCKET_MODE, 0);
   return address;
 }
 
-function vsockPathOf(address: Exclude<ChannelAddress, { kind: 'tcp' | 'unix' }>): string {
+function vsockPathOf(address: Extract<ChannelAddress, { kind: 'hyperkit' | 'firecracker' }>): string {
   return address.kind === 'hyperkit' ? hyperkitListenPath(address) : firecrackerListenPath(address);
 }
 
