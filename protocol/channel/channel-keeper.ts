@@ -12,21 +12,12 @@ import type { StandardDescriptors } from '../transport/stdio.js';
 import type { Destination } from '../wire/destination.js';
 import type { Reason, Source } from '../wire/extension.js';
 import type { PeerIdentity } from '../wire/handshake.js';
+import { BackOff } from './back-off.js';
 import { Channel } from './channel.js';
 import { ChannelLog } from './channel-log.js';
 import { Newcomers, SIGN_OF_LIFE_TIMEOUT_MS } from './newcomers.js';
 import type { Obstacle, StreamOpener } from './stream-opener.js';
 import { windDown } from './wind-down.js';
-
-/** The pauses (ms) between attempts to connect a channel: the first, and the longest. */
-const MIN_BACKOFF_MS = 50;
-const MAX_BACKOFF_MS = 1_000;
-
-/**
- * The longest pause (ms) between two starts of a command. A log-in that fails each second is an attack to ssh's
- * server, which then shuts out everybody who comes from here (PerSourcePenalties: 5 s each).
- */
-const MAX_COMMAND_BACKOFF_MS = 10_000;
 
 /** How long (ms) a command may take until its other end's handshake is there: logging in, starting a container. */
 const COMMAND_HANDSHAKE_TIMEOUT_MS = 30_000;
@@ -81,13 +72,15 @@ export class ChannelKeeper implements StreamOpener {
   #channel: Channel | undefined;
   #listener: ChannelListener | undefined;
   readonly #stopping = new AbortController();
-  #backoffMs = MIN_BACKOFF_MS;
+  readonly #backOff: BackOff;
   #retryTimer: NodeJS.Timeout | undefined;
   #since = new Date();
   #lastError: string | undefined;
   #channels = 0;
   #onIdle: (() => void) | undefined;
   #onGone: (() => void) | undefined;
+  /** Resolves when the last command of exec: has ended: it may take longer than its channel. */
+  #commandGone: Promise<void> = Promise.resolve();
   /**
    * Only of stdio:, where no channel follows the first: resolves when that has ended in good order.
    * @throws OperationError with the reason when it has ended otherwise
@@ -103,6 +96,7 @@ export class ChannelKeeper implements StreamOpener {
     // Nobody may wait for it.
     this.over.catch(() => {});
     this.#log = new ChannelLog(options.logger);
+    this.#backOff = new BackOff(options.address.kind === 'exec');
     this.#newcomers = new Newcomers(options.signOfLifeMs ?? SIGN_OF_LIFE_TIMEOUT_MS, (why) =>
       this.#log.turnedAway(why),
     );
@@ -180,6 +174,11 @@ export class ChannelKeeper implements StreamOpener {
     this.#newcomers.take()?.reset();
     this.#log.flush();
     await this.#listener?.close();
+    await this.#endChannel(reason, graceMs);
+    await this.#commandGone;
+  }
+
+  async #endChannel(reason: Reason, graceMs: number): Promise<void> {
     const multiplexer = this.#channel?.multiplexer;
     if (!multiplexer) return;
     multiplexer.goAway(reason);
@@ -250,12 +249,13 @@ export class ChannelKeeper implements StreamOpener {
       },
     });
     this.#channel = channel;
+    if (address.kind === 'exec') this.#commandGone = channel.closed;
   }
 
   #ready(channel: Channel, peer: PeerIdentity): void {
     this.#channels++;
     this.#since = new Date();
-    this.#backoffMs = MIN_BACKOFF_MS;
+    this.#backOff.reset();
     this.#log.up(peer);
     this.#options.owner.onUp(channel.multiplexer);
   }
@@ -288,10 +288,13 @@ export class ChannelKeeper implements StreamOpener {
           new OperationError(`the channel over ${formatAddress(address)} ended: ${message}`),
         );
     } else if (mode === 'connect') {
-      this.#retryTimer = setTimeout(() => void this.#connect(), this.#backoffMs);
-      const longest = address.kind === 'exec' ? MAX_COMMAND_BACKOFF_MS : MAX_BACKOFF_MS;
-      this.#backoffMs = Math.min(this.#backoffMs * 2, longest);
+      void this.#commandGone.then(() => this.#retryLater());
     }
+  }
+
+  #retryLater(): void {
+    if (this.#stopping.signal.aborted) return;
+    this.#retryTimer = setTimeout(() => void this.#connect(), this.#backOff.next());
   }
 
   /** What is done about an outage, in words. */

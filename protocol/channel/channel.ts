@@ -45,6 +45,9 @@ const nobody: StreamHandler = {
 /** A multiplexer on a connected socket: moves bytes between the two, and finds out when the peer is dead. */
 export class Channel implements SocketHandler, Link {
   readonly multiplexer: Multiplexer;
+  /** Resolves when the socket is gone, and with it the command that it may have been; the multiplexer ends before. */
+  readonly closed: Promise<void>;
+  #onClosed = ignore;
   readonly #socket: RawSocket;
   readonly #pool: SlabPool;
   readonly #owner: ChannelOwner;
@@ -60,6 +63,9 @@ export class Channel implements SocketHandler, Link {
 
   /** @param socket connected; nothing but the transport's own preamble has been read from it */
   constructor(socket: RawSocket, options: ChannelOptions) {
+    this.closed = new Promise((resolve) => {
+      this.#onClosed = resolve;
+    });
     this.#socket = socket;
     this.#pool = options.pool;
     this.#owner = options.owner;
@@ -148,6 +154,7 @@ export class Channel implements SocketHandler, Link {
     this.multiplexer.ended({ code: errnoOf(error) ?? 'CHANNEL_CLOSED', message: this.#describeEnd(why) });
     clearTimeout(this.#closeTimer);
     this.#pool.release(this.#slab);
+    this.#onClosed();
   }
 
   // ---- inside ----------------------------------------------------------------------------------------
