@@ -101,10 +101,15 @@ export class NodeSocket implements RawSocket {
     if (!this.#unsentSeen && this.#afterSent) this.#finish(this.#afterSent);
   };
 
-  private constructor(handler: SocketHandler, tcp: boolean, handle?: Internals['_handle']) {
+  private constructor(
+    handler: SocketHandler,
+    tcp: boolean,
+    handle?: Internals['_handle'],
+    readable?: boolean,
+  ) {
     this.#handler = handler;
     this.#tcp = tcp;
-    this.socket = this.#makeSocket(handle);
+    this.socket = this.#makeSocket(handle, readable);
     this.socket.on('error', (error) => {
       this.#failure = error;
     });
@@ -146,8 +151,8 @@ export class NodeSocket implements RawSocket {
     handler: SocketHandler,
     keepAliveSeconds = settings.keepAliveSeconds,
   ): NodeSocket {
-    const handle = takeHandle(accepted);
-    const raw = new NodeSocket(handler, tcp, handle);
+    const { readable } = accepted;
+    const raw = new NodeSocket(handler, tcp, takeHandle(accepted), readable);
     raw.#prepare(keepAliveSeconds);
     return raw;
   }
@@ -241,8 +246,11 @@ export class NodeSocket implements RawSocket {
     if (keepAliveSeconds > 0) this.socket.setKeepAlive(true, keepAliveSeconds * 1000);
   }
 
-  /** @param handle connected; without one the socket is still to connect */
-  #makeSocket(handle: Internals['_handle'] | undefined): HonestSocket {
+  /**
+   * @param handle connected; without one the socket is still to connect
+   * @param readable false for one that is for writing only
+   */
+  #makeSocket(handle: Internals['_handle'] | undefined, readable = true): HonestSocket {
     const onread: net.OnReadOpts = {
       buffer: () => {
         this.#lender = this.#handler;
@@ -257,6 +265,7 @@ export class NodeSocket implements RawSocket {
       onread,
       allowHalfOpen: true,
       writableHighWaterMark: NO_HIGH_WATER_MARK,
+      readable,
       ...(handle && { handle }),
     };
     const socket = new HonestSocket(options);

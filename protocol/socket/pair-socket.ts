@@ -115,7 +115,7 @@ export class PairSocket implements RawSocket {
   #outputClosed(error: NodeJS.ErrnoException | undefined): void {
     this.#outputOpen = false;
     if (this.#closing) this.#input.destroy();
-    else if (error && this.#inputOpen) {
+    else if (error) {
       this.#failure = error;
       this.#lastBytesTimer = setTimeout(() => this.#input.destroy(), LAST_BYTES_MS);
     }

@@ -82,7 +82,8 @@ export class Command {
           resolve(`${name} ended ${signal ? `by ${signal}` : `with exit code ${code}`}${last}`);
         };
         const timer = setTimeout(settle, LAST_OUTPUT_MS);
-        stderr.once('close', settle).once('error', settle);
+        if (stderr.closed) settle();
+        else stderr.once('close', settle).once('error', settle);
       }),
     );
   }

@@ -2,6 +2,7 @@ import t from 'tap';
 import { UsageError } from '../../../protocol/errors.js';
 import {
   type ChannelAddress,
+  checkMode,
   formatAddress,
   parseAddress,
 } from '../../../protocol/transport/channel-address.js';
@@ -22,6 +23,18 @@ const READ: [text: string, address: ChannelAddress, formatted?: string][] = [
     { kind: 'firecracker', path: '/v', port: 0xfffffffe },
     'firecracker:/v:4294967294',
   ],
+  ['stdio:', { kind: 'stdio' }],
+  ['exec:true', { kind: 'exec', command: ['true'], text: 'true' }],
+  [
+    'exec: ssh  -p 22 vm "a b"\\ c \'$HOME *\' ',
+    {
+      kind: 'exec',
+      command: ['ssh', '-p', '22', 'vm', 'a b c', '$HOME *'],
+      text: 'ssh  -p 22 vm "a b"\\ c \'$HOME *\'',
+    },
+    'exec:ssh  -p 22 vm "a b"\\ c \'$HOME *\'',
+  ],
+  ['exec:a ""', { kind: 'exec', command: ['a', ''], text: 'a ""' }],
 ];
 
 for (const [text, address, formatted = text] of READ) {
@@ -39,6 +52,13 @@ const REFUSED: [text: string, why: RegExp][] = [
   ['vsock:62372', /this version has no vsock channels; it has unix:PATH, /],
   ['vsock:2:62372', /this version has no vsock channels/],
   ['virtserial:/dev/x', /this version has no virtserial channels/],
+  ['stdio:x', /nothing follows stdio:/],
+  ['exec:', /the command is missing; the form is exec:COMMAND/],
+  ['exec:  ', /the command is missing/],
+  ['exec:"" x', /the command is missing/],
+  ['exec:a "b', /a quote or a backslash in it lacks its end/],
+  ['exec:a\\', /a quote or a backslash in it lacks its end/],
+  ["exec:a $'\\0'", /NUL/],
   ['unix:', /the path is missing; the form is unix:PATH/],
   ['unix:/a\0b', /NUL/],
   ['tcp:127.0.0.1', /the port is missing; the form is tcp:HOST:PORT/],
@@ -76,4 +96,20 @@ t.test('takes remote tcp addresses where it is told to', async (t) => {
   t.same(parseAddress('tcp:0.0.0.0:80', options), { kind: 'tcp', host: '0.0.0.0', port: 80 });
   t.same(parseAddress('tcp:[fe80::1%eth0]:80', options), { kind: 'tcp', host: 'fe80::1%eth0', port: 80 });
   t.throws(() => parseAddress('tcp:example.com:80', options), UsageError);
+});
+
+t.test('what can only be listened on, or only be connected to, says so', async (t) => {
+  for (const text of ['exec:ssh vm', 'stdio:']) {
+    checkMode(parseAddress(text), 'connect');
+    t.throws(() => checkMode(parseAddress(text), 'listen'), {
+      name: 'UsageError',
+      message: `cannot listen on "${text}": nobody connects there by itself; it is for --connect`,
+    });
+  }
+  checkMode(parseAddress('tcp:127.0.0.1:0'), 'listen');
+  checkMode(parseAddress('tcp:127.0.0.1:1'), 'connect');
+  t.throws(() => checkMode(parseAddress('tcp:127.0.0.1:0'), 'connect'), {
+    name: 'UsageError',
+    message: 'cannot connect to "tcp:127.0.0.1:0": port 0 is for listening only',
+  });
 });
