@@ -138,6 +138,7 @@ t.test('stdio: is over with its channel, in good order when the peer has said th
   await owner.signal.until(() => owner.streams.length === 1);
   t.equal(owner.streams[0]?.id, 2 ** 32 - 1, 'the far end allocates as the one that connects');
   peer.multiplexer.goAway({ code: 'STOPPED', message: 'the host was told to stop' });
+  await log.line(/^the peer takes no new streams/);
   peer.close();
   await keeper.over;
   t.match(await log.line(/^no channel/), { level: INFO, msg: /told to stop; this program ends$/ });
