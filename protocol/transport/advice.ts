@@ -38,5 +38,5 @@ export function systemFailure(
 /** What to try when a channel has ended before its handshake was complete; with nothing to add, the empty string. */
 export function handshakeAdvice({ kind }: ChannelAddress): string {
   if (kind !== 'exec') return '';
-  return '; the command is to start "portferry-guest --connect stdio:" at the other end, to ask for nothing, such as a password, and to print nothing else: try it by hand';
+  return '; the command is to start "portferry-guest --connect stdio:" at the other end, without a terminal (-t), to ask for nothing, such as a password, and to print nothing else: try it by hand';
 }

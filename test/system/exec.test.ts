@@ -119,7 +119,7 @@ t.test('what goes wrong with ssh gets a sentence, in the log and in the status',
       /it began with "Last login: Monday.*ask for nothing.*print nothing else: try it by hand/,
     ],
     ['no such guest', `${sshd.ssh} no-such-guest`, /ended with exit code 127 \(".*no-such-guest.*not found/],
-    ['a terminal', `${sshd.ssh} -tt ${GUEST}`, /it began with ".*(is a terminal|sockets)/],
+    ['a terminal', `${sshd.ssh} -tt ${GUEST}`, /it began with .*without a terminal \(-t\)/],
     [
       'a server that is not there',
       `${sshd.ssh.replace('-F', '-o Port=1 -F')} ${GUEST}`,
