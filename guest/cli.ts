@@ -11,7 +11,7 @@ import { createLogger, type LogLevel } from '../protocol/program/logger.js';
 import { defineCommand, type ProgramDeclaration } from '../protocol/program/run-program.js';
 import { defaultChannelAddress, ensureFolder, runtimeFolder } from '../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../protocol/program/stop-signals.js';
-import { readVersion } from '../protocol/program/version.js';
+import { VERSION } from '../protocol/program/version.js';
 import { ALL_FORMS, checkMode, parseAddress } from '../protocol/transport/channel-address.js';
 import { Agent, type AgentOptions } from './agent.js';
 import { DOCKER_OPTIONS, type DockerOptions, readDockerOptions } from './docker/docker-options.js';
@@ -50,12 +50,10 @@ const OPTIONS = {
 
 type Values = OptionValues<typeof OPTIONS>;
 
-const version = readVersion();
-
 /** The command line of `portferry-guest`. */
 export const portferryGuest: ProgramDeclaration = {
   name: 'portferry-guest',
-  version,
+  version: VERSION,
   describe: 'The end of portferry in the VM: dials what the host asks for, until SIGINT or SIGTERM.',
   examples: [],
   epilogue: `ADDR: ${ALL_FORMS}.
@@ -123,7 +121,7 @@ export function readAgentOptions(
   const apiPaths = [proxySocket, controlPath].filter((path) => path !== undefined);
   return {
     channel: readChannel(values, environment),
-    version,
+    version: VERSION,
     ...(keepAlive !== undefined && { keepAliveSeconds: keepAlive }),
     allowDial: values['allow-dial'].map((rule) => parseEndpointRule(rule, '--allow-dial')),
     logger: createLogger(level as LogLevel),

@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { ChannelKeeper, type KeeperState, STOP_GRACE_MS } from '../protocol/channel/channel-keeper.js';
 import { LogLimiter } from '../protocol/program/log-limiter.js';
 import { startProgramSockets } from '../protocol/program/program-sockets.js';
-import { readVersion } from '../protocol/program/version.js';
+import { VERSION } from '../protocol/program/version.js';
 import { CONTROL_SERVICE } from '../protocol/services/control.js';
 import { SlabPool } from '../protocol/slab.js';
 import type { RawSocket } from '../protocol/socket/raw-socket.js';
@@ -66,7 +66,7 @@ class Host implements ControlTarget {
   readonly #options: HostOptions;
   readonly #context: HostContext;
   readonly #sockets: SocketReport;
-  readonly #version = readVersion();
+  readonly #version = VERSION;
   readonly #startedAt = performance.now();
   readonly #descriptors = new Descriptors();
   readonly #limiter: LogLimiter;

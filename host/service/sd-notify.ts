@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module';
-import type koffiModule from 'koffi';
+import { type Koffi, loadKoffi } from '../../protocol/socket/koffi.js';
 
 /** Numbers of Linux's socket.h and un.h, the only system that has systemd. */
 const AF_UNIX = 1;
@@ -16,11 +15,9 @@ export interface NotifyCalls {
 }
 
 /** Those calls; undefined where koffi has no build for the machine. */
-export function loadNotifyCalls(
-  load: () => unknown = () => createRequire(import.meta.url)('koffi'),
-): NotifyCalls | undefined {
+export function loadNotifyCalls(load: () => unknown = loadKoffi): NotifyCalls | undefined {
   try {
-    const symbols = (load() as typeof koffiModule).load(null);
+    const symbols = (load() as Koffi).load(null);
     return {
       socket: symbols.func('int socket(int domain, int type, int protocol)'),
       sendto: symbols.func(

@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module';
-import type koffiModule from 'koffi';
+import { type Koffi, loadKoffi } from './koffi.js';
 
 /** The calls of the C library that portferry needs and Node does not offer. They set errno when they return -1. */
 export interface Libc {
@@ -10,9 +9,9 @@ export interface Libc {
 export const libc: Libc | null = loadLibc();
 
 /** @param load brings koffi, or throws */
-export function loadLibc(load: () => unknown = () => createRequire(import.meta.url)('koffi')): Libc | null {
+export function loadLibc(load: () => unknown = loadKoffi): Libc | null {
   try {
-    const koffi = load() as typeof koffiModule;
+    const koffi = load() as Koffi;
     const symbols = koffi.load(null);
     return {
       setsockopt: symbols.func(

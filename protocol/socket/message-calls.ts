@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module';
-import type koffiModule from 'koffi';
+import { type Koffi, loadKoffi } from './koffi.js';
 
 /** The calls of the C library by which datagrams are had with the address that they were sent to. */
 export interface MessageCalls {
@@ -28,11 +27,11 @@ export const messageCalls: MessageCalls | null = loadMessageCalls();
  */
 export function loadMessageCalls(
   machine = `${process.platform} ${process.arch}`,
-  load: () => unknown = () => createRequire(import.meta.url)('koffi'),
+  load: () => unknown = loadKoffi,
 ): MessageCalls | null {
   if (!KNOWN_MACHINES.includes(machine)) return null;
   try {
-    const koffi = load() as typeof koffiModule;
+    const koffi = load() as Koffi;
     const libc = koffi.load(null);
     return {
       socket: libc.func('int socket(int family, int type, int protocol)'),
