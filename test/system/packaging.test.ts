@@ -1,0 +1,175 @@
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import t from 'tap';
+import { parse } from 'yaml';
+import { Pair } from '../e2e/fixtures/pair.js';
+import { Program, requireProgram, run } from '../fixtures/programs.js';
+import { shortFolder } from '../fixtures/short-folder.js';
+import { BUSYBOX, DockerVm, must } from './fixtures/docker.js';
+import { copyGuestProgram } from './fixtures/guest-programs.js';
+
+const PACKAGING = fileURLToPath(new URL('../../guest/packaging/', import.meta.url));
+const SYSTEMD = fileURLToPath(new URL('fixtures/user-systemd.sh', import.meta.url));
+const UNIT = 'portferry-guest.service';
+const PUBLISHED = 8080;
+
+const read = (name: string): string => readFileSync(join(PACKAGING, name), 'utf8');
+
+/** Without comments and empty lines, which may differ. */
+const meaning = (text: string): string[] => text.split('\n').filter((line) => !/^(#.*)?$/.test(line));
+
+/** The service of linuxkit.yml. */
+interface LinuxKitService {
+  image: string;
+  net: string;
+  capabilities: string[];
+  readonly: boolean;
+  tmpfs: string[];
+  binds: string[];
+  env: string[];
+}
+
+t.test("the guest runs as systemd's unit says, and wrong options are no restart loop", async (t) => {
+  for (const name of ['systemctl', 'systemd-analyze', 'unshare'])
+    if (requireProgram(t, name) === undefined) return;
+  const home = shortFolder(t);
+  const program = copyGuestProgram('portferry-guest', home);
+  const units = join(home, '.config/systemd/user');
+  mkdirSync(units, { recursive: true });
+  // Where a test may put things; all else is as it stands there.
+  const unit = read(UNIT)
+    .replace('/usr/local/bin/portferry-guest', program)
+    .replace('/etc/portferry/guest.env', join(home, 'guest.env'));
+  writeFileSync(join(units, UNIT), unit);
+  writeFileSync(
+    join(home, 'guest.env'),
+    `PORTFERRY_LISTEN=unix:${join(home, 'channel.sock')}\nPORTFERRY_DOCKER=off\n`,
+  );
+  const script = join(home, 'script.sh');
+  writeFileSync(
+    script,
+    `
+    systemd-analyze verify ${join(units, UNIT)} && echo verified
+    systemctl --user daemon-reload
+    systemctl --user start ${UNIT} && echo started
+    until [ -S ${join(home, 'channel.sock')} ]; do kill -0 $$; done
+    first=$(systemctl --user show ${UNIT} --property=MainPID --value)
+    kill -9 "$first"
+    until pid=$(systemctl --user show ${UNIT} --property=MainPID --value) &&
+      [ "$pid" != 0 ] && [ "$pid" != "$first" ]; do :; done
+    echo started-again
+    stat --format 'runtime folder %a' "$XDG_RUNTIME_DIR/portferry"
+    grep 'Max open files' "/proc/$pid/limits"
+    systemctl --user stop ${UNIT}
+    systemctl --user show ${UNIT} --property=Result
+    echo PORTFERRY_LISTEN=nonsense > ${join(home, 'guest.env')}
+    systemctl --user start ${UNIT}
+    until [ "$(systemctl --user is-failed ${UNIT})" = failed ]; do :; done
+    systemctl --user show ${UNIT} --property=NRestarts
+    `,
+  );
+  const { output } = await run(t, 'unshare', '--mount', SYSTEMD, home, 'bash', script);
+  t.comment(output);
+  t.match(output, /^verified\nstarted\nstarted-again\nruntime folder 700\n/m);
+  t.match(output, /^Max open files +65536 +65536/m);
+  t.match(output, /^Result=success\nNRestarts=\d+$/m);
+  const restarts = /NRestarts=(\d+)$/.exec(output)?.[1];
+  t.equal(restarts, '0', 'wrong options are tried once');
+});
+
+t.test('the script of OpenRC is one that a shell can read', async (t) => {
+  const path = join(PACKAGING, 'portferry-guest.openrc');
+  t.match(await run(t, 'sh', '-n', path), { outcome: 0, output: '' });
+  const called = await run(
+    t,
+    'sh',
+    '-c',
+    `need() { echo "need $*"; }; after() { echo "after $*"; }; checkpath() { echo "checkpath $*"; }
+     . ${path}; depend; start_pre; echo "$supervisor $command"`,
+  );
+  t.equal(
+    called.output,
+    [
+      'need localmount',
+      'after net docker',
+      'checkpath --directory --mode 0700 /run/portferry',
+      'supervise-daemon /usr/local/bin/portferry-guest',
+    ].join('\n'),
+  );
+});
+
+t.test("LinuxKit's service publishes containers' ports with the rights it has, and no others", async (t) => {
+  const curl = requireProgram(t, 'curl');
+  if (curl === undefined) return;
+  const [service] = (parse(read('linuxkit.yml')) as { services: [LinuxKitService] }).services;
+  const vm = await DockerVm.start(t);
+  if (!vm) return;
+  const base = await makeBase(vm);
+  const image = service.image.replace(/:.*/, '');
+  const context = join(vm.folder, 'context');
+  mkdirSync(join(context, 'dist'), { recursive: true });
+  copyGuestProgram('portferry-guest', join(context, 'dist'));
+  cpSync(join(PACKAGING, 'Dockerfile'), join(context, 'Dockerfile'));
+  const build = ['build', '--build-arg', `BASE=${base}`, '-t', image, context];
+  await must(t, 'env', 'DOCKER_BUILDKIT=0', 'docker', '-H', `unix://${vm.socket}`, ...build);
+
+  const pair = new Pair(t);
+  pair.startHost();
+  const capabilities = service.capabilities.map((name) => `--cap-add=${name}`);
+  const environment = service.env.map((variable) =>
+    variable.startsWith('PORTFERRY_CONNECT=') ? `PORTFERRY_CONNECT=${pair.channel}` : variable,
+  );
+  t.same(service.binds, ['/var/run:/var/run'], 'it is given the folder of the sockets');
+  const [command = '', ...enter] = vm.enter;
+  const guest = Program.start(
+    t,
+    command,
+    [
+      ...[...enter, 'docker', '-H', `unix://${vm.socket}`, 'run', '--name', 'guest', '--rm'],
+      ...['--cap-drop=ALL', ...capabilities, '--security-opt', 'no-new-privileges'],
+      ...(service.readonly ? ['--read-only'] : []),
+      ...service.tmpfs.map((path) => `--tmpfs=${path}:exec`),
+      ...[`--network=${service.net}`, '-v', `${vm.folder}:/var/run`, '-v', `${pair.folder}:${pair.folder}`],
+      ...environment.map((variable) => `--env=${variable}`),
+      image,
+    ],
+    { endSignal: 'SIGTERM' },
+  );
+  await pair.up();
+  await guest.line(/"resetsAtDeath":true/);
+  await vm.publish(`127.0.0.1:${PUBLISHED}:80`, BUSYBOX, 'httpd', '-f', '-p', '80', '-h', '/www');
+  await pair.host.line(new RegExp(`${PUBLISHED}`));
+  const fetched = await run(t, curl, '-sS', '--fail', '--max-time', '20', `http://127.0.0.1:${PUBLISHED}/`);
+  t.same(fetched, { outcome: 0, output: 'from the container' });
+  await vm.docker('stop', 'guest');
+  t.equal(await guest.exit(), 0, 'it stops in good order');
+});
+
+/** In the place of the base image, which only a registry has: the libraries that the executable needs. */
+async function makeBase(vm: DockerVm): Promise<string> {
+  const root = join(vm.folder, 'base');
+  const program = copyGuestProgram('portferry-guest', vm.folder);
+  const listed = await must(t, 'ldd', program);
+  for (const [path] of listed.matchAll(/\/\S+\.so\S*/g)) {
+    mkdirSync(join(root, path, '..'), { recursive: true });
+    cpSync(path, join(root, path), { dereference: true });
+  }
+  const archive = join(vm.folder, 'base.tar');
+  await must(t, 'tar', '-C', root, '-cf', archive, '.');
+  await vm.docker('import', archive, 'portferry-base');
+  return 'portferry-base';
+}
+
+t.test('the files for cloud-init and Lima are what those read', async (t) => {
+  const text = read('cloud-init.yaml');
+  t.match(text, /^#cloud-config\n/, 'by its first line cloud-init knows it');
+  const { write_files: files } = parse(text) as { write_files: { path: string; content: string }[] };
+  const unit = files.find(({ path }) => path.endsWith(UNIT));
+  t.same(meaning(unit?.content ?? ''), meaning(read(UNIT)), 'its unit is the one of this folder');
+  const lima = parse(read('lima.yaml')) as { provision: { script: string }[] };
+  for (const { script } of lima.provision)
+    t.match(await run(t, 'sh', '-nc', script), { outcome: 0, output: '' });
+  for (const { mounts } of [parse(text), lima] as { mounts?: unknown[] }[]) t.equal(mounts?.length, 1);
+  t.ok(existsSync(join(PACKAGING, 'Dockerfile.dockerignore')));
+});
