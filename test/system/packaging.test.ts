@@ -13,6 +13,8 @@ const PACKAGING = fileURLToPath(new URL('../../guest/packaging/', import.meta.ur
 const SYSTEMD = fileURLToPath(new URL('fixtures/user-systemd.sh', import.meta.url));
 const UNIT = 'portferry-guest.service';
 const PUBLISHED = 8080;
+/** For what the script below waits for. */
+const DEADLINE_SECONDS = 60;
 
 const read = (name: string): string => readFileSync(join(PACKAGING, name), 'utf8');
 
@@ -69,7 +71,11 @@ t.test("the guest runs as systemd's unit says, and wrong options are no restart 
     systemctl --user show ${UNIT} --property=NRestarts
     `,
   );
-  const { output } = await run(t, 'unshare', '--mount', SYSTEMD, home, 'bash', script);
+  const { output } = await run(
+    t,
+    ...['env', '-u', 'NODE_OPTIONS', 'unshare', '--mount', SYSTEMD, home],
+    ...['timeout', String(DEADLINE_SECONDS), 'bash', script],
+  );
   t.comment(output);
   t.match(output, /^verified\nstarted\nstarted-again\nruntime folder 700\n/m);
   t.match(output, /^Max open files +65536 +65536/m);
