@@ -15,7 +15,7 @@ const FOLDERS = [tmpdir(), '/dev/shm', '/var/tmp', '/run'];
 export type ReadCarried = (name: string) => string | undefined;
 
 /** What the single executable carries: its assets. */
-function readAsset(name: string): string | undefined {
+export function readAsset(name: string): string | undefined {
   try {
     return getAsset(name, 'latin1');
   } catch {

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { parse } from 'yaml';
 import { Pair } from '../e2e/fixtures/pair.js';
+import { freePort } from '../fixtures/free-ports.js';
 import { Program, requireProgram, run } from '../fixtures/programs.js';
 import { shortFolder } from '../fixtures/short-folder.js';
 import { BUSYBOX, DockerVm, must } from './fixtures/docker.js';
@@ -12,7 +13,8 @@ import { copyGuestProgram } from './fixtures/guest-programs.js';
 const PACKAGING = fileURLToPath(new URL('../../guest/packaging/', import.meta.url));
 const SYSTEMD = fileURLToPath(new URL('fixtures/user-systemd.sh', import.meta.url));
 const UNIT = 'portferry-guest.service';
-const PUBLISHED = 8080;
+/** How often the list is looked at, each time by a new process, before its lacking a forward is a failure. */
+const MAX_LOOKS = 50;
 /** For what the script below waits for. */
 const DEADLINE_SECONDS = 60;
 
@@ -41,8 +43,8 @@ t.test("the guest runs as systemd's unit says, and wrong options are no restart 
   mkdirSync(units, { recursive: true });
   // Where a test may put things; all else is as it stands there.
   const unit = read(UNIT)
-    .replace('/usr/local/bin/portferry-guest', program)
-    .replace('/etc/portferry/guest.env', join(home, 'guest.env'));
+    .replaceAll('/usr/local/bin/portferry-guest', program)
+    .replaceAll('/etc/portferry/guest.env', join(home, 'guest.env'));
   writeFileSync(join(units, UNIT), unit);
   writeFileSync(
     join(home, 'guest.env'),
@@ -55,7 +57,7 @@ t.test("the guest runs as systemd's unit says, and wrong options are no restart 
     systemd-analyze verify ${join(units, UNIT)} && echo verified
     systemctl --user daemon-reload
     systemctl --user start ${UNIT} && echo started
-    until [ -S ${join(home, 'channel.sock')} ]; do kill -0 $$; done
+    until [ -S ${join(home, 'channel.sock')} ]; do systemctl --user is-active ${UNIT} >/dev/null; done
     first=$(systemctl --user show ${UNIT} --property=MainPID --value)
     kill -9 "$first"
     until pid=$(systemctl --user show ${UNIT} --property=MainPID --value) &&
@@ -144,9 +146,13 @@ t.test("LinuxKit's service publishes containers' ports with the rights it has, a
   );
   await pair.up();
   await guest.line(/"resetsAtDeath":true/);
-  await vm.publish(`127.0.0.1:${PUBLISHED}:80`, BUSYBOX, 'httpd', '-f', '-p', '80', '-h', '/www');
-  await pair.host.line(new RegExp(`${PUBLISHED}`));
-  const fetched = await run(t, curl, '-sS', '--fail', '--max-time', '20', `http://127.0.0.1:${PUBLISHED}/`);
+  const port = await freePort();
+  await vm.publish(`127.0.0.1:${port}:80`, BUSYBOX, 'httpd', '-f', '-p', '80', '-h', '/www');
+  let listed: string[] = [];
+  for (let look = 0; look < MAX_LOOKS && !listed.some((line) => line.includes(`:${port} `)); look++)
+    listed = (await pair.run('list')).lines;
+  t.match(listed.join('\n'), `tcp 127.0.0.1:${port} `);
+  const fetched = await run(t, curl, '-sS', '--fail', '--max-time', '20', `http://127.0.0.1:${port}/`);
   t.same(fetched, { outcome: 0, output: 'from the container' });
   await vm.docker('stop', 'guest');
   t.equal(await guest.exit(), 0, 'it stops in good order');
