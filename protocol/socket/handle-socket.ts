@@ -1,5 +1,4 @@
 import { isIPv6 } from 'node:net';
-import { getSystemErrorName } from 'node:util';
 import {
   type AddressInto,
   type Handles,
@@ -17,6 +16,7 @@ import {
   unattended,
 } from './raw-socket.js';
 import { settings } from './settings.js';
+import { systemError } from './system-error.js';
 import { deliverAtClose, prepareTcpHandle } from './tcp-options.js';
 
 /**
@@ -346,11 +346,4 @@ function startConnecting(
   return isIPv6(host)
     ? (handle as TcpHandle).connect6(request, host, port)
     : (handle as TcpHandle).connect(request, host, port);
-}
-
-/** An error like node:net's own. */
-function systemError(status: number, syscall: string, target?: string): NodeJS.ErrnoException {
-  const code = getSystemErrorName(status);
-  const error = new Error(target === undefined ? `${syscall} ${code}` : `${syscall} ${code} ${target}`);
-  return Object.assign(error, { code, errno: status, syscall });
 }

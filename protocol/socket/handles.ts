@@ -66,6 +66,15 @@ export interface PipeHandle extends StreamHandle {
   open(fd: number): number;
 }
 
+/** A pipe handle that listens on a descriptor; see vsock-socket.ts. */
+export interface PipeListener {
+  onconnection: (status: number, handle: StreamHandle) => void;
+  /** Takes a descriptor that is bound. */
+  open(fd: number): number;
+  listen(backlog: number): number;
+  close(): void;
+}
+
 /** What is needed to read, write and connect by handles. */
 export interface Handles {
   /** Outcome of the last call, by the indexes below. */
@@ -77,6 +86,7 @@ export interface Handles {
   endOfFile: number;
   makeTcp(): TcpHandle;
   makePipe(): PipeHandle;
+  makePipeListener(): PipeListener;
   WriteRequest: new () => WriteRequest;
   ShutdownRequest: new () => ShutdownRequest;
   TcpConnectRequest: new () => ConnectRequest;
@@ -95,16 +105,17 @@ export function findHandles(binding: Binding = internalBinding): Handles | null 
     const tcp = binding('tcp_wrap');
     const pipe = binding('pipe_wrap');
     const Tcp = tcp['TCP'] as new (type: number) => TcpHandle;
-    const Pipe = pipe['Pipe'] as new (type: number) => PipeHandle;
+    const Pipe = pipe['Pipe'] as new (type: number) => PipeHandle & PipeListener;
     const tcpType = (tcp['constants'] as Record<string, number>)['SOCKET'] as number;
-    const pipeType = (pipe['constants'] as Record<string, number>)['SOCKET'] as number;
+    const pipeTypes = pipe['constants'] as Record<'SOCKET' | 'SERVER', number>;
     const found = {
       streamState: stream['streamBaseState'],
       readOutcome: stream['kReadBytesOrError'],
       writeWasAsync: stream['kLastWriteWasAsync'],
       endOfFile: [...getSystemErrorMap()].find(([, [name]]) => name === 'EOF')?.[0],
       makeTcp: () => new Tcp(tcpType),
-      makePipe: () => new Pipe(pipeType),
+      makePipe: () => new Pipe(pipeTypes.SOCKET),
+      makePipeListener: () => new Pipe(pipeTypes.SERVER),
       WriteRequest: stream['WriteWrap'],
       ShutdownRequest: stream['ShutdownWrap'],
       TcpConnectRequest: tcp['TCPConnectWrap'],

@@ -7,6 +7,8 @@ import { isLoopback } from '../socket/loopback.js';
 export type ChannelAddress =
   | { kind: 'unix'; path: string }
   | { kind: 'tcp'; host: string; port: number }
+  /** AF_VSOCK of Linux. `cid` is the other machine's: the host's where none was given to connect to, anybody's to listen for. */
+  | { kind: 'vsock'; cid: number | undefined; port: number }
   /** hyperkit's vsock device: sockets in `dir`; `port` is a vsock port. */
   | { kind: 'hyperkit'; dir: string; port: number }
   /** The vsock device of Firecracker and cloud-hypervisor: a socket at `path`; `port` is a vsock port. */
@@ -31,6 +33,7 @@ export interface ParseAddressOptions {
 const FORMS = {
   unix: 'unix:PATH',
   tcp: 'tcp:HOST:PORT',
+  vsock: 'vsock:[CID:]PORT',
   hyperkit: 'hyperkit:DIR:PORT',
   firecracker: 'firecracker:PATH:PORT',
   exec: 'exec:COMMAND',
@@ -38,17 +41,19 @@ const FORMS = {
 };
 /** Every form of an ADDR, for help and messages. */
 export const ALL_FORMS = Object.values(FORMS).join(', ');
-const LATER_KINDS = ['vsock', 'virtserial'];
+const LATER_KINDS = ['virtserial'];
 
 /** The OS: a TCP port is u16. */
 const MAX_TCP_PORT = 0xffff;
 /** The OS: a vsock port is u32, and the last one means "any". */
 const MAX_VSOCK_PORT = 0xffff_fffe;
+/** The OS: a CID, which is a machine's number, is u32; the last one means "any", and 0 is the hypervisor's own. */
+const MAX_CID = 0xffff_fffe;
 
 /**
  * Reads a channel address: `unix:PATH`, `tcp:HOST:PORT` (port 0: one that is free, for listening),
- * `hyperkit:DIR:PORT` or `firecracker:PATH:PORT` (vsock ports, decimal or 0x and hexadecimal), `exec:COMMAND` or
- * `stdio:`.
+ * `vsock:PORT`, `vsock:CID:PORT`, `hyperkit:DIR:PORT` or `firecracker:PATH:PORT` (vsock ports, decimal or 0x and
+ * hexadecimal), `virtserial:PATH`, `exec:COMMAND` or `stdio:`.
  * @throws UsageError with one line that quotes the text, says what is wrong and how it should look
  */
 export function parseAddress(text: string, options: ParseAddressOptions = {}): ChannelAddress {
@@ -57,6 +62,7 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): C
   const rest = text.slice(colon + 1);
   if (kind === 'unix') return { kind, path: pathOf(text, rest, FORMS.unix) };
   if (kind === 'tcp') return tcpAddress(text, rest, options.allowRemote ?? false);
+  if (kind === 'vsock') return vsockAddress(text, rest);
   if (kind === 'hyperkit') {
     const [dir, port] = splitPort(text, rest, FORMS.hyperkit);
     return { kind, dir: pathOf(text, dir, FORMS.hyperkit), port: vsockPort(text, port, FORMS.hyperkit) };
@@ -85,6 +91,8 @@ export function formatAddress(address: ChannelAddress): string {
       return `unix:${address.path}`;
     case 'tcp':
       return `tcp:${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
+    case 'vsock':
+      return address.cid === undefined ? `vsock:${address.port}` : `vsock:${address.cid}:${address.port}`;
     case 'hyperkit':
       return `hyperkit:${address.dir}:${address.port}`;
     case 'firecracker':
@@ -103,7 +111,7 @@ export function formatAddress(address: ChannelAddress): string {
 export function checkMode(address: ChannelAddress, mode: ChannelMode): void {
   if (mode === 'connect' && address.kind === 'tcp' && address.port === 0)
     throw new UsageError(`cannot connect to "${formatAddress(address)}": port 0 is for listening only`);
-  if (mode === 'listen' && (address.kind === 'exec' || address.kind === 'stdio')) refuseToListen(address);
+  if (mode === 'listen' && ['exec', 'stdio'].includes(address.kind)) refuseToListen(address);
 }
 
 /** @throws UsageError always */
@@ -145,6 +153,18 @@ function tcpHost(text: string, hostText: string): string {
   );
 }
 
+function vsockAddress(text: string, rest: string): ChannelAddress {
+  const [cidText, portText] = rest.includes(':') ? splitPort(text, rest, FORMS.vsock) : [undefined, rest];
+  const port = vsockPort(text, portText, FORMS.vsock);
+  const cid = cidText === undefined ? undefined : vsockNumber(cidText);
+  if (cid !== undefined && !(cid >= 1 && cid <= MAX_CID))
+    refuse(
+      text,
+      `the CID, which is a machine's number, must be from 1 to ${MAX_CID}; 2 is the host, 1 this machine itself`,
+    );
+  return { kind: 'vsock', cid, port };
+}
+
 /** Splits at the last colon, since a path may have colons too. */
 function splitPort(text: string, rest: string, form: string): [string, string] {
   const colon = rest.lastIndexOf(':');
@@ -175,7 +195,7 @@ function pathOf(text: string, path: string, form: string): string {
 }
 
 function vsockPort(text: string, portText: string, form: string): number {
-  const port = /^(\d+|0[xX][0-9a-fA-F]+)$/.test(portText) ? Number(portText) : Number.NaN;
+  const port = vsockNumber(portText);
   if (!(port >= 1 && port <= MAX_VSOCK_PORT)) {
     refuse(
       text,
@@ -184,4 +204,8 @@ function vsockPort(text: string, portText: string, form: string): number {
     );
   }
   return port;
+}
+
+function vsockNumber(text: string): number {
+  return /^(\d+|0[xX][0-9a-fA-F]+)$/.test(text) ? Number(text) : Number.NaN;
 }

@@ -9,6 +9,7 @@ import { Command } from './command.js';
 import { ExecSocket } from './exec-socket.js';
 import { checkStdio, openStdio, type StandardDescriptors } from './stdio.js';
 import { connectablePath } from './unix-path.js';
+import { connectVsockChannel, findVsockMeans } from './vsock.js';
 import { hyperkitDial } from './vsock-path.js';
 
 /**
@@ -58,6 +59,7 @@ export async function connectChannel(
   if (options.signal?.aborted) throw new OperationError(`${what}: it was cancelled`);
   if (address.kind === 'exec') return startCommand(address, options);
   if (address.kind === 'stdio') return openStdio(options.standard);
+  if (address.kind === 'vsock') return connectVsockChannel(address, options.signal);
   const dial = dialOf(address);
   return new Promise((resolve, reject) => {
     new Attempt(what, dial, options, { resolve, reject });
@@ -72,6 +74,7 @@ export async function connectChannel(
  */
 export function checkConnectable(address: ChannelAddress, standard?: StandardDescriptors): void {
   if (address.kind === 'stdio') checkStdio(standard);
+  else if (address.kind === 'vsock') findVsockMeans(`cannot connect to ${formatAddress(address)}`);
   else if (address.kind !== 'exec') dialOf(address);
 }
 
@@ -90,7 +93,7 @@ interface Settlers {
   reject(error: OperationError): void;
 }
 
-function dialOf(address: Exclude<ChannelAddress, { kind: 'exec' | 'stdio' }>): Dial {
+function dialOf(address: Exclude<ChannelAddress, { kind: 'exec' | 'stdio' | 'vsock' }>): Dial {
   switch (address.kind) {
     case 'tcp':
       return { to: { host: address.host, port: address.port }, greeting: undefined, answered: false };

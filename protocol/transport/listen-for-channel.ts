@@ -5,6 +5,7 @@ import type { RawSocket } from '../socket/raw-socket.js';
 import { systemFailure } from './advice.js';
 import { type ChannelAddress, formatAddress, refuseToListen } from './channel-address.js';
 import { listenOnUnixPath } from './unix-path.js';
+import { listenForVsockChannel } from './vsock.js';
 import { firecrackerListenPath, hyperkitListenPath } from './vsock-path.js';
 
 /** The socket by which a VM's device reaches this process is its user's. */
@@ -29,6 +30,10 @@ export async function listenForChannel(
   onSocket: (socket: RawSocket) => void,
   onError: (error: Error) => void,
 ): Promise<ChannelListener> {
+  if (address.kind === 'vsock') {
+    const stop = listenForVsockChannel(address, onSocket, onError);
+    return { address, close: async () => stop() };
+  }
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true });
   const listening = await listen(server, address);
   const tcp = address.kind === 'tcp';
@@ -46,15 +51,18 @@ export async function listenForChannel(
   };
 }
 
-async function listen(server: net.Server, address: ChannelAddress): Promise<ChannelAddress> {
+async function listen(
+  server: net.Server,
+  address: Exclude<ChannelAddress, { kind: 'vsock' }>,
+): Promise<ChannelAddress> {
   if (address.kind === 'tcp') {
     return {
       ...address,
       port: await listenOnTcp(server, address.host, address.port, formatAddress(address)),
     };
   }
-  if (address.kind === 'exec' || address.kind === 'stdio') refuseToListen(address);
   if (address.kind === 'unix') await listenOnUnixPath(server, address.path);
+  else if (address.kind !== 'hyperkit' && address.kind !== 'firecracker') refuseToListen(address);
   else await listenOnUnixPath(server, vsockPathOf(address), VSOCK_SOCKET_MODE, 0);
   return address;
 }

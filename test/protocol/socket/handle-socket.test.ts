@@ -62,6 +62,7 @@ function fakeHandles(handle: FakeHandle): Handles {
     endOfFile: END,
     makeTcp: () => handle as never,
     makePipe: () => handle as never,
+    makePipeListener: () => handle as never,
     WriteRequest: Request,
     ShutdownRequest: Request,
     TcpConnectRequest: Request,
