@@ -7,6 +7,7 @@ import type { Stream, StreamHandler } from '../stream.js';
 import { handshakeAdvice } from '../transport/advice.js';
 import { type ChannelAddress, type ChannelMode, formatAddress } from '../transport/channel-address.js';
 import { checkConnectable, connectChannel } from '../transport/connect-channel.js';
+import { LineSocket } from '../transport/line-socket.js';
 import { type ChannelListener, listenForChannel } from '../transport/listen-for-channel.js';
 import type { StandardDescriptors } from '../transport/stdio.js';
 import type { Destination } from '../wire/destination.js';
@@ -208,8 +209,9 @@ export class ChannelKeeper implements StreamOpener {
         onLine: (line) => this.#log.commandSaid(line),
         ...(standard && { standard }),
       });
-      // What has started this process for its standard input and output is the end that connects.
-      this.#begin(socket, address.kind !== 'stdio');
+      // Who has started this process for its standard input and output is the end that connects; on a line, the two
+      // ends have agreed which is.
+      this.#begin(socket, socket instanceof LineSocket ? socket.first : address.kind !== 'stdio');
     } catch (thrown) {
       this.#failed(messageOf(thrown));
     }

@@ -9,6 +9,8 @@ export type ChannelAddress =
   | { kind: 'tcp'; host: string; port: number }
   /** AF_VSOCK of Linux. `cid` is the other machine's: the host's where none was given to connect to, anybody's to listen for. */
   | { kind: 'vsock'; cid: number | undefined; port: number }
+  /** A line with two ends: a virtio-serial port of this VM, or the socket that QEMU has for one. */
+  | { kind: 'virtserial'; path: string }
   /** hyperkit's vsock device: sockets in `dir`; `port` is a vsock port. */
   | { kind: 'hyperkit'; dir: string; port: number }
   /** The vsock device of Firecracker and cloud-hypervisor: a socket at `path`; `port` is a vsock port. */
@@ -34,6 +36,7 @@ const FORMS = {
   unix: 'unix:PATH',
   tcp: 'tcp:HOST:PORT',
   vsock: 'vsock:[CID:]PORT',
+  virtserial: 'virtserial:PATH',
   hyperkit: 'hyperkit:DIR:PORT',
   firecracker: 'firecracker:PATH:PORT',
   exec: 'exec:COMMAND',
@@ -41,7 +44,6 @@ const FORMS = {
 };
 /** Every form of an ADDR, for help and messages. */
 export const ALL_FORMS = Object.values(FORMS).join(', ');
-const LATER_KINDS = ['virtserial'];
 
 /** The OS: a TCP port is u16. */
 const MAX_TCP_PORT = 0xffff;
@@ -62,6 +64,7 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): C
   const rest = text.slice(colon + 1);
   if (kind === 'unix') return { kind, path: pathOf(text, rest, FORMS.unix) };
   if (kind === 'tcp') return tcpAddress(text, rest, options.allowRemote ?? false);
+  if (kind === 'virtserial') return { kind, path: pathOf(text, rest, FORMS.virtserial) };
   if (kind === 'vsock') return vsockAddress(text, rest);
   if (kind === 'hyperkit') {
     const [dir, port] = splitPort(text, rest, FORMS.hyperkit);
@@ -80,7 +83,6 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): C
     if (rest !== '') refuse(text, `nothing follows ${FORMS.stdio}`);
     return { kind };
   }
-  if (LATER_KINDS.includes(kind)) refuse(text, `this version has no ${kind} channels; it has ${ALL_FORMS}`);
   return refuse(text, `its kind is not known; the forms are ${ALL_FORMS}`);
 }
 
@@ -93,6 +95,8 @@ export function formatAddress(address: ChannelAddress): string {
       return `tcp:${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
     case 'vsock':
       return address.cid === undefined ? `vsock:${address.port}` : `vsock:${address.cid}:${address.port}`;
+    case 'virtserial':
+      return `virtserial:${address.path}`;
     case 'hyperkit':
       return `hyperkit:${address.dir}:${address.port}`;
     case 'firecracker':
@@ -111,7 +115,7 @@ export function formatAddress(address: ChannelAddress): string {
 export function checkMode(address: ChannelAddress, mode: ChannelMode): void {
   if (mode === 'connect' && address.kind === 'tcp' && address.port === 0)
     throw new UsageError(`cannot connect to "${formatAddress(address)}": port 0 is for listening only`);
-  if (mode === 'listen' && ['exec', 'stdio'].includes(address.kind)) refuseToListen(address);
+  if (mode === 'listen' && ['exec', 'stdio', 'virtserial'].includes(address.kind)) refuseToListen(address);
 }
 
 /** @throws UsageError always */

@@ -9,6 +9,7 @@ import { Command } from './command.js';
 import { ExecSocket } from './exec-socket.js';
 import { checkStdio, openStdio, type StandardDescriptors } from './stdio.js';
 import { connectablePath } from './unix-path.js';
+import { connectLine } from './virtserial.js';
 import { connectVsockChannel, findVsockMeans } from './vsock.js';
 import { hyperkitDial } from './vsock-path.js';
 
@@ -60,6 +61,7 @@ export async function connectChannel(
   if (address.kind === 'exec') return startCommand(address, options);
   if (address.kind === 'stdio') return openStdio(options.standard);
   if (address.kind === 'vsock') return connectVsockChannel(address, options.signal);
+  if (address.kind === 'virtserial') return connectLine(address, options);
   const dial = dialOf(address);
   return new Promise((resolve, reject) => {
     new Attempt(what, dial, options, { resolve, reject });
@@ -75,6 +77,7 @@ export async function connectChannel(
 export function checkConnectable(address: ChannelAddress, standard?: StandardDescriptors): void {
   if (address.kind === 'stdio') checkStdio(standard);
   else if (address.kind === 'vsock') findVsockMeans(`cannot connect to ${formatAddress(address)}`);
+  else if (address.kind === 'virtserial') connectablePath(address.path);
   else if (address.kind !== 'exec') dialOf(address);
 }
 
@@ -93,7 +96,7 @@ interface Settlers {
   reject(error: OperationError): void;
 }
 
-function dialOf(address: Exclude<ChannelAddress, { kind: 'exec' | 'stdio' | 'vsock' }>): Dial {
+function dialOf(address: Exclude<ChannelAddress, { kind: 'exec' | 'stdio' | 'vsock' | 'virtserial' }>): Dial {
   switch (address.kind) {
     case 'tcp':
       return { to: { host: address.host, port: address.port }, greeting: undefined, answered: false };
