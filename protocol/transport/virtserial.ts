@@ -21,7 +21,11 @@ const AGREEMENT_TIMEOUT_MS = 10_000;
  */
 const DRIVERS = ['virtio-portsdev', 'pts'];
 
+const NOBODY = 'nobody is at the other end; start portferry there, and QEMU where that is the host';
+
 const ADVICE = {
+  EPIPE: NOBODY,
+  ECONNRESET: NOBODY,
   ENOENT:
     'there is no such port or socket; in a VM look into /dev/virtio-ports and load the module virtio_console, on the host give the path of "-chardev socket" and start QEMU',
   EBUSY: 'another program has this port open, and only one can; end that one',
@@ -120,9 +124,7 @@ function agree(what: string, line: RawSocket, inGuest: boolean, options: LineOpt
 
 function failure(what: string, error: Error | undefined): OperationError {
   if (error) return systemFailure(what, error, ADVICE);
-  return new OperationError(
-    `${what}: nobody is at the other end; start portferry there, and QEMU where that is the host's`,
-  );
+  return new OperationError(`${what}: ${NOBODY}`);
 }
 
 function silence(timeoutMs: number, inGuest: boolean): string {

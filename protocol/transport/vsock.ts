@@ -28,29 +28,32 @@ const ADVICE = {
 
 /**
  * What AF_VSOCK needs.
- * @throws OperationError where there is none of it
+ * @param what that is wanted for, without a full stop
+ * @throws OperationError where it is not to be had
  */
-export type FindVsockMeans = (what: string) => VsockMeans;
-
-export const findVsockMeans: FindVsockMeans = (what) => {
-  if (process.platform !== 'linux')
+export function findVsockMeans(
+  what: string,
+  platform: NodeJS.Platform = process.platform,
+  loadCalls = loadVsockCalls,
+): VsockMeans {
+  if (platform !== 'linux')
     throw new OperationError(
       `${what}: AF_VSOCK is Linux's; here a VM's vsock is a unix socket: use unix:PATH (vfkit's socketURL), hyperkit:DIR:PORT or firecracker:PATH:PORT`,
     );
   const handles = settings.internals;
-  const calls = handles && loadVsockCalls();
+  const calls = handles && loadCalls();
   if (!calls)
     throw new OperationError(
       `${what}: this Node cannot use AF_VSOCK (${handles ? 'koffi has no build for this machine' : "libuv's handles do not work"}); use another release of Node, or another kind of address`,
     );
   return { handles, calls };
-};
+}
 
 /** @throws OperationError that says the address, the errno and what to try */
 export async function connectVsockChannel(
   address: VsockAddress,
   signal: AbortSignal | undefined,
-  findMeans = findVsockMeans,
+  findMeans: (what: string) => VsockMeans = findVsockMeans,
 ): Promise<RawSocket> {
   const what = `cannot connect to ${formatAddress(address)}`;
   const means = findMeans(what);
@@ -70,7 +73,7 @@ export function listenForVsockChannel(
   address: VsockAddress,
   onSocket: (socket: RawSocket) => void,
   onError: (error: Error) => void,
-  findMeans = findVsockMeans,
+  findMeans: (what: string) => VsockMeans = findVsockMeans,
 ): () => void {
   const what = `cannot listen on ${formatAddress(address)}`;
   const means = findMeans(what);

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
 import {
@@ -100,4 +101,24 @@ t.test('what is no message is skipped', async (t) => {
     Buffer.from(encodeLineMessage(HELLO).map((byte, at) => (at === 5 ? byte ^ 0x20 : byte))),
   ];
   for (const bytes of spoilt) t.same(decode(Buffer.concat([bytes, Buffer.from('rest')]), [9]), ['rest']);
+});
+
+t.test('the examples of SPEC.md are what is sent and read', async (t) => {
+  const spec = readFileSync(new URL('../../../protocol/SPEC.md', import.meta.url), 'utf8');
+  const table = spec.slice(spec.indexOf('| on the line '), spec.indexOf('### 15.3'));
+  const rows = [...table.matchAll(/^\| `([0-9a-f ]+)` +\| (.*?) +\|$/gm)];
+  t.equal(rows.length, 4);
+  for (const [, hex = '', meaning = ''] of rows) {
+    const bytes = Buffer.from(hex.replaceAll(' ', ''), 'hex');
+    const [, kind, own, heard] = /^(hello|bye), own (.*), heard (.*)$/.exec(meaning) ?? [];
+    if (own && heard) {
+      const message = { kind: kind as LineMessage['kind'], own, heard };
+      t.same(decode(bytes, [5]), [message]);
+      t.ok(encodeLineMessage(message).equals(bytes), meaning);
+    } else {
+      const plain = Buffer.from(meaning.replace(/^the bytes /, '').replaceAll(' ', ''), 'hex');
+      t.same(decode(bytes, [5]), [plain.toString('latin1')]);
+      t.ok(Buffer.from(encodeLineBytes(plain)).equals(bytes), meaning);
+    }
+  }
 });
