@@ -118,7 +118,7 @@ export class ChannelKeeper implements StreamOpener {
     this.#listener = await listenForChannel(
       address,
       (socket) => this.#accept(socket),
-      (err) => logger.error({ err }, 'cannot accept a channel; listening goes on'),
+      (err) => this.#log.notAccepted(err),
     );
     if (this.#stopping.signal.aborted) await this.#listener.close();
     else logger.info(`waiting for the channel on ${formatAddress(this.#listener.address)}`);

@@ -61,6 +61,16 @@ export class ChannelLog {
     this.#commandLines.log('info', 'command', {}, `the channel's command says: ${messageIn(line)}`);
   }
 
+  /** A connection was not taken. Whoever may not connect may try it again and again. */
+  notAccepted(err: Error): void {
+    this.#lines.log(
+      'error',
+      'not accepted',
+      { err },
+      `cannot accept a channel (${err.message}); listening goes on`,
+    );
+  }
+
   turnedAway(why: string): void {
     this.#lines.log(
       'warn',

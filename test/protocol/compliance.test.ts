@@ -4,6 +4,7 @@ import type { Splice } from '../../protocol/splice.js';
 import type { Stream } from '../../protocol/stream.js';
 import { MAX_WINDOW_BYTES } from '../../protocol/window.js';
 import { freePort } from '../fixtures/free-ports.js';
+import { withoutLocalVsock } from './fixtures/local-vsock.js';
 import { checksumOf, Observer, pattern } from './fixtures/observer.js';
 import { withoutEarlyData } from './fixtures/recording.js';
 import { Tunnel, type TunnelOptions } from './fixtures/tunnel.js';
@@ -26,6 +27,7 @@ const VARIANTS: Record<string, Variant> = {
   'over TCP': { link: 'tcp' },
   'over a pair of sockets': { link: 'pair' },
   'over a command': { link: 'exec' },
+  'over a line': { link: 'line' },
   'in memory, adopted sockets': { link: 'memory', adopt: true },
   'over a unix socket, adopted sockets': { link: 'unix', adopt: true },
   'over a pair of sockets, adopted sockets': { link: 'pair', adopt: true },
@@ -35,6 +37,8 @@ const VARIANTS: Record<string, Variant> = {
 };
 
 for (const [name, variant] of Object.entries(VARIANTS)) t.test(name, (t) => comply(t, variant));
+
+t.test('over AF_VSOCK', { skip: withoutLocalVsock() }, (t) => comply(t, { link: 'vsock' }));
 
 function comply(t: Tap, variant: Variant): void {
   const plain = variant.guestFeatures?.length === 0;
