@@ -135,6 +135,7 @@ t.test('what is wrong is said in one line', async (t) => {
   const usage: [args: string[], reason: RegExp][] = [
     [['--connect', 'unix:/a', '--listen', 'unix:/b'], /exclude each other/],
     [['--connect', 'unix:/a', '--data-listen', '/b'], /--connect and --data-listen cannot both be given/],
+    [['--listen', 'stdio:'], /cannot listen on "stdio:"/],
     [['--connect', 'tcp:127.0.0.1:0'], /port 0 is for listening only/],
     [['--connect', 'nowhere'], /nowhere/],
     [['-data-connect', '0'], /"vsock:0" is not a channel address: the vsock port must be/],

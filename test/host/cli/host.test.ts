@@ -101,7 +101,10 @@ t.test('prints the forwards when it is ready', async (t) => {
     onReady?.({ controlPath, forwards: await forwards.expose(parseSpec('127.0.0.1:0:80')) });
   });
   const args = ['host', '--log-level', 'silent', '--listen', 'unix:/x', '--control', '/c'];
-  t.match((await callProgram(program, args)).stdout, /^tcp 127\.0\.0\.1:\d+ → tcp 127\.0\.0\.1:80\n$/);
+  const printed = /^tcp 127\.0\.0\.1:\d+ → tcp 127\.0\.0\.1:80\n$/;
+  t.match((await callProgram(program, args)).stdout, printed);
+  const within = ['host', '--log-level', 'silent', '--connect', 'stdio:', '--control', '/c'];
+  t.match(await callProgram(program, within), { stdout: /^$/, stderr: printed }, 'not into the channel');
 });
 
 t.test('wrong usage is one line and exit code 2, before anything is started', async (t) => {
@@ -110,6 +113,8 @@ t.test('wrong usage is one line and exit code 2, before anything is started', as
   const cases: [string[], RegExp][] = [
     [['--connect', 'unix:/a', '--listen', 'unix:/b'], /--connect and --listen exclude each other/],
     [['--listen', 'nonsense'], /"nonsense" is not a channel address/],
+    [['--listen', 'exec:true'], /cannot listen on "exec:true"/],
+    [['--connect', 'exec:'], /the command is missing/],
     [['--connect', 'tcp:127.0.0.1:0'], /port 0 is for listening only/],
     [['--forward', '1:2:3:4'], /cannot forward "1:2:3:4"/],
     [['--allow-expose', 'x'], /'x' is not a rule of --allow-expose/],
