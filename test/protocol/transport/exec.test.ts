@@ -195,3 +195,12 @@ t.test('a command that is not wanted any more is not started', async (t) => {
     message: 'cannot connect to exec:cat: it was cancelled',
   });
 });
+
+t.test('what it says need not interest anybody', async (t) => {
+  const socket = await connectChannel(parseAddress('exec:sh -c "echo nobody listens >&2"'));
+  const recorder = new Recorder();
+  socket.setHandler(recorder);
+  socket.resume();
+  await recorder.until(() => recorder.closed);
+  t.match(recorder.closes, [{ message: 'sh ended with exit code 0 ("nobody listens")' }]);
+});
