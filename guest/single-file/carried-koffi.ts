@@ -34,6 +34,11 @@ export function readComment(path: string, name: string): string | undefined {
   return text.slice(start, end < 0 ? undefined : end);
 }
 
+/** How what this program carries is read. */
+export function chooseReader(isExecutable: boolean): ReadCarried {
+  return isExecutable ? readAsset : (name) => readComment(import.meta.filename, name);
+}
+
 /** The builds of koffi that a machine may need, by the names under which they are carried. */
 export function buildNames(platform: string, arch: string, maps: string): string[] {
   if (platform !== 'linux') return [];
@@ -79,7 +84,6 @@ let loaded: Koffi | undefined;
  * @throws where koffi cannot be loaded
  */
 export function loadKoffi(): Koffi {
-  const read: ReadCarried = isSea() ? readAsset : (name) => readComment(import.meta.filename, name);
-  loaded ??= loadCarriedKoffi(read, buildNames(process.platform, process.arch, readMaps()));
+  loaded ??= loadCarriedKoffi(chooseReader(isSea()), buildNames(process.platform, process.arch, readMaps()));
   return loaded;
 }

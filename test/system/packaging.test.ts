@@ -64,7 +64,7 @@ t.test("the guest runs as systemd's unit says, and wrong options are no restart 
       [ "$pid" != 0 ] && [ "$pid" != "$first" ]; do :; done
     echo started-again
     stat --format 'runtime folder %a' "$XDG_RUNTIME_DIR/portferry"
-    grep 'Max open files' "/proc/$pid/limits"
+    systemctl --user show ${UNIT} --property=LimitNOFILE
     systemctl --user stop ${UNIT}
     systemctl --user show ${UNIT} --property=Result
     echo PORTFERRY_LISTEN=nonsense > ${join(home, 'guest.env')}
@@ -80,7 +80,7 @@ t.test("the guest runs as systemd's unit says, and wrong options are no restart 
   );
   t.comment(output);
   t.match(output, /^verified\nstarted\nstarted-again\nruntime folder 700\n/m);
-  t.match(output, /^Max open files +65536 +65536/m);
+  t.match(output, /^LimitNOFILE=65536$/m);
   t.match(output, /^Result=success\nNRestarts=\d+$/m);
   const restarts = /NRestarts=(\d+)$/.exec(output)?.[1];
   t.equal(restarts, '0', 'wrong options are tried once');

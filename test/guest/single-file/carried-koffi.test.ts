@@ -5,9 +5,9 @@ import { brotliCompressSync } from 'node:zlib';
 import t from 'tap';
 import {
   buildNames,
+  chooseReader,
   loadCarriedKoffi,
   loadKoffi,
-  readAsset,
   readComment,
   readMaps,
 } from '../../../guest/single-file/carried-koffi.js';
@@ -68,7 +68,8 @@ t.test('a script carries in comments', async (t) => {
 });
 
 t.test('where there is no single executable, there are no assets', async (t) => {
-  t.equal(readAsset('koffi-linux-x64'), undefined);
+  t.equal(chooseReader(true)('koffi-linux-x64'), undefined);
+  t.equal(chooseReader(false)('koffi-linux-x64'), undefined, 'and this module has no such comment');
 });
 
 t.test('a module by itself carries nothing', async (t) => {
