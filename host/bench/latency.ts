@@ -61,7 +61,8 @@ async function runBeside({ endpoint, seconds }: RunContext): Promise<Figures> {
 
 async function measure(exchange: Exchange, seconds: number, paceMs: number): Promise<Figures> {
   // Loaded late: every portferry command loads this file, and only this one needs a histogram.
-  const { build } = await import('hdr-histogram-js');
+  // Bundled, a CommonJS module that is imported late has its default export alone.
+  const { build } = (await import('hdr-histogram-js')).default;
   const histogram = build({
     lowestDiscernibleValue: 1,
     highestTrackableValue: 60_000_000,
