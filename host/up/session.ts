@@ -19,13 +19,34 @@ const STATUS_INTERVAL_MS = 25;
 /** A host lets what is in flight finish for 10 s; it gets a little more before it is made to end. */
 const STOP_DEADLINE_MS = 12_000;
 
+/** A guest that runs on this machine, beside the host. */
+export interface LocalGuest {
+  /** How it is called, given the path of the socket that the host listens on. */
+  make(channelPath: string): ChildProgram;
+}
+
+/** A guest elsewhere, which the host reaches by itself. */
+export interface RemoteGuest {
+  /** How long (ms) host and guest may take to find each other. */
+  readonly connectDeadlineMs: number;
+  /**
+   * Makes it ready to be reached.
+   * @param folder for files; it goes after remove()
+   * @returns the address at which the host connects to it
+   * @throws OperationError
+   */
+  prepare(folder: string): Promise<string>;
+  /** Undoes that, when the host has ended. */
+  remove(folder: string): Promise<void>;
+}
+
 export interface UpOptions {
   /** Exposed all or none. */
   specs: readonly string[];
   demo: boolean;
-  /** How host and guest are called, given the socket paths between them. */
-  makeHost(channelPath: string, controlPath: string): ChildProgram;
-  makeGuest(channelPath: string): ChildProgram;
+  /** How the host is called, given its options for the channel, and the path of its control socket. */
+  makeHost(channel: readonly string[], controlPath: string): ChildProgram;
+  guest: LocalGuest | RemoteGuest;
   stdout: Writable;
   /** Gets each line that host or guest write to stderr. */
   log(line: string): void;
@@ -35,10 +56,12 @@ export interface UpOptions {
 }
 
 /**
- * Runs host and guest on this machine, joined by a unix socket in a folder of their own, until `stop`.
+ * Runs a host on this machine, and its guest here or elsewhere, until `stop`. What lies between them has a folder of
+ * its own.
  * @throws OperationError when one of them ends by itself, or a forward cannot be had
  */
 export async function runUp(options: UpOptions): Promise<void> {
+  const { guest } = options;
   const demo = options.demo ? await startDemoServer() : undefined;
   const folder = makeTemporaryFolder();
   const channelPath = join(folder.path, 'channel.sock');
@@ -46,20 +69,28 @@ export async function runUp(options: UpOptions): Promise<void> {
   const over = new AbortController();
   const children: Child[] = [];
   try {
+    const channel =
+      'make' in guest ? ['--listen', `unix:${channelPath}`] : ['--connect', await guest.prepare(folder.path)];
     await new Promise<void>((resolve, reject) => {
       const start = (program: ChildProgram): void => {
         const child = new Child({ ...program, leashed: true }, options.log);
         children.push(child);
         child.ended.then((cause) => reject(new OperationError(cause)));
       };
-      start(options.makeHost(channelPath, controlPath));
+      start(options.makeHost(channel, controlPath));
       const stop = AbortSignal.any([options.stop, over.signal]);
-      const startGuest = (): void => start(options.makeGuest(channelPath));
+      const startGuest = (): void => {
+        if ('make' in guest) start(guest.make(channelPath));
+      };
       present({ ...options, stop }, new ControlClient(controlPath), startGuest, demo).then(resolve, reject);
     });
+  } catch (thrown) {
+    // What was given up for that is no failure.
+    if (!options.stop.aborted) throw thrown;
   } finally {
     over.abort();
     await Promise.all(children.map((child) => child.stop(STOP_DEADLINE_MS)));
+    if ('remove' in guest) await guest.remove(folder.path);
     await demo?.close();
     folder.remove();
   }
@@ -72,12 +103,17 @@ async function present(
   startGuest: () => void,
   demo: DemoServer | undefined,
 ): Promise<void> {
-  const { stdout, stop, specs, connectDeadlineMs = CONNECT_DEADLINE_MS } = options;
+  const { stdout, stop, specs, guest } = options;
+  const { connectDeadlineMs = CONNECT_DEADLINE_MS } = 'connectDeadlineMs' in guest ? guest : options;
   const deadline = performance.now() + connectDeadlineMs;
   // One after the other: a guest that finds nobody yet would warn of it.
   if (!(await waitForStatus(client, stop, deadline, () => true))) return;
   startGuest();
-  const status = await waitForStatus(client, stop, deadline, ({ channel }) => channel.state === 'connected');
+  const status = await waitForStatus(client, stop, deadline, ({ channel }) => {
+    // The first attempt to enter tells whether it can be done at all.
+    if ('prepare' in guest && channel.lastError !== undefined) throw new OperationError(channel.lastError);
+    return channel.state === 'connected';
+  });
   if (!status) return;
   if (specs.length > 0)
     for (const forward of await client.expose(specs)) stdout.write(`${formatForward(forward)}\n`);
@@ -95,12 +131,10 @@ async function waitForStatus(
 ): Promise<StatusReport | undefined> {
   while (!stop.aborted) {
     let problem = 'the guest has not connected';
-    try {
-      const status = await client.status();
-      if (isReached(status)) return status;
-    } catch (thrown) {
+    const status = await client.status().catch((thrown) => {
       problem = messageOf(thrown);
-    }
+    });
+    if (status && isReached(status)) return status;
     if (performance.now() > deadline)
       throw new OperationError(`host and guest did not come together in time: ${problem}`);
     await delay(STATUS_INTERVAL_MS);

@@ -12,6 +12,7 @@ export const ALL_OPTIONS: readonly string[] = [
   ...['config', 'connect', 'listen', 'log-level'],
   ...['forward', 'control', 'state', 'allow-expose', 'hold', 'keep-alive', 'json', 'demo'],
   ...['name', 'platform'],
+  ...['engine', 'publish', 'image', 'engine-socket'],
   ...['quick', 'runs', 'only', 'rival', 'svg'],
   ...['allow-dial', 'proxy-socket', 'docker', 'publish-rules'],
   ...['data-connect', 'data-listen', 'control-listen', 'debug'],

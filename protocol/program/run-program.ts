@@ -98,13 +98,21 @@ function chooseCommand(program: ProgramDeclaration, context: ProgramContext): ()
   let shown = '';
   try {
     // What is wrong with the arguments is thrown, since fail(false) is set.
-    parser.parse([...context.args], {}, (_error, _argv, output) => {
+    parser.parse(markBareOptions(program, context.args), {}, (_error, _argv, output) => {
       shown = output;
     });
   } catch (thrown) {
     throw new UsageError(`${inLowerCase(messageOf(thrown))} (see ${helpCall(program, context.args)})`);
   }
   return run && !shown ? run : async () => void context.stdout.write(`${shown}\n`);
+}
+
+/** An option whose value may be left out gets it after `=` alone: what follows as a word of its own is an operand. */
+function markBareOptions(program: ProgramDeclaration, args: readonly string[]): string[] {
+  const options = program.commands.flatMap((command) => Object.entries(command.options));
+  const bare = new Set(options.flatMap(([name, { bare }]) => (bare === undefined ? [] : [`--${name}`])));
+  const end = args.indexOf('--');
+  return args.map((arg, index) => (bare.has(arg) && (end < 0 || index < end) ? `${arg}=` : arg));
 }
 
 function makeParser(program: ProgramDeclaration): Argv {

@@ -54,6 +54,15 @@ function sweep(parent: string): void {
   }
 }
 
+/** Whether the process that a folder was made for has ended. What another user has is not known, and not ours. */
+export function isAbandoned(path: string): boolean {
+  try {
+    return isOrphan(path);
+  } catch (thrown) {
+    return (thrown as NodeJS.ErrnoException).code === 'ENOENT';
+  }
+}
+
 /** @throws when the folder does not say whose it is */
 function isOrphan(path: string): boolean {
   const owner = readFileSync(join(path, OWNER_FILE), 'utf8');

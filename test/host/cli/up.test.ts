@@ -13,13 +13,16 @@ const program = {
     makeUpCommand({
       host: [process.execPath, fixture('fake-host.mjs'), 'waiting'],
       guest: [process.execPath, fixture('fake-guest.mjs'), 'die'],
+      docker: 'no-such-docker',
+      enter: ['false'],
+      bundle: 'guest.mjs',
     }),
   ],
 };
 
 t.test('a forward that leads back to itself, or nothing to do, is wrong usage', async (t) => {
   const cases: [string[], RegExp][] = [
-    [[], /up needs a SPEC such as 9080:80, or --demo/],
+    [[], /up needs a SPEC such as 9080:80, --demo or --engine/],
     [['8080'], /"localhost:8080:127\.0\.0\.1:8080\/tcp" leads back to itself/],
     [['9080:80', '0.0.0.0:80:127.0.0.1:80'], /leads back to itself/],
     [['8080:[::1]:8080'], /leads back to itself/],

@@ -35,10 +35,12 @@ function makeRun(
       const command = [process.execPath, fixture('fake-host.mjs'), hostMode, '--control', control] as const;
       return { name: 'the host', command };
     },
-    makeGuest: () => ({
-      name: 'the guest',
-      command: [process.execPath, fixture('fake-guest.mjs'), guestMode],
-    }),
+    guest: {
+      make: () => ({
+        name: 'the guest',
+        command: [process.execPath, fixture('fake-guest.mjs'), guestMode],
+      }),
+    },
   };
   return { options, stdout, abort, folder: () => folder };
 }
