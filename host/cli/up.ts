@@ -53,7 +53,7 @@ type CommandLine = readonly [file: string, ...args: string[]];
 export interface UpPrograms {
   host: CommandLine;
   guest: CommandLine;
-  docker: string;
+  docker: CommandLine;
   /** What enters the machine of an engine. */
   enter: CommandLine;
   /** The guest in one file, for a container. */
@@ -65,7 +65,7 @@ const builtPath = (path: string): string => fileURLToPath(new URL(`../../${path}
 const INSTALLED: UpPrograms = {
   host: [process.execPath, builtPath('host/main.js')],
   guest: [process.execPath, builtPath('guest/main.js')],
-  docker: 'docker',
+  docker: ['docker'],
   enter: [process.execPath, builtPath('host/up/engine/enter-process.js')],
   bundle: builtPath('portferry-guest.mjs'),
 };

@@ -10,8 +10,8 @@ import { writePlan } from './engine-plan.js';
 export const DEFAULT_IMAGE = 'node:24-slim';
 
 export interface EngineOptions {
-  /** The user's docker command. */
-  docker: string;
+  /** How the user's docker command is called. */
+  docker: DockerCall;
   /** As `docker context ls` has it; empty for the one that docker itself would take. */
   context: string;
   image: string;
@@ -41,7 +41,7 @@ export class Engine {
   constructor(options: EngineOptions) {
     this.#options = options;
     const { docker, context } = options;
-    const call: DockerCall = context === '' ? [docker] : [docker, '--context', context];
+    const call: DockerCall = context === '' ? docker : [...docker, '--context', context];
     this.#docker = new DockerCommand(call);
   }
 

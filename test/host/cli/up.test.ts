@@ -13,7 +13,7 @@ const program = {
     makeUpCommand({
       host: [process.execPath, fixture('fake-host.mjs'), 'waiting'],
       guest: [process.execPath, fixture('fake-guest.mjs'), 'die'],
-      docker: 'no-such-docker',
+      docker: ['no-such-docker'],
       enter: ['false'],
       bundle: 'guest.mjs',
     }),
