@@ -56,9 +56,13 @@ export async function createContainer(
  * Removes every container of an `up`, and waits until they are gone.
  * @throws OperationError
  */
-export async function removeContainers(docker: DockerCommand, folder: string): Promise<void> {
+export async function removeContainers(
+  docker: DockerCommand,
+  folder: string,
+  attempts = REMOVAL_ATTEMPTS,
+): Promise<void> {
   let problem = '';
-  for (let attempt = 0; attempt < REMOVAL_ATTEMPTS; attempt++) {
+  for (let attempt = 0; attempt < attempts; attempt++) {
     const containers = await list(docker, [`label=${FOLDER_LABEL}=${folder}`], '{{.ID}}');
     if (containers.length === 0) return;
     problem = (await docker.run(['rm', '--force', ...containers])).stderr;
