@@ -36,8 +36,10 @@ export interface RemoteGuest {
    * @throws OperationError
    */
   prepare(folder: string): Promise<string>;
+  /** Why it could not be reached, for the user; `reason` is what the host knows. */
+  explain(reason: string): string;
   /** Undoes that, when the host has ended. */
-  remove(folder: string): Promise<void>;
+  remove(): Promise<void>;
 }
 
 export interface UpOptions {
@@ -90,7 +92,7 @@ export async function runUp(options: UpOptions): Promise<void> {
   } finally {
     over.abort();
     await Promise.all(children.map((child) => child.stop(STOP_DEADLINE_MS)));
-    if ('remove' in guest) await guest.remove(folder.path);
+    if ('remove' in guest) await guest.remove();
     await demo?.close();
     folder.remove();
   }
@@ -111,7 +113,8 @@ async function present(
   startGuest();
   const status = await waitForStatus(client, stop, deadline, ({ channel }) => {
     // The first attempt to enter tells whether it can be done at all.
-    if ('prepare' in guest && channel.lastError !== undefined) throw new OperationError(channel.lastError);
+    if ('prepare' in guest && channel.lastError !== undefined)
+      throw new OperationError(guest.explain(channel.lastError));
     return channel.state === 'connected';
   });
   if (!status) return;

@@ -1,7 +1,8 @@
+import { join } from 'shlex';
 import { messageOf } from '../../../protocol/errors.js';
 import type { RemoteGuest } from '../session.js';
 import { Engine, type EngineOptions } from './engine.js';
-import { planPath } from './engine-plan.js';
+import { planPath, readFailure } from './engine-plan.js';
 
 /** With an engine far away, its container may take a while (ms) to start. */
 const CONNECT_DEADLINE_MS = 60_000;
@@ -18,7 +19,8 @@ export class EngineGuest implements RemoteGuest {
   readonly connectDeadlineMs = CONNECT_DEADLINE_MS;
   readonly #options: EngineGuestOptions;
   readonly #engine: Engine;
-  #begun = false;
+  /** Set when there may be something to remove. */
+  #folder: string | undefined;
 
   constructor(options: EngineGuestOptions) {
     this.#options = options;
@@ -29,22 +31,21 @@ export class EngineGuest implements RemoteGuest {
     const { enter, onSameMachine } = this.#options;
     await this.#engine.check();
     if (this.#engine.isHere) onSameMachine();
-    this.#begun = true;
+    this.#folder = folder;
     await this.#engine.prepare(folder);
-    return `exec:${[...enter, planPath(folder)].map(quoteWord).join(' ')}`;
+    return `exec:${join([...enter, planPath(folder)])}`;
   }
 
-  async remove(folder: string): Promise<void> {
-    if (!this.#begun) return;
+  explain(reason: string): string {
+    return (this.#folder !== undefined && readFailure(this.#folder)) || reason;
+  }
+
+  async remove(): Promise<void> {
+    if (this.#folder === undefined) return;
     try {
-      await this.#engine.remove(folder);
+      await this.#engine.remove(this.#folder);
     } catch (thrown) {
       this.#options.say(`${messageOf(thrown)}; the next portferry up --engine removes it`);
     }
   }
-}
-
-/** As a shell would have it quoted, and exec: too. */
-export function quoteWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { pidNamespace } from '../../../protocol/program/temporary-folder.js';
@@ -21,9 +21,10 @@ export interface EnginePlan {
 export const FOLDER_LABEL = 'portferry.folder';
 export const MACHINE_LABEL = 'portferry.machine';
 
-/** In the folder of an `up`: the plan, and the container that is ready to be started, if one is. */
+/** In the folder of an `up`: the plan, the container that is ready to be started, and why it could not be. */
 const PLAN_FILE = 'engine.json';
 const READY_FILE = 'container';
+const FAILURE_FILE = 'failure';
 
 /** Which processes an `up` is counted among: an engine may serve several machines, each with folders of its own. */
 export function thisMachine(): string {
@@ -50,12 +51,21 @@ export function setReady(folder: string, container: string): void {
 
 /** The container that only has to be started, which is then nobody else's; undefined when there is none. */
 export function takeReady(folder: string): string | undefined {
-  const path = join(folder, READY_FILE);
-  try {
-    const container = readFileSync(path, 'utf8');
-    rmSync(path);
-    return container;
-  } catch {
-    return undefined;
-  }
+  const container = readIfThere(join(folder, READY_FILE));
+  rmSync(join(folder, READY_FILE), { force: true });
+  return container;
+}
+
+/** Remembers why the container could not be entered, in one sentence. */
+export function setFailure(folder: string, sentence: string): void {
+  writeFileSync(join(folder, FAILURE_FILE), sentence);
+}
+
+/** Why the container could not be entered; undefined where that is not known. */
+export function readFailure(folder: string): string | undefined {
+  return readIfThere(join(folder, FAILURE_FILE));
+}
+
+function readIfThere(path: string): string | undefined {
+  return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
 }

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
+import { OperationError } from '../../../protocol/errors.js';
 import { createContainer, removeContainers } from './containers.js';
 import { type DockerCall, DockerCommand } from './docker-command.js';
 import { explainDocker } from './docker-failure.js';
@@ -15,32 +16,33 @@ const GONE = /no such container|no container with/i;
 /** How docker's own lines begin, and podman's; all others on standard error are the guest's. */
 const DOCKERS = /^(docker: |error|failed to|cannot connect|permission denied|context )/i;
 
-/** How `docker start` has ended. */
-interface Ending {
-  code: number;
-  /** Why, as far as docker itself has said so. */
-  said: string;
-}
-
 /**
  * Enters the machine of an engine: starts its container, in which the guest has this process's standard input and
  * output for its channel, and makes it anew where it has gone.
- * @param stderr gets what the guest logs, and at last why docker has failed
- * @returns the exit code
- * @throws OperationError when no container can be had
+ * @param stderr gets what docker and the guest write there
+ * @throws OperationError when no container can be had, or the guest has not ended in good order
  */
-export async function enterContainer(plan: EnginePlan, stderr: Writable): Promise<number> {
+export async function enterContainer(plan: EnginePlan, stderr: Writable): Promise<void> {
   const ready = takeReady(plan.folder);
   if (ready !== undefined) {
     const ending = await startContainer(plan.docker, ready, stderr);
-    if (!GONE.test(ending.said)) return report(ending, stderr);
+    if (!GONE.test(ending.said)) return judge(ending);
   }
   const docker = new DockerCommand(plan.docker);
   // The one before may still run: where the engine was lost, nobody has told it to end.
   await removeContainers(docker, plan.folder);
   const container = await createContainer(docker, plan);
   takeReady(plan.folder);
-  return report(await startContainer(plan.docker, container, stderr), stderr);
+  judge(await startContainer(plan.docker, container, stderr));
+}
+
+/** How `docker start` has ended. */
+interface Ending {
+  code: number | NodeJS.Signals;
+  /** The last lines on standard error that docker itself has written. */
+  said: string;
+  /** The last line of all that is none of a log. */
+  last: string;
 }
 
 /** docker has standard input and output to itself: nothing of the channel goes through this process. */
@@ -54,12 +56,16 @@ async function startContainer(docker: DockerCall, container: string, stderr: Wri
     tail = (tail + text).slice(-TAIL);
     stderr.write(text);
   });
-  const [code] = (await once(child, 'close')) as [number | null];
-  const said = code === 0 ? [] : tail.split('\n').filter((line) => DOCKERS.test(line));
-  return { code: code ?? 1, said: said.join('\n') };
+  const [code, signal] = (await once(child, 'close')) as [number, null] | [null, NodeJS.Signals];
+  // Lines of a log are JSON.
+  const lines = tail.split('\n').filter((line) => line !== '' && !line.startsWith('{'));
+  const said = lines.filter((line) => DOCKERS.test(line)).join('\n');
+  return { code: code ?? signal, said, last: lines.at(-1) ?? '' };
 }
 
-function report({ code, said }: Ending, stderr: Writable): number {
-  if (said !== '') stderr.write(`${explainDocker("cannot start the guest's container", said)}\n`);
-  return code;
+function judge({ code, said, last }: Ending): void {
+  if (code === 0) return;
+  if (said !== '') throw new OperationError(explainDocker("cannot run the guest's container", said));
+  const how = typeof code === 'number' ? `with exit code ${code}` : `by ${code}`;
+  throw new OperationError(`the guest's container ended ${how}${last === '' ? '' : `: ${last}`}`);
 }

@@ -1,11 +1,13 @@
 import { messageOf } from '../../../protocol/errors.js';
-import { readPlan } from './engine-plan.js';
+import { readPlan, setFailure } from './engine-plan.js';
 import { enterContainer } from './enter-container.js';
 
 /** What the host runs to reach the guest in an engine's container. argv: the path of the plan. */
+const plan = readPlan(process.argv[2] ?? '');
 try {
-  process.exitCode = await enterContainer(readPlan(process.argv[2] ?? ''), process.stderr);
+  await enterContainer(plan, process.stderr);
 } catch (thrown) {
+  setFailure(plan.folder, messageOf(thrown));
   process.stderr.write(`${messageOf(thrown)}\n`);
   process.exitCode = 1;
 }

@@ -3,7 +3,7 @@ import http from 'node:http';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
-import { runUp, type UpOptions } from '../../../host/up/session.js';
+import { type RemoteGuest, runUp, type UpOptions } from '../../../host/up/session.js';
 import { TextSink } from '../../fixtures/call-program.js';
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../../fixtures/${name}`, import.meta.url));
@@ -118,4 +118,55 @@ t.test('a host that answers, and whose guest does not come', async (t) => {
   await t.rejects(runUp({ ...options, connectDeadlineMs: 2_000 }), {
     message: 'host and guest did not come together in time: the guest has not connected',
   });
+});
+
+/** A guest elsewhere; `events` gets what is done about it. */
+function remoteGuest(events: string[], changes: Partial<RemoteGuest> = {}): RemoteGuest {
+  return {
+    connectDeadlineMs: 60_000,
+    prepare: async (folder) => {
+      events.push(`prepared ${existsSync(folder)}`);
+      return 'exec:enter';
+    },
+    explain: (reason) => `explained: ${reason}`,
+    remove: async () => void events.push('removed'),
+    ...changes,
+  };
+}
+
+t.test('a guest elsewhere is made ready before the host starts, and removed after it', async (t) => {
+  const { options } = makeRun('run', 'run', stopWhenShown);
+  const events: string[] = [];
+  const makeHost: UpOptions['makeHost'] = (channel, control) => {
+    events.push(`host ${channel.join(' ')}`);
+    return options.makeHost(channel, control);
+  };
+  await runUp({ ...options, makeHost, guest: remoteGuest(events) });
+  t.same(events, ['prepared true', 'host --connect exec:enter', 'removed']);
+});
+
+t.test('ends with the reason when the guest elsewhere cannot be reached, or not be made ready', async (t) => {
+  const { options } = makeRun('failing', 'run', () => {});
+  const events: string[] = [];
+  await t.rejects(runUp({ ...options, guest: remoteGuest(events) }), {
+    name: 'OperationError',
+    message: 'explained: it ended',
+  });
+  const prepare = async (): Promise<string> => {
+    throw new Error('no engine');
+  };
+  await t.rejects(runUp({ ...options, guest: remoteGuest(events, { prepare }) }), { message: 'no engine' });
+  t.same(events, ['prepared true', 'removed', 'removed']);
+});
+
+t.test('what is given up while the guest is made ready is no failure', async (t) => {
+  const { options, abort, stdout } = makeRun('run', 'run', () => {});
+  const prepare = async (): Promise<string> => {
+    abort.abort();
+    throw new Error('given up');
+  };
+  const events: string[] = [];
+  await runUp({ ...options, guest: remoteGuest(events, { prepare }) });
+  t.same(events, ['removed']);
+  t.equal(stdout.text, '');
 });
