@@ -21,9 +21,9 @@ import {
   withShellLine,
 } from './bundle.mjs';
 
-/** The two programs, and what the benchmark runs in a process or thread of its own. */
+/** The two programs, and what they run in a process or thread of its own. */
 const MAINS = ['host/main.ts', 'guest/main.ts'];
-const ENTRIES = [...MAINS, 'host/bench/far-end-process.ts', 'host/bench/saturate.ts'];
+const ENTRIES = [...MAINS, 'host/bench/far-end-process.ts', 'host/bench/saturate.ts', 'host/enter.ts'];
 
 const compiler = createRequire(import.meta.url).resolve('typescript/bin/tsc');
 const { status } = spawnSync(process.execPath, [compiler, '-p', 'tsconfig.build.json'], {

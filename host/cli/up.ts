@@ -66,7 +66,7 @@ const INSTALLED: UpPrograms = {
   host: [process.execPath, builtPath('host/main.js')],
   guest: [process.execPath, builtPath('guest/main.js')],
   docker: ['docker'],
-  enter: [process.execPath, builtPath('host/up/engine/enter-process.js')],
+  enter: [process.execPath, builtPath('host/enter.js')],
   bundle: builtPath('portferry-guest.mjs'),
 };
 

@@ -1,6 +1,6 @@
-import { messageOf } from '../../../protocol/errors.js';
-import { readPlan, setFailure } from './engine-plan.js';
-import { enterContainer } from './enter-container.js';
+import { messageOf } from '../protocol/errors.js';
+import { readPlan, setFailure } from './up/engine/engine-plan.js';
+import { enterContainer } from './up/engine/enter-container.js';
 
 /** What the host runs to reach the guest in an engine's container. argv: the path of the plan. */
 const plan = readPlan(process.argv[2] ?? '');
