@@ -1,4 +1,3 @@
-import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { freePorts } from '../fixtures/free-ports.js';
@@ -170,12 +169,10 @@ t.test("portferry up --engine: the guest in a container, in the engine's own net
       '--engine-socket',
       '/nowhere/docker.sock',
     ]);
-    const empty = join(vm.folder, 'empty');
-    writeFileSync(empty, '');
     await fails(
       /^portferry: there is no docker command on the PATH: install the Docker CLI/,
       ['--engine'],
-      [...['env', `PATH=${empty}`]],
+      [...['env', 'PATH=/nowhere']],
     );
   });
 });

@@ -36,12 +36,15 @@ export async function enterContainer(plan: EnginePlan, stderr: Writable): Promis
   judge(await startContainer(plan.docker, container, stderr));
 }
 
+/** How a line begins that says why a program has ended: portferry's own, and Node.js's, which is not the last. */
+const REASONS = /^(portferry-guest: |\w*Error\b)/;
+
 /** How `docker start` has ended. */
 interface Ending {
   code: number | NodeJS.Signals;
   /** The last lines on standard error that docker itself has written. */
   said: string;
-  /** The last line of all that is none of a log. */
+  /** The last line that says why a program has ended, or else the last one that is none of a log. */
   last: string;
 }
 
@@ -60,7 +63,8 @@ async function startContainer(docker: DockerCall, container: string, stderr: Wri
   // Lines of a log are JSON.
   const lines = tail.split('\n').filter((line) => line !== '' && !line.startsWith('{'));
   const said = lines.filter((line) => DOCKERS.test(line)).join('\n');
-  return { code: code ?? signal, said, last: lines.at(-1) ?? '' };
+  const last = lines.findLast((line) => REASONS.test(line)) ?? lines.at(-1) ?? '';
+  return { code: code ?? signal, said, last };
 }
 
 function judge({ code, said, last }: Ending): void {

@@ -56,6 +56,10 @@ t.test('why it has ended is one sentence', async (t) => {
       { code: 1, stderr: 'one\nError response from daemon: it is broken\n{"msg":"x"}\n' },
       /^cannot run the guest's container: docker says: it is broken$/,
     ],
+    [
+      { code: 1, stderr: 'TypeError: no function\n    at x.js\n\nNode.js v20.19.0\n' },
+      /^the guest's container ended with exit code 1: TypeError: no function$/,
+    ],
     [{ code: 137, stderr: '{"msg":"x"}\n' }, /^the guest's container ended with exit code 137$/],
   ];
   for (const [answer, message] of cases) {
