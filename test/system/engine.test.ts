@@ -136,12 +136,8 @@ t.test("portferry up --engine: the guest in a container, in the engine's own net
     await fails(/cannot use the context nope: there is no such context; docker context ls lists/, [
       '--engine=nope',
     ]);
-    await fails(
-      /no engine answers; start it/,
-      ['--engine'],
-      ['env', 'DOCKER_HOST=unix:///nowhere/docker.sock'],
-    );
-    await fails(/no engine answers; start it/, ['--engine'], ['env', 'DOCKER_HOST=tcp://127.0.0.1:1']);
+    await fails(/no engine answers; start it/, ['--engine'], ['DOCKER_HOST=unix:///nowhere/docker.sock']);
+    await fails(/no engine answers; start it/, ['--engine'], ['DOCKER_HOST=tcp://127.0.0.1:1']);
     await fails(
       /this user may not use the engine's socket; join the group/,
       ['--engine'],
@@ -172,7 +168,7 @@ t.test("portferry up --engine: the guest in a container, in the engine's own net
     await fails(
       /^portferry: there is no docker command on the PATH: install the Docker CLI/,
       ['--engine'],
-      [...['env', 'PATH=/nowhere']],
+      ['PATH=/nowhere'],
     );
   });
 });

@@ -33,6 +33,7 @@ t.test('a forward that leads back to itself, or nothing to do, is wrong usage', 
     [['--publish', '9080:80'], /--publish goes with --engine/],
     [['--image', 'node', '9080:80'], /--image goes with --engine/],
     [['--engine-socket=/run/docker.sock', '9080:80'], /--engine-socket goes with --engine/],
+    [['--', '--engine'], /cannot forward "--engine"/],
     [['--engine', '--demo'], /--demo and --engine exclude each other/],
   ];
   for (const [args, message] of cases)
