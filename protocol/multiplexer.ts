@@ -124,6 +124,8 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   /** Where the payload that comes next belongs; undefined when it is skipped. */
   #receiver: Stream | undefined;
   readonly #sharing: Sharing;
+  /** Told, once, that the channel is used. */
+  #onUsed: (() => void) | undefined;
   /** What a Source frame said of the stream that the next frame opens. */
   #source: { id: number; source: Source } | undefined;
   #peerGoesAway: Reason | undefined;
@@ -191,6 +193,7 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
     this.#outbox.addFrame(openFrame);
     if (this.#earlyData > 0) this.#scheduleFlush();
     else this.scheduleWindow(stream);
+    if (this.#onUsed) this.#used();
     return stream;
   }
 
@@ -200,6 +203,11 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
     this.#outbox.addFrame(encodePing(token));
     this.#scheduleFlush();
     return true;
+  }
+
+  /** Calls back once, when next a stream is opened here, or half-closed, or payload goes either way. */
+  onceUsed(used: () => void): void {
+    this.#onUsed = used;
   }
 
   /** Tells the peer to open no more streams; those that exist go on. */
@@ -279,15 +287,18 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
     if (!this.#outbox.takesSmall(end - start)) return false;
     this.#outbox.addSmall(id, from, start, end);
     this.#scheduleFlush();
+    if (this.#onUsed) this.#used();
     return true;
   }
 
   sendInPlace(id: number, slab: Slab, start: number, end: number): boolean {
+    if (this.#onUsed) this.#used();
     return this.#outbox.sendInPlace(id, slab, start, end);
   }
 
   sendShutdown(id: number): void {
     this.#sendBare(Command.shutdown, id);
+    if (this.#onUsed) this.#used();
   }
 
   sendClose(id: number, reason: Reason | undefined): void {
@@ -358,6 +369,7 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   }
 
   handleData(id: number, length: number): void {
+    if (this.#onUsed) this.#used();
     const stream = this.#streams.get(id);
     this.#receiver = stream?.expectData(length) ? stream : undefined;
     if (this.#receiver) {
@@ -396,6 +408,12 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   }
 
   // ---- inside ----------------------------------------------------------------------------------------
+
+  #used(): void {
+    const onUsed = this.#onUsed;
+    this.#onUsed = undefined;
+    onUsed?.();
+  }
 
   /** Answers an Open without keeping anything of it, however many come. The peer's Close will be skipped. */
   #refuse(id: number, code: string, message: string): void {

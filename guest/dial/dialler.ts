@@ -10,7 +10,12 @@ import { resetWord } from '../../protocol/socket/reset-word.js';
 import { Splice, type SpliceEnd } from '../../protocol/splice.js';
 import type { Stream, StreamEnd } from '../../protocol/stream.js';
 import { connectablePath } from '../../protocol/transport/unix-path.js';
-import { type Destination, formatDestination, formatHostPort } from '../../protocol/wire/destination.js';
+import {
+  type Destination,
+  formatDestination,
+  formatHostPort,
+  isService,
+} from '../../protocol/wire/destination.js';
 import type { Reason, Source } from '../../protocol/wire/extension.js';
 import { type UdpDestination, UdpDial } from './udp-dial.js';
 
@@ -94,7 +99,7 @@ export class Dialler {
   }
 
   #pathTarget(stream: Stream, path: string): SocketAddress | undefined {
-    if (!path.startsWith('/')) {
+    if (isService(stream.destination)) {
       this.#refuse(stream, 'service', { code: 'ENOENT', message: `the guest has no service ${path}` });
       return undefined;
     }

@@ -4,10 +4,10 @@ import type { Link } from '../outbox.js';
 import type { Slab, SlabPool } from '../slab.js';
 import type { RawSocket, SocketHandler } from '../socket/raw-socket.js';
 import type { StreamHandler } from '../stream.js';
-import type { Destination } from '../wire/destination.js';
+import { type Destination, isService } from '../wire/destination.js';
 import type { Reason } from '../wire/extension.js';
 import { FEATURES, type PeerIdentity } from '../wire/handshake.js';
-import { Heartbeat } from './heartbeat.js';
+import { Heartbeat, type Load } from './heartbeat.js';
 
 /** How long (ms) a peer may take to send its whole handshake. */
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -192,14 +192,18 @@ export class Channel implements SocketHandler, Link {
 
   #startHeartbeat(): Heartbeat {
     const { multiplexer } = this;
-    return new Heartbeat(
-      (token) => multiplexer.ping(token),
-      (silentMs) =>
+    return new Heartbeat({
+      ping: (token) => multiplexer.ping(token),
+      onSilence: (silentMs) =>
         multiplexer.fail({
           code: 'PEER_SILENT',
           message: `nothing was heard from the peer for ${(silentMs / 1000).toFixed(1)} s, though it was asked`,
         }),
-    );
+      get load() {
+        return loadOf(multiplexer);
+      },
+      onceUsed: (used) => multiplexer.onceUsed(used),
+    });
   }
 
   /** @returns what ends the asking */
@@ -223,4 +227,14 @@ export class Channel implements SocketHandler, Link {
     this.#onHeard?.(false);
     this.#owner.onEnd(reason, cause);
   }
+}
+
+function loadOf({ streams }: Multiplexer): Load {
+  let load: Load = 'none';
+  for (const stream of streams.values()) {
+    if (isService(stream.destination)) continue;
+    if (!stream.idle && !stream.over) return 'busy';
+    load = 'silent';
+  }
+  return load;
 }

@@ -12,6 +12,11 @@ export type Destination =
   | { proto: 'tcp' | 'udp'; ip: string; port: number }
   | { proto: 'unix'; path: string };
 
+/** Whether a destination is a service of the other end, and no connection that is forwarded. */
+export function isService(destination: Destination): boolean {
+  return destination.proto === 'unix' && !destination.path.startsWith('/');
+}
+
 const TCP = 1;
 const UDP = 2;
 const UNIX = 3;

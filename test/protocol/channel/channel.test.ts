@@ -1,14 +1,17 @@
 import { mock } from 'node:test';
 import t, { type Test as Tap } from 'tap';
 import { HANDSHAKE_TIMEOUT_MS } from '../../../protocol/channel/channel.js';
-import { PING_INTERVAL_MS } from '../../../protocol/channel/heartbeat.js';
+import { PING_INTERVAL_MS, PROBE_TIMEOUT_MS, SLOW_PING_INTERVAL_MS } from '../../../protocol/channel/heartbeat.js';
+import { CONTROL_SERVICE } from '../../../protocol/services/control.js';
 import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
 import { encodeHandshake, encodeHandshakePayload, type Feature } from '../../../protocol/wire/handshake.js';
 import { memoryPair } from '../fixtures/memory-socket.js';
+import { RecordingHandler, WEB } from '../fixtures/recording.js';
 import { Signal, turnsUntil } from '../fixtures/signal.js';
 import { socketPair, Tunnel, TunnelEnd, temporaryFolder } from '../fixtures/tunnel.js';
 
 const HANDSHAKE = encodeHandshake('test', ['ping', 'goaway']);
+const CONTROL = { proto: 'unix', path: CONTROL_SERVICE } as const;
 const PLAIN_HANDSHAKE = encodeHandshakePayload(Buffer.alloc(0));
 
 t.test('a peer that is no multiplexer is named by its first bytes', async (t) => {
@@ -91,6 +94,7 @@ t.test('silence in spite of pings ends the channel', async (t) => {
   clock.tick(PING_INTERVAL_MS, 2);
   t.equal(end.ended, undefined);
   clock.tick(PING_INTERVAL_MS, 1);
+  await end.until(() => end.ended !== undefined);
   t.same(end.ended, {
     code: 'PEER_SILENT',
     message: 'nothing was heard from the peer for 6.0 s, though it was asked',
@@ -100,20 +104,81 @@ t.test('silence in spite of pings ends the channel', async (t) => {
   t.equal(end.pool.out, 0);
 });
 
-t.test('anything that is heard counts as a sign of life', async (t) => {
+/** A channel whose peer has answered, and on which nothing is under way. */
+async function restingChannel(t: Tap): Promise<Resting> {
   const clock = fakeClock(t);
   const { end, peer } = channelInMemory();
+  const { multiplexer } = end.channel;
   peer.send(HANDSHAKE);
   await end.until(() => end.peer !== undefined);
-  clock.tick(PING_INTERVAL_MS, 2);
-  // A frame that is skipped: its command is one of a later version.
-  const { skipped } = end.channel.multiplexer;
-  peer.send(Buffer.from('0700ff00000000', 'hex'));
-  await turnsUntil(() => skipped.unknown === 1);
-  clock.tick(PING_INTERVAL_MS, 2);
+  const pings = mock.method(multiplexer, 'ping').mock;
+  // A frame that is skipped, for its command is one of a later version: anything is a sign of life.
+  const answer = async (): Promise<void> => {
+    const before = multiplexer.skipped.unknown;
+    peer.send(Buffer.from('0700ff00000000', 'hex'));
+    await turnsUntil(() => multiplexer.skipped.unknown > before);
+  };
+  await answer();
+  clock.tick(PING_INTERVAL_MS, 10);
+  t.equal(pings.callCount(), 0, 'the peer is not asked any more, and may be silent');
   t.equal(end.ended, undefined);
+  return { end, clock, answer, pings: () => pings.callCount() };
+}
+
+interface Resting {
+  end: TunnelEnd;
+  clock: ReturnType<typeof fakeClock>;
+  answer(): Promise<void>;
+  pings(): number;
+}
+
+t.test('a connection that comes to a dead channel ends it soon', async (t) => {
+  const { end, clock, pings } = await restingChannel(t);
+  const handler = new RecordingHandler();
+  end.channel.multiplexer.open(WEB, handler);
+  t.equal(pings(), 1);
+  clock.tick(PROBE_TIMEOUT_MS - 1, 1);
+  t.equal(end.ended, undefined);
+  clock.tick(1, 1);
+  await end.until(() => end.ended !== undefined);
+  t.match(end.ended, { code: 'PEER_SILENT', message: /^nothing was heard from the peer for 1\.5 s, though/ });
+  t.match(handler.end, { how: 'lost', reason: { code: 'PEER_SILENT' } });
+});
+
+t.test('so does a request to a service; one that is open and silent is no load', async (t) => {
+  const { end, clock, answer, pings } = await restingChannel(t);
+  end.channel.multiplexer.open(CONTROL, new RecordingHandler());
+  t.equal(pings(), 1);
+  await answer();
   clock.tick(PING_INTERVAL_MS, 1);
+  clock.tick(SLOW_PING_INTERVAL_MS, 10);
+  t.equal(pings(), 1);
+  end.channel.multiplexer.open(CONTROL, new RecordingHandler());
+  t.equal(pings(), 2);
+  clock.tick(PROBE_TIMEOUT_MS, 1);
+  await end.until(() => end.ended !== undefined);
   t.match(end.ended, { code: 'PEER_SILENT' });
+});
+
+t.test('while a request waits for its answer the peer is asked at a steady pace', async (t) => {
+  const { end, clock, answer, pings } = await restingChannel(t);
+  const stream = end.channel.multiplexer.open(WEB, new RecordingHandler());
+  await answer();
+  clock.tick(PING_INTERVAL_MS, 1);
+  clock.tick(SLOW_PING_INTERVAL_MS - 1, 1);
+  t.equal(pings(), 1, 'nothing has been said yet');
+  clock.tick(1, 1);
+  t.equal(pings(), 2);
+  await answer();
+  stream.shutdown();
+  for (let count = 3; count < 10; count++) {
+    clock.tick(PING_INTERVAL_MS, 1);
+    t.equal(pings(), count);
+    await answer();
+  }
+  stream.reset({ code: 'DONE', message: 'the test is over' });
+  clock.tick(PING_INTERVAL_MS, 1);
+  t.equal(pings(), 9, 'it has been answered, and nothing is left');
 });
 
 for (const [who, announced, handshake] of [

@@ -1,38 +1,99 @@
 import { mock } from 'node:test';
 import t from 'tap';
-import { Heartbeat, PING_INTERVAL_MS, PING_TIMEOUT_MS } from '../../../protocol/channel/heartbeat.js';
+import {
+  Heartbeat,
+  type Load,
+  PING_INTERVAL_MS,
+  PING_TIMEOUT_MS,
+  PROBE_TIMEOUT_MS,
+  SLOW_PING_INTERVAL_MS,
+} from '../../../protocol/channel/heartbeat.js';
 
-t.beforeEach(() => mock.timers.enable({ apis: ['setTimeout'] }));
-t.afterEach(() => mock.timers.reset());
+/** What is to run when all events have been seen. */
+const immediates: (() => void)[] = [];
 
-function setup() {
-  const state = { now: 1000, pings: [] as number[], silences: [] as number[] };
-  const heartbeat = new Heartbeat(
-    (token) => state.pings.push(token),
-    (silentMs) => state.silences.push(silentMs),
+t.beforeEach(() => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  mock.method(globalThis, 'setImmediate', (run: () => void) => void immediates.push(run));
+});
+t.afterEach(() => {
+  mock.timers.reset();
+  mock.restoreAll();
+});
+
+const HOURS_MS = 8 * 3600 * 1000;
+
+/** A heartbeat with a clock and a channel of the test's; by default something is under way on that. */
+function setup(load: Load = 'busy') {
+  const state = {
+    now: 1000,
+    load,
+    pings: [] as number[],
+    silences: [] as number[],
+    /** How often it has looked at its channel, which each timer makes it do. */
+    looks: 0,
+    answering: false,
+    /** Whether this process gets to the end of its turn. */
+    reading: true,
+    use: (): void => {},
+  };
+  const heartbeat: Heartbeat = new Heartbeat(
+    {
+      ping: (token) => void state.pings.push(token),
+      onSilence: (silentMs) => state.silences.push(silentMs),
+      get load() {
+        state.looks++;
+        return state.load;
+      },
+      onceUsed: (used) => {
+        state.use = () => {
+          state.use = () => {};
+          used();
+        };
+      },
+    },
     () => state.now,
   );
   t.teardown(() => heartbeat.stop());
-  /** Lets time pass, by default one interval. */
+  /** Lets time pass, by default one interval, in which a peer that answers does so after a millisecond. */
   const pass = (ms = PING_INTERVAL_MS): void => {
-    for (const end = state.now + ms; state.now < end; mock.timers.tick(1)) state.now++;
+    for (const end = state.now + ms; state.now < end; ) {
+      const asked = state.pings.length;
+      state.now++;
+      mock.timers.tick(1);
+      if (state.reading) for (const run of immediates.splice(0)) run();
+      if (!state.answering || state.pings.length === asked) continue;
+      state.now++;
+      heartbeat.heard();
+      heartbeat.pong(state.pings.length);
+      mock.timers.tick(1);
+    }
   };
   /** Lets time pass in which this process does not run: of its timers only one fires. */
-  const sleep = (ms: number): void => {
+  const sleep = (ms: number, timerMs: number): void => {
     state.now += ms;
-    mock.timers.tick(PING_INTERVAL_MS);
+    mock.timers.tick(timerMs);
   };
   return { state, heartbeat, pass, sleep };
 }
 
-t.test('asks at once and then at a steady pace, with a new token each time', (t) => {
+/** One whose channel nothing is under way on, and which therefore rests. */
+function resting(load: 'none' | 'silent') {
+  const made = setup(load);
+  made.heartbeat.heard();
+  made.pass();
+  t.same(made.state.pings, [1], 'it has asked once, and has been answered');
+  return made;
+}
+
+t.test('asks at once and then at a steady pace while something is under way', (t) => {
   const { state, heartbeat, pass } = setup();
   t.same(state.pings, [1]);
   for (let count = 0; count < 3; count++) {
     heartbeat.heard();
     pass();
   }
-  t.same(state.pings, [1, 2, 3, 4]);
+  t.same(state.pings, [1, 2, 3, 4], 'with a new token each time');
   heartbeat.stop();
   pass();
   t.equal(state.pings.length, 4);
@@ -74,6 +135,18 @@ t.test('a peer that is silent for the timeout is reported then, with how long', 
   t.end();
 });
 
+t.test('what has come while this process could not run counts, though it is read late', (t) => {
+  const { state, heartbeat, pass } = setup();
+  state.reading = false;
+  pass(PING_TIMEOUT_MS);
+  heartbeat.heard();
+  state.reading = true;
+  pass(1);
+  t.same(state.silences, []);
+  t.same(state.pings, [1, 2, 3, 4]);
+  t.end();
+});
+
 t.test('can ask at any moment, and measures that', (t) => {
   const { state, heartbeat, pass } = setup();
   pass(500);
@@ -98,7 +171,7 @@ t.test('anything heard puts it off', (t) => {
 t.test('time that this process slept does not count against the peer', (t) => {
   const { state, pass, sleep } = setup();
   pass();
-  sleep(8 * 3600 * 1000);
+  sleep(HOURS_MS, PING_INTERVAL_MS);
   t.same(state.silences, []);
   t.equal(state.pings.length, 3, 'it is asked');
   pass(PING_TIMEOUT_MS - 1);
@@ -108,11 +181,132 @@ t.test('time that this process slept does not count against the peer', (t) => {
   t.end();
 });
 
+t.test('without connections nothing wakes the process', (t) => {
+  const { state, pass } = resting('none');
+  const { looks } = state;
+  pass(60_000);
+  t.same(state.pings, [1]);
+  t.equal(state.looks, looks);
+  t.end();
+});
+
+t.test('whoever comes to a channel that rests asks, and is told soon', (t) => {
+  const { state, pass } = resting('none');
+  pass(60_000);
+  state.load = 'silent';
+  state.use();
+  t.same(state.pings, [1, 2], 'at once');
+  state.load = 'busy';
+  state.use();
+  pass(PROBE_TIMEOUT_MS - 1);
+  t.same(state.silences, []);
+  pass(1);
+  t.same(state.silences, [PROBE_TIMEOUT_MS]);
+  t.end();
+});
+
+t.test('where that is answered all goes on as ever, until nothing is under way', (t) => {
+  const { state, heartbeat, pass } = resting('none');
+  pass(60_000);
+  state.load = 'busy';
+  state.use();
+  heartbeat.heard();
+  pass();
+  t.same(state.pings, [1, 2, 3]);
+  state.answering = true;
+  pass();
+  state.load = 'none';
+  pass(60_000);
+  t.same(state.pings, [1, 2, 3, 4]);
+  t.same(state.silences, []);
+  t.end();
+});
+
+t.test('a peer of which something has just been heard is not asked at once', (t) => {
+  const { state, heartbeat, pass } = resting('none');
+  pass(60_000);
+  heartbeat.heard();
+  state.load = 'silent';
+  state.use();
+  t.same(state.pings, [1]);
+  pass();
+  t.same(state.pings, [1, 2], 'but before it rests again');
+  heartbeat.heard();
+  pass(SLOW_PING_INTERVAL_MS);
+  t.same(state.pings, [1, 2]);
+  t.same(state.silences, []);
+  t.end();
+});
+
+t.test('connections that are silent are asked for now and then', (t) => {
+  const { state, pass } = resting('silent');
+  state.answering = true;
+  pass(SLOW_PING_INTERVAL_MS);
+  t.same(state.pings, [1, 2]);
+  pass(PING_INTERVAL_MS + SLOW_PING_INTERVAL_MS);
+  t.same(state.pings, [1, 2, 3]);
+  state.answering = false;
+  pass(PING_INTERVAL_MS + SLOW_PING_INTERVAL_MS + PING_TIMEOUT_MS);
+  t.same(state.silences, [PING_TIMEOUT_MS], 'and a dead peer is found out');
+  t.end();
+});
+
+t.test('who says something on one of them hears within the usual time that the peer is dead', (t) => {
+  const { state, pass } = resting('silent');
+  pass(SLOW_PING_INTERVAL_MS / 2);
+  state.load = 'busy';
+  state.use();
+  t.same(state.pings, [1, 2]);
+  pass(PING_TIMEOUT_MS - 1);
+  t.same(state.silences, []);
+  pass(1);
+  t.same(state.silences, [PING_TIMEOUT_MS]);
+  t.end();
+});
+
+t.test('when the last one has ended the next look is the last', (t) => {
+  const { state, pass } = resting('silent');
+  state.load = 'none';
+  pass(SLOW_PING_INTERVAL_MS);
+  t.same(state.pings, [1]);
+  const { looks } = state;
+  pass(60_000);
+  t.equal(state.looks, looks);
+  state.use();
+  t.same(state.pings, [1, 2]);
+  t.end();
+});
+
+t.test('a sleep between two looks does not count', (t) => {
+  const { state, sleep, pass } = resting('silent');
+  sleep(HOURS_MS, SLOW_PING_INTERVAL_MS);
+  t.same(state.pings, [1, 2]);
+  pass(PING_TIMEOUT_MS - 1);
+  t.same(state.silences, []);
+  t.end();
+});
+
+t.test('it does not rest before what was used last has been answered', (t) => {
+  const { state, heartbeat, pass } = setup('silent');
+  heartbeat.heard();
+  state.use();
+  pass();
+  t.same(state.pings, [1, 2], 'asked again, after the use');
+  pass();
+  t.same(state.pings, [1, 2, 3], 'and again, for there was no answer');
+  heartbeat.heard();
+  pass();
+  t.same(state.pings, [1, 2, 3]);
+  t.end();
+});
+
 t.test('its own clock only goes forward', (t) => {
-  const heartbeat = new Heartbeat(
-    () => {},
-    () => {},
-  );
+  const heartbeat = new Heartbeat({
+    ping: () => {},
+    onSilence: () => {},
+    load: 'none',
+    onceUsed: () => {},
+  });
   t.teardown(() => heartbeat.stop());
   heartbeat.pong(1);
   t.ok((heartbeat.roundTripMs ?? -1) >= 0);
