@@ -1,7 +1,11 @@
 import { mock } from 'node:test';
 import t, { type Test as Tap } from 'tap';
 import { HANDSHAKE_TIMEOUT_MS } from '../../../protocol/channel/channel.js';
-import { PING_INTERVAL_MS, PROBE_TIMEOUT_MS, SLOW_PING_INTERVAL_MS } from '../../../protocol/channel/heartbeat.js';
+import {
+  PING_INTERVAL_MS,
+  PROBE_TIMEOUT_MS,
+  SLOW_PING_INTERVAL_MS,
+} from '../../../protocol/channel/heartbeat.js';
 import { CONTROL_SERVICE } from '../../../protocol/services/control.js';
 import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
 import { encodeHandshake, encodeHandshakePayload, type Feature } from '../../../protocol/wire/handshake.js';
