@@ -1,4 +1,5 @@
 import { dirname, resolve } from 'node:path';
+import type { DestinationStream } from 'pino';
 import { parseEndpointRule } from '../protocol/endpoint-rule.js';
 import { UsageError } from '../protocol/errors.js';
 import {
@@ -7,7 +8,7 @@ import {
   type OptionValues,
 } from '../protocol/program/declared-options.js';
 import { KEEP_ALIVE_OPTION } from '../protocol/program/keep-alive-option.js';
-import { createLogger, type LogLevel } from '../protocol/program/logger.js';
+import { createLogger, type LogLevel, logDestination } from '../protocol/program/logger.js';
 import { defineCommand, type ProgramDeclaration } from '../protocol/program/run-program.js';
 import { defaultChannelAddress, ensureFolder, runtimeFolder } from '../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../protocol/program/stop-signals.js';
@@ -83,7 +84,8 @@ Exit codes: 0 done, 1 it failed (standard error says why), 2 wrong usage.`,
         ['$0 -data-connect /run/channel.sock', 'in the place of vpnkit-forwarder'],
       ],
       async run(values, _operands, { environment }) {
-        const { apiPaths, docker, ...options } = readAgentOptions(values, environment);
+        const log = await logDestination(process.stderr.isTTY === true);
+        const { apiPaths, docker, ...options } = readAgentOptions(values, environment, log);
         const { logger } = options;
         const agent = new Agent(options);
         const api = new Api(agent, logger);
@@ -114,6 +116,7 @@ Exit codes: 0 done, 1 it failed (standard error says why), 2 wrong usage.`,
 export function readAgentOptions(
   values: Values,
   environment: NodeJS.ProcessEnv,
+  log?: DestinationStream,
 ): AgentOptions & { apiPaths: string[]; docker: DockerOptions | undefined } {
   const { 'proxy-socket': proxySocket, 'control-listen': controlPath, 'keep-alive': keepAlive } = values;
   if (proxySocket !== undefined) makeOwnFolder(dirname(resolve(proxySocket)), environment);
@@ -124,7 +127,7 @@ export function readAgentOptions(
     version: VERSION,
     ...(keepAlive !== undefined && { keepAliveSeconds: keepAlive }),
     allowDial: values['allow-dial'].map((rule) => parseEndpointRule(rule, '--allow-dial')),
-    logger: createLogger(level as LogLevel),
+    logger: createLogger(level as LogLevel, log),
     apiPaths,
     docker: readDockerOptions(values, apiPaths.length > 0),
   };

@@ -8,8 +8,8 @@ import { SlabPool } from '../protocol/slab.js';
 import type { RawSocket } from '../protocol/socket/raw-socket.js';
 import type { SocketReport } from '../protocol/socket/socket-report.js';
 import type { Stream } from '../protocol/stream.js';
-import { LeaseServer } from './control/lease-server.js';
-import { type ControlServer, type ControlTarget, startControlServer } from './control/server.js';
+import { type ControlServer, LateLeaseServer, startControlServer } from './control/late-server.js';
+import type { ControlTarget } from './control/server.js';
 import { Descriptors } from './descriptors.js';
 import { STATIC } from './forwards/claim.js';
 import { ExposePolicy } from './forwards/expose-policy.js';
@@ -74,7 +74,7 @@ class Host implements ControlTarget {
   readonly #keeper: ChannelKeeper;
   readonly #records: Records;
   readonly #relay: Relay;
-  readonly #leaseServer: LeaseServer;
+  readonly #leaseServer: LateLeaseServer;
   /** The user's own forwards come first: a guest that is early is not to take their ports. */
   readonly #restored = new AbortController();
   #control: ControlServer | undefined;
@@ -114,7 +114,7 @@ class Host implements ControlTarget {
       maxForwards: this.#descriptors.maxLeasedForwards,
       logger,
     });
-    this.#leaseServer = new LeaseServer(this.leases, logger);
+    this.#leaseServer = new LateLeaseServer(this.leases, logger);
     this.#records = new Records();
     const log = new ConnectionLog(logger, this.#limiter);
     const crowd = new Crowd({
@@ -149,7 +149,6 @@ class Host implements ControlTarget {
   async start(): Promise<void> {
     const { controlPath, forwards } = this.#options;
     const { logger, onReady } = this.#context;
-    await this.#leaseServer.ready();
     await this.#keeper.start();
     const saved = (await this.#stateFile?.load()) ?? [];
     await this.forwards.expose(forwards, STATIC);

@@ -4,7 +4,7 @@ import {
   type OptionValues,
 } from '../../protocol/program/declared-options.js';
 import { KEEP_ALIVE_OPTION } from '../../protocol/program/keep-alive-option.js';
-import { createLogger, type LogLevel } from '../../protocol/program/logger.js';
+import { createLogger, type LogLevel, logDestination } from '../../protocol/program/logger.js';
 import { type CommandDeclaration, defineCommand } from '../../protocol/program/run-program.js';
 import {
   defaultChannelAddress,
@@ -74,7 +74,8 @@ export function makeHostCommand(loadHost: () => Promise<HostModule>): CommandDec
       const options = readHostOptions(values, environment);
       // Nothing else may get into a channel.
       const output = options.channel.address.kind === 'stdio' ? stderr : stdout;
-      const logger = createLogger((values['log-level'] ?? 'info') as LogLevel);
+      const destination = await logDestination(process.stderr.isTTY === true);
+      const logger = createLogger((values['log-level'] ?? 'info') as LogLevel, destination);
       const { runHost } = await loadHost();
       const { stop, abandon, release } = stopOnSignals({ environment, logger });
       try {

@@ -88,7 +88,7 @@ export function makeUpCommand(programs: UpPrograms = INSTALLED): CommandDeclarat
     async run(values, specs, { stdout, stderr, environment }) {
       const rules = specs.flatMap(parseSpec);
       refuseContradictions(values, specs, rules);
-      const log = stderr === process.stderr ? logDestination(process.stderr.isTTY === true) : stderr;
+      const log = stderr === process.stderr ? await logDestination(process.stderr.isTTY === true) : stderr;
       const { 'log-level': level = 'warn' } = values;
       const { stop, release } = stopOnSignals({ environment });
       return runUp({

@@ -2,7 +2,6 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { parseJson } from '../../protocol/bounded-json.js';
 import { UsageError } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
-import { listenOnUnixPath } from '../../protocol/transport/unix-path.js';
 import type { ForwardTable } from '../forwards/forward-table.js';
 import { type DumpReport, formatDump } from '../records/dump.js';
 import {
@@ -33,11 +32,6 @@ export interface ControlTarget {
   dump(): DumpReport;
 }
 
-export interface ControlServer {
-  /** Stops answering, whoever is connected. */
-  close(): Promise<void>;
-}
-
 /** A body holds one forward or a list of SPECs; node:http bounds the headers. */
 const MAX_BODY_BYTES = 1024 * 1024;
 
@@ -49,18 +43,12 @@ const REQUEST_TIMEOUT_MS = 30_000;
 
 const UNAVAILABLE = 503;
 
-const SOCKET_MODE = 0o600;
-
-/**
- * Serves the control API on a unix socket of mode 0600; its folder is made, with mode 0700, if need be.
- * @throws OperationError when the socket cannot be listened on
- */
-export async function startControlServer(
+/** What answers the control API on connections that it is given, and has not accepted itself. */
+export async function makeControlApp(
   target: ControlTarget,
-  path: string,
   logger: Logger,
-  limits: ConnectionLimits = {},
-): Promise<ControlServer> {
+  limits: ConnectionLimits,
+): Promise<FastifyInstance> {
   // That connections are idle is looked after by Connections, before a limit is reached and when it is.
   const timeouts = { keepAliveTimeout: 0, requestTimeout: REQUEST_TIMEOUT_MS };
   const app = fastify({ bodyLimit: MAX_BODY_BYTES, ...timeouts });
@@ -73,15 +61,7 @@ export async function startControlServer(
   );
   serveV1(app, target);
   await app.ready();
-  await listenOnUnixPath(app.server, path, SOCKET_MODE);
-  app.server.on('error', (err) => logger.error({ err }, 'the control API cannot accept clients'));
-  return {
-    close: async () => {
-      const closed = app.close();
-      app.server.closeAllConnections();
-      await closed;
-    },
-  };
+  return app;
 }
 
 function refuseBeyond(app: FastifyInstance, connections: Connections): void {

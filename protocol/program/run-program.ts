@@ -1,48 +1,10 @@
-import type { Writable } from 'node:stream';
-import yargs, { type Argv, type Options } from 'yargs';
 import { errnoOf, messageOf, OperationError, UsageError } from '../errors.js';
-import {
-  COMMON_OPTIONS,
-  describeRange,
-  type OptionDeclaration,
-  type OptionDeclarations,
-  type OptionValues,
-  resolveOptions,
-} from './declared-options.js';
+import { COMMON_OPTIONS, type OptionDeclarations, resolveOptions } from './declared-options.js';
 import { refuseUnknownVariables } from './environment.js';
+import { readPlainArguments } from './plain-arguments.js';
+import type { CommandDeclaration, ProgramContext, ProgramDeclaration } from './program-declaration.js';
 
-/** What a program gets from its process, so that it can also be run inside a test. */
-export interface ProgramContext {
-  /** Without interpreter and script. */
-  readonly args: readonly string[];
-  readonly environment: NodeJS.ProcessEnv;
-  readonly stdout: Writable;
-  readonly stderr: Writable;
-}
-
-export type Example = [command: string, what: string];
-
-/** One command. The name `$0` makes it what the program does when no command is named. */
-export interface CommandDeclaration<O extends OptionDeclarations = OptionDeclarations> {
-  readonly name: string;
-  readonly describe: string;
-  /** The arguments without a name, given to run() as `operands`; without it there may be none. */
-  readonly operands?: { readonly name: string; readonly describe: string; readonly required: boolean };
-  readonly options: O;
-  readonly examples: readonly Example[];
-  /** What stands below the options in help. */
-  readonly epilogue?: string;
-  run(values: OptionValues<O>, operands: readonly string[], context: ProgramContext): Promise<void>;
-}
-
-export interface ProgramDeclaration {
-  readonly name: string;
-  readonly version: string;
-  readonly describe: string;
-  readonly commands: readonly CommandDeclaration[];
-  readonly examples: readonly Example[];
-  readonly epilogue: string;
-}
+export type { CommandDeclaration, Example, ProgramContext, ProgramDeclaration } from './program-declaration.js';
 
 /** Exit codes, as DESIGN has them for both programs. */
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
@@ -60,7 +22,7 @@ export function defineCommand<const O extends OptionDeclarations>(
  */
 export async function runProgram(program: ProgramDeclaration, context: ProgramContext): Promise<number> {
   try {
-    await chooseCommand(program, context)();
+    await (await chooseCommand(program, context))();
     return EXIT.done;
   } catch (thrown) {
     context.stderr.write(`${program.name}: ${describeFailure(thrown)}\n`);
@@ -79,99 +41,24 @@ function describeFailure(thrown: unknown): string {
   return `${thrown.name}: ${line}${place ? ` (${place.trim()})` : ''}`;
 }
 
-function chooseCommand(program: ProgramDeclaration, context: ProgramContext): () => Promise<void> {
+/** Most calls are plain: they need no parser that can also help. */
+async function chooseCommand(
+  program: ProgramDeclaration,
+  context: ProgramContext,
+): Promise<() => Promise<void>> {
   refuseUnknownCommand(program, context.args);
-  let run: (() => Promise<void>) | undefined;
-  const parser = makeParser(program);
   const fileKeys = new Set(program.commands.flatMap((command) => Object.keys(command.options)));
-  for (const command of program.commands) {
-    const operands = command.operands;
-    parser.command(
-      operands ? `${command.name} [${operands.name}..]` : command.name,
-      command.describe,
-      (builder) => buildCommand(builder, command),
-      (flags) => {
-        run = () => runCommand(program, command, flags, context, fileKeys);
-      },
-    );
-  }
-  let shown = '';
+  const plain = readPlainArguments(program.commands, context.args);
+  if (plain) return () => runCommand(program, plain.command, plain.flags, context, fileKeys);
+  const { readArguments } = await import('./arguments.js');
   try {
-    // What is wrong with the arguments is thrown, since fail(false) is set.
-    parser.parse(markBareOptions(program, context.args), {}, (_error, _argv, output) => {
-      shown = output;
-    });
+    const read = readArguments(program, context.args);
+    return 'shown' in read
+      ? async () => void context.stdout.write(`${read.shown}\n`)
+      : () => runCommand(program, read.command, read.flags, context, fileKeys);
   } catch (thrown) {
     throw new UsageError(`${inLowerCase(messageOf(thrown))} (see ${helpCall(program, context.args)})`);
   }
-  return run && !shown ? run : async () => void context.stdout.write(`${shown}\n`);
-}
-
-/** An option whose value may be left out gets it after `=` alone: what follows as a word of its own is an operand. */
-function markBareOptions(program: ProgramDeclaration, args: readonly string[]): string[] {
-  const options = program.commands.flatMap((command) => Object.entries(command.options));
-  const bare = new Set(options.flatMap(([name, { bare }]) => (bare === undefined ? [] : [`--${name}`])));
-  const end = args.indexOf('--');
-  return args.map((arg, index) => (bare.has(arg) && (end < 0 || index < end) ? `${arg}=` : arg));
-}
-
-function makeParser(program: ProgramDeclaration): Argv {
-  const named = program.commands.filter((command) => command.name !== '$0').map((command) => command.name);
-  const parser = yargs()
-    .scriptName(program.name)
-    .usage(named.length > 0 ? `$0 <command> [options]\n\n${program.describe}` : program.describe)
-    .example(program.examples)
-    .epilogue(program.epilogue)
-    .version(program.version)
-    .help()
-    .alias('help', 'h')
-    .locale('en')
-    .strict()
-    .exitProcess(false)
-    .fail(false)
-    .parserConfiguration({
-      // Ports are text here (8080:80, 0x50 is none), and vpnkit-forwarder's flags have a single dash.
-      'parse-numbers': false,
-      'parse-positional-numbers': false,
-      'short-option-groups': false,
-      'boolean-negation': false,
-      'camel-case-expansion': false,
-      'dot-notation': false,
-      'greedy-arrays': false,
-      // What follows -- is an operand, whatever it looks like.
-      'populate--': true,
-    });
-  return named.length === program.commands.length
-    ? parser.demandCommand(1, `no command given: one of ${named.join(', ')}`)
-    : parser;
-}
-
-function buildCommand(builder: Argv, command: CommandDeclaration): Argv {
-  const { operands, options, examples, epilogue = '' } = command;
-  if (operands)
-    builder.positional(operands.name, {
-      type: 'string',
-      array: true,
-      describe: operands.describe,
-      defaultDescription: 'none',
-    });
-  for (const [name, declaration] of Object.entries({ ...options, ...COMMON_OPTIONS }))
-    builder.option(name, yargsOption(declaration));
-  return builder.example(examples).epilogue(epilogue);
-}
-
-/** Values stay text: flags, environment and file are then checked by the same code, with the same messages. */
-function yargsOption(declaration: OptionDeclaration): Options {
-  const { type, describe, choices, defaultDescription, bare } = declaration;
-  const allowed = type === 'number' ? describeRange(declaration) : choices?.join(', ');
-  const described = allowed === undefined ? describe : `${describe}: ${allowed}`;
-  const option: Options = { describe: described };
-  if (defaultDescription !== undefined) option.defaultDescription = defaultDescription;
-  if (type === 'boolean') option.type = 'boolean';
-  else if (type === 'list') Object.assign(option, { type: 'string', array: true, requiresArg: true });
-  else if (bare === undefined) option.nargs = 1;
-  else option.type = 'string';
-  return option;
 }
 
 async function runCommand(

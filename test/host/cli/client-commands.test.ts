@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap';
 import { portferry } from '../../../host/cli/program.js';
 import { formatForwards, formatStatus } from '../../../host/cli/show.js';
-import { startControlServer } from '../../../host/control/server.js';
+import { startControlServer } from '../../../host/control/late-server.js';
 import { noCounts } from '../../../host/forwards/forward.js';
 import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { formatDump } from '../../../host/records/dump.js';

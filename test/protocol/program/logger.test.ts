@@ -11,8 +11,8 @@ t.test('writes JSON lines with errors serialized', async (t) => {
 });
 
 t.test('has a destination for terminals and one for everything else', async (t) => {
-  t.type(logDestination(false).write, 'function');
-  const pretty = logDestination(true);
+  t.type((await logDestination(false)).write, 'function');
+  const pretty = await logDestination(true);
   t.type(pretty.write, 'function');
   t.ok(createLogger('silent'));
 });
