@@ -1,8 +1,8 @@
 import net from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from '../../protocol/program/logger.js';
-import { listenOnUnixPath } from '../../protocol/transport/unix-path.js';
 import type { Stream } from '../../protocol/stream.js';
+import { listenOnUnixPath } from '../../protocol/transport/unix-path.js';
 import type { Leases } from '../forwards/leases.js';
 import type { ConnectionLimits } from './connections.js';
 import type { LeaseServer } from './lease-server.js';

@@ -4,7 +4,12 @@ import { refuseUnknownVariables } from './environment.js';
 import { readPlainArguments } from './plain-arguments.js';
 import type { CommandDeclaration, ProgramContext, ProgramDeclaration } from './program-declaration.js';
 
-export type { CommandDeclaration, Example, ProgramContext, ProgramDeclaration } from './program-declaration.js';
+export type {
+  CommandDeclaration,
+  Example,
+  ProgramContext,
+  ProgramDeclaration,
+} from './program-declaration.js';
 
 /** Exit codes, as DESIGN has them for both programs. */
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;

@@ -7,6 +7,7 @@ import { portferryGuest } from '../../guest/cli.js';
 import { EXIT, runProgram } from '../../protocol/program/run-program.js';
 import { Peer } from '../fixtures/peer.js';
 import { temporaryFolder } from '../fixtures/programs.js';
+import { turnsUntil } from '../protocol/fixtures/signal.js';
 import { EngineServer } from './docker/fixtures/engine-server.js';
 
 interface Outcome {
@@ -125,7 +126,9 @@ t.test('it publishes what a Docker engine publishes, until it is told to stop', 
 
 t.test('a signal that comes while it starts stops it, too', async (t) => {
   const path = join(temporaryFolder(t), 'c');
+  const heeded = process.listenerCount('SIGINT');
   const outcome = run(['--listen', `unix:${path}`]);
+  await turnsUntil(() => process.listenerCount('SIGINT') > heeded);
   interrupt();
   t.equal((await outcome).code, EXIT.done);
 });

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
+import { mock } from 'node:test';
 import t, { type Test } from 'tap';
 import { ControlClient } from '../../../host/control/client.js';
 import type { ConnectionLimits } from '../../../host/control/connections.js';
@@ -13,6 +14,7 @@ import { createLogger } from '../../../protocol/program/logger.js';
 import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
 import { freePorts } from '../../fixtures/free-ports.js';
 import { LeaseHost, port, takenPort } from '../../fixtures/leases.js';
+import { LogRecorder } from '../../fixtures/log-recorder.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
 interface Control {
@@ -278,19 +280,36 @@ t.test('closes at once, whoever is connected', async (t) => {
 });
 
 t.test('an error of the listening socket is logged', async (t) => {
-  const create = http.createServer;
-  t.teardown(() => {
-    http.createServer = create;
-  });
-  const servers: http.Server[] = [];
-  http.createServer = ((...args: Parameters<typeof create>) => {
-    const server = create(...args);
-    servers.push(server);
-    return server;
-  }) as typeof create;
+  const made = mock.method(net, 'createServer').mock;
+  t.teardown(() => mock.restoreAll());
   const { lines } = await startControl(t);
-  servers[0]?.emit('error', new Error('accept EMFILE'));
+  made.calls[0]?.result?.emit('error', new Error('accept EMFILE'));
   t.match(JSON.parse(lines[0] ?? ''), { err: { message: 'accept EMFILE' } });
+});
+
+t.test('an API that cannot be loaded is loaded with the next client', async (t) => {
+  const { target } = await startControl(t);
+  const log = new LogRecorder();
+  const path = `${shortFolder(t)}/control.sock`;
+  let loads = 0;
+  const load = async (): Promise<typeof import('../../../host/control/server.js')> => {
+    if (++loads === 1) throw new Error('open EMFILE');
+    return import('../../../host/control/server.js');
+  };
+  const server = await startControlServer(target, path, log.logger, {}, load);
+  t.teardown(() => server.close());
+  const first = net.connect({ path }).resume();
+  await once(first, 'close');
+  t.match(await log.line(/cannot be loaded/), { err: { message: 'open EMFILE' } });
+  const { status } = await send(path, 'GET', '/v1/forwards');
+  t.equal(status, 200);
+  t.equal(loads, 2);
+});
+
+t.test('it can be closed before anybody has come', async (t) => {
+  const { path, close } = await startControl(t);
+  await close();
+  t.equal(existsSync(path), false);
 });
 
 t.test('a request beyond those that can be under way hears that the host is busy', async (t) => {
