@@ -24,6 +24,8 @@ export interface AgentOptions {
 export class Agent {
   /** By which publishers ask the host for forwards. */
   readonly hostControl: HostControl;
+  /** Told of each stream that the host opens. */
+  onServe: (() => void) | undefined;
   readonly #log: Logger;
   readonly #keepAliveSeconds: number | undefined;
   readonly #dialler: Dialler;
@@ -41,7 +43,10 @@ export class Agent {
       logger,
       owner: {
         onUp: (multiplexer) => this.hostControl.onUp(multiplexer),
-        onStream: (stream, source) => this.#dialler.serve(stream, source),
+        onStream: (stream, source) => {
+          this.#dialler.serve(stream, source);
+          this.onServe?.();
+        },
         onDown: () => this.hostControl.onDown(),
       },
     });

@@ -48,12 +48,14 @@ export class EngineSocket {
   /**
    * Makes a request and reads its answer, both within the time limit.
    * @param resource path and query
+   * @param timeoutMs another time limit than the usual one; it may be Infinity
    * @throws EngineError, also when `signal` is aborted, or `read` throws
    */
   async get<T>(
     resource: string,
     signal: AbortSignal,
     read: (response: http.IncomingMessage) => Promise<T>,
+    timeoutMs = this.#timeoutMs,
   ): Promise<T> {
     let late: OperationError | undefined;
     let answered = false;
@@ -69,10 +71,11 @@ export class EngineSocket {
       request.on('response', () => {
         answered = true;
       });
-      const timer = setTimeout(() => {
-        late = new OperationError(`it has not answered within ${this.#timeoutMs / 1000} s`);
+      const onLate = (): void => {
+        late = new OperationError(`it has not answered within ${timeoutMs / 1000} s`);
         request.destroy(late);
-      }, this.#timeoutMs);
+      };
+      const timer = Number.isFinite(timeoutMs) ? setTimeout(onLate, timeoutMs) : undefined;
       return await readAnswer(request, read).finally(() => clearTimeout(timer));
     } catch (thrown) {
       if (late) throw this.failure(resource, late, 'silent');

@@ -26,8 +26,17 @@ export interface Engine {
   readonly socket: string;
   /** The containers that run or are paused. */
   listContainers(signal: AbortSignal): Promise<Container[]>;
-  /** Begins to listen to its events, those since a time (s since 1970) included; they end when it goes. */
-  openEvents(sinceSeconds: number, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>>;
+  /** Whether its events tell of every change, as far as is known. */
+  readonly tellsAll: boolean;
+  /**
+   * Begins to listen to its events, those since a time (s since 1970) included; they end when it goes.
+   * @param patient waits for them however long it takes
+   */
+  openEvents(
+    sinceSeconds: number,
+    signal: AbortSignal,
+    patient?: boolean,
+  ): Promise<AsyncIterable<EngineEvent>>;
   findHome(signal: AbortSignal): Promise<EngineHome>;
 }
 
@@ -70,16 +79,23 @@ const PODMAN_VERSION = /^\d+(\.\d+){1,2}/;
  */
 export class EngineClient implements Engine {
   readonly #engine: EngineSocket;
+  readonly #timeoutMs: number;
   /** Where it is no dockerd but podman, as it has said when it was asked for events. */
   #podmanVersion: string | undefined;
 
   /** @param socket the path of its socket */
   constructor(socket: string, timeoutMs = ANSWER_TIMEOUT_MS) {
+    this.#timeoutMs = timeoutMs;
     this.#engine = new EngineSocket(socket, timeoutMs);
   }
 
   get socket(): string {
     return this.#engine.path;
+  }
+
+  /** podman's events come from a log that it follows, in words that depend on its version. */
+  get tellsAll(): boolean {
+    return this.#podmanVersion === undefined;
   }
 
   async listContainers(signal: AbortSignal): Promise<Container[]> {
@@ -102,10 +118,15 @@ export class EngineClient implements Engine {
   }
 
   /** The events, too, throw an EngineError, when they break off. */
-  async openEvents(sinceSeconds: number, signal: AbortSignal): Promise<AsyncIterable<EngineEvent>> {
+  async openEvents(
+    sinceSeconds: number,
+    signal: AbortSignal,
+    patient = false,
+  ): Promise<AsyncIterable<EngineEvent>> {
     const filters = encodeURIComponent(JSON.stringify(EVENT_FILTERS));
     const resource = `/events?since=${sinceSeconds}&filters=${filters}`;
-    const response = await this.#engine.get(resource, signal, async (response) => response);
+    const timeoutMs = patient ? Number.POSITIVE_INFINITY : this.#timeoutMs;
+    const response = await this.#engine.get(resource, signal, async (response) => response, timeoutMs);
     this.#podmanVersion = podmanVersionOf(response);
     return this.#readEvents(resource, response);
   }

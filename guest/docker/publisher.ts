@@ -1,5 +1,4 @@
 import { hostname as hostnameHere } from 'node:os';
-import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../../protocol/errors.js';
 import { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger } from '../../protocol/program/logger.js';
@@ -11,6 +10,7 @@ import { findLinkedGateways } from './links.js';
 import { Afterwards, coalesced } from './pacing.js';
 import { computePublication, type Remark } from './publication.js';
 import { PublishedForwards, type PublishingLease } from './published.js';
+import { Retries } from './retries.js';
 import type { PublishRule } from './rules.js';
 
 export interface PublisherOptions {
@@ -27,27 +27,30 @@ export interface PublisherOptions {
   hostname?: string;
   /** How long (ms) published ports stay when the engine has gone. Default: ENGINE_GRACE_MS. */
   graceMs?: number;
-  /** The pauses (ms) between attempts to reach the engine: the first, and the longest. */
-  backoffMs?: readonly [first: number, longest: number];
+  /** The pauses (ms) between attempts to reach the engine. Default: BACKOFF_MS of Retries. */
+  backoffMs?: readonly [first: number, last: number];
   /** When (ms) to look again after a container was connected to a network. Default: LOOK_AGAIN_MS. */
   lookAgainMs?: readonly number[];
-  /** How long (ms) after a list the next one is read, events or not. Default: RELIST_MS. */
-  relistMs?: readonly [published: number, nothingPublished: number];
+  /** How old (ms) a list may be when a client comes. Default: STALE_LIST_MS. */
+  staleListMs?: number;
+  /** How long (ms) after a list the next one is read where events may not tell all. Default: RELIST_MS. */
+  relistMs?: number;
 }
 
 /** Containers outlive a restart of dockerd with live-restore, and so should their ports. */
 const ENGINE_GRACE_MS = 5_000;
 
-const BACKOFF_MS = [100, 2_000] as const;
-
 /** An engine tells that a container is connected some moments before it lists the ports which that brings. */
 const LOOK_AGAIN_MS = [100, 1_000] as const;
 
 /**
- * An event that is lost, or an engine that has stalled, is found out after a minute while ports are published.
- * Where none are, nothing wrong can be on the host, and an idle machine is woken six times an hour.
+ * An event that is lost, or an engine that has stalled, is found out when a client comes to a port that is published,
+ * of whichever container; whoever comes to many costs a list every ten seconds.
  */
-const RELIST_MS = [60_000, 600_000] as const;
+const STALE_LIST_MS = 10_000;
+
+/** The same without a client, where the engine is podman: an idle machine is woken six times an hour. */
+const RELIST_MS = 600_000;
 
 /** Events of this long (s) before they are asked for are seen again: none is to fall in between. */
 const EVENTS_OVERLAP_SECONDS = 2;
@@ -64,6 +67,8 @@ const DOUBTS: { readonly [trouble in EngineTrouble]?: string } = {
 /** What publishing needs of the guest's agent. */
 export interface PublishingAgent {
   readonly hostControl: { openLease(publisher: string): PublishingLease };
+  /** Told of each stream that the host opens. */
+  onServe: (() => void) | undefined;
   /** Whether it dials a destination if the host asks for it. */
   mayDial(destination: Destination): boolean;
 }
@@ -81,14 +86,15 @@ export function publishDocker(
     ...options,
     logger,
   });
+  agent.onServe = () => publisher.used();
   publisher.start();
   return publisher;
 }
 
 /**
  * Publishes on the host what a Docker engine publishes in the VM. Events say only that something has changed;
- * what is to be published is read anew from the list of containers each time, and now and then without an
- * event, so that none that was lost leaves anything behind. Ports go when the engine says so, or has gone; of
+ * what is to be published is read anew from the list of containers each time, and without an event when it is
+ * used, so that none that was lost leaves anything behind for long. Nothing is done while nothing happens. Ports go when the engine says so, or has gone; of
  * one that does not answer nobody knows what it would say, and its ports stay.
  */
 export class DockerPublisher {
@@ -99,22 +105,30 @@ export class DockerPublisher {
   /** Containers that have died, until the list has none of them: the engine lists them for a moment longer. */
   readonly #dead = new Set<string>();
   readonly #remarked = new Set<string>();
-  readonly #backoff: readonly [first: number, longest: number];
+  readonly #retries: Retries;
   readonly #graceMs: number;
-  #pauseMs: number;
   /** Whether the log's last word is that the engine is there. */
   #reached = false;
   /** What the log has told of the present outage: of each trouble once. */
   readonly #told = new Set<EngineTrouble>();
   #graceTimer: NodeJS.Timeout | undefined;
+  /** Lists again; undefined while there is no engine. */
+  #listSoon: (() => void) | undefined;
+  /** When (ms) the last list was asked for. */
+  #listedAt = 0;
 
   constructor(options: PublisherOptions) {
     this.#options = options;
     this.#published = new PublishedForwards(options.lease);
     this.#limiter = new LogLimiter(options.logger);
     if (options.expected === false) this.#told.add('gone');
-    this.#backoff = options.backoffMs ?? BACKOFF_MS;
-    [this.#pauseMs] = this.#backoff;
+    const { socket } = options.engine;
+    this.#retries = new Retries(socket, options.backoffMs, (problem) =>
+      this.#remark({
+        level: 'info',
+        text: `the folder of the Docker engine's socket ${socket} cannot be watched, and is looked at now and then: ${problem}`,
+      }),
+    );
     this.#graceMs = options.graceMs ?? ENGINE_GRACE_MS;
   }
 
@@ -123,16 +137,22 @@ export class DockerPublisher {
     void this.#run(this.#stopping.signal);
   }
 
+  /** A client has come to a port in the VM. */
+  used(): void {
+    const { staleListMs = STALE_LIST_MS } = this.#options;
+    if (this.#listSoon && performance.now() - this.#listedAt >= staleListMs) this.#listSoon();
+  }
+
   /** Gives up everything that is published. */
   stop(): void {
     this.#stopping.abort();
+    this.#retries.end();
     clearTimeout(this.#graceTimer);
     this.#published.close();
     this.#limiter.flush();
   }
 
   async #run(stopping: AbortSignal): Promise<void> {
-    const [, longestMs] = this.#backoff;
     while (!stopping.aborted) {
       const session = new AbortController();
       const { signal } = session;
@@ -142,12 +162,12 @@ export class DockerPublisher {
         (thrown: unknown) => thrown,
       );
       stopping.removeEventListener('abort', stop);
-      if (!stopping.aborted) this.#lost(signal.reason ?? problem);
+      const reason = signal.reason ?? problem;
+      if (!stopping.aborted) this.#lost(reason);
       // A list that is still awaited belongs to an engine that has gone.
       session.abort();
-      // Only stop() makes it fail, which the loop sees.
-      await delay(this.#pauseMs, undefined, { signal: stopping }).catch(() => undefined);
-      this.#pauseMs = Math.min(this.#pauseMs * 2, longestMs);
+      if (stopping.aborted) return;
+      await this.#retries.pause(reason instanceof EngineError && reason.trouble === 'gone');
     }
   }
 
@@ -158,20 +178,23 @@ export class DockerPublisher {
    */
   async #follow(signal: AbortSignal, giveUp: (reason: unknown) => void): Promise<Error> {
     const { engine, lookAgainMs = LOOK_AGAIN_MS, relistMs = RELIST_MS } = this.#options;
-    const events = await engine.openEvents(Math.floor(Date.now() / 1000) - EVENTS_OVERLAP_SECONDS, signal);
+    const since = Math.floor(Date.now() / 1000) - EVENTS_OVERLAP_SECONDS;
+    // One that is known to be stalled is not asked again and again: it answers when it goes on.
+    const events = await engine.openEvents(since, signal, this.#told.has('silent'));
     this.#dead.clear();
     const near = await this.#isNear(signal);
     let relistTimer: NodeJS.Timeout | undefined;
     const listSoon = coalesced(async () => {
+      this.#listedAt = performance.now();
       await this.#list(near, signal);
       clearTimeout(relistTimer);
-      if (signal.aborted) return;
-      const [published, nothingPublished] = relistMs;
-      relistTimer = setTimeout(listSoon, this.#published.empty ? nothingPublished : published).unref();
+      if (!signal.aborted && !engine.tellsAll) relistTimer = setTimeout(listSoon, relistMs).unref();
     }, giveUp);
+    this.#listSoon = listSoon;
     listSoon();
     const afterwards = new Afterwards(lookAgainMs, listSoon);
     signal.addEventListener('abort', () => {
+      this.#listSoon = undefined;
       afterwards.end();
       clearTimeout(relistTimer);
     });
@@ -226,7 +249,7 @@ export class DockerPublisher {
   #found(): void {
     clearTimeout(this.#graceTimer);
     this.#graceTimer = undefined;
-    [this.#pauseMs] = this.#backoff;
+    this.#retries.succeeded();
     this.#told.clear();
     if (this.#reached) return;
     this.#reached = true;

@@ -22,7 +22,7 @@ t.test('a dockerd that is stopped keeps the ports of its containers', async (t) 
     mayDial: () => true,
     logger: log.logger,
     graceMs: 1,
-    relistMs: [100, 100],
+    staleListMs: 0,
   });
   t.teardown(() => publisher.stop());
   publisher.start();
@@ -30,6 +30,7 @@ t.test('a dockerd that is stopped keeps the ports of its containers', async (t) 
 
   vm.signalDaemon('SIGSTOP');
   t.teardown(() => vm.signalDaemon('SIGCONT'));
+  publisher.used();
   const silent =
     /\/containers\/json: it has not answered within 5 s; what is published stays; connecting again/;
   t.match(await log.line(silent), { level: WARN });

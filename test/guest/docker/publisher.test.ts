@@ -1,3 +1,4 @@
+import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { Container } from '../../../guest/docker/containers.js';
@@ -216,10 +217,17 @@ t.test('when it stays away nothing is published any more, until it is back', asy
 
 t.test('an engine that is not there is waited for, with one warning', async (t) => {
   const socket = join(temporaryFolder(t), 'docker.sock');
-  const { log, publisher } = publish(t, socket);
-  await log.line(/no such socket/, 5);
+  const { log, lease } = publish(t, socket);
+  await log.line(/no such socket/, 4);
   t.equal(log.lines.filter(({ level }) => level === WARN).length, 1);
-  publisher.stop();
+  const engine = await EngineServer.start(t);
+  engine.containers = [listed('a', 'web', 8080)];
+  // A stale one first, which nobody answers on.
+  writeFileSync(socket, '');
+  await log.line(/ENOTSOCK|nobody listens/);
+  rmSync(socket);
+  symlinkSync(engine.socket, socket);
+  await lease.has(8080);
 });
 
 t.test('an engine that cannot list its containers is tried again, and keeps its ports', async (t) => {
@@ -257,9 +265,14 @@ t.test('an engine that does not answer keeps its ports, and the list says why', 
   const engine = await EngineServer.start(t);
   engine.containers = [listed('a', 'web', 8080)];
   const client = new StallingEngine(engine.socket);
-  const { lease, log } = publish(t, engine.socket, { engine: client, graceMs: 1, relistMs: [1, 60_000] });
+  const { publisher, lease, log } = publish(t, engine.socket, {
+    engine: client,
+    graceMs: 1,
+    staleListMs: 0,
+  });
   await lease.has(8080);
   client.stalled = true;
+  publisher.used();
   t.match(await log.line(/has not answered/), {
     level: WARN,
     msg: 'the list: it has not answered; what is published stays; connecting again until it works',
@@ -274,6 +287,7 @@ t.test('an engine that does not answer keeps its ports, and the list says why', 
   t.equal(log.lines.filter(({ level }) => level === WARN).length, 1);
 
   client.stalled = true;
+  publisher.used();
   await lease.until((forwards) => /does not answer$/.test(annotationOf(forwards)));
   await engine.close();
   client.stalled = false;
@@ -282,28 +296,41 @@ t.test('an engine that does not answer keeps its ports, and the list says why', 
   t.match(await log.line(/stays away: nothing is published for it any more$/), { level: INFO });
 });
 
-t.test('what no event has told of is found all the same', async (t) => {
+t.test('what no event has told of is found when a client comes', async (t) => {
   const engine = await EngineServer.start(t);
+  const { lease, log, publisher } = publish(t, engine.socket, { staleListMs: 0 });
+  publisher.used();
+  await log.line(UP);
   engine.containers = [listed('a', 'web', 8080)];
-  const { lease } = publish(t, engine.socket, { relistMs: [5, 5] });
+  publisher.used();
+  await lease.has(8080);
+  engine.containers = [];
+  publisher.used();
+  await lease.has();
+});
+
+t.test('many clients cost no list each', async (t) => {
+  const engine = await EngineServer.start(t);
+  const { log, publisher } = publish(t, engine.socket);
+  await log.line(UP);
+  for (let count = 0; count < 100; count++) publisher.used();
+  engine.emit('daemon', 'reload');
+  await engine.until(() => engine.lists === 2);
+  publisher.stop();
+  await engine.until(() => engine.listeners === 0);
+  t.equal(engine.lists, 2);
+});
+
+t.test('what no event of podman has told of is found all the same', async (t) => {
+  const engine = await EngineServer.start(t);
+  engine.podman = { version: '4.3.1', containers: [] };
+  engine.containers = [listed('a', 'web', 8080)];
+  const { lease } = publish(t, engine.socket, { relistMs: 5 });
   await lease.has(8080);
   engine.containers = [];
   await lease.has();
   engine.containers = [listed('b', 'db', 5432)];
   await lease.has(5432);
-});
-
-t.test('nothing is listed again soon while nothing is published', async (t) => {
-  const engine = await EngineServer.start(t);
-  const { log, publisher } = publish(t, engine.socket, { relistMs: [1, 60_000] });
-  await log.line(UP);
-  engine.emit('daemon', 'reload');
-  await engine.until(() => engine.lists === 2);
-  engine.emit('daemon', 'reload');
-  await engine.until(() => engine.lists === 3);
-  publisher.stop();
-  await engine.until(() => engine.listeners === 0);
-  t.equal(engine.lists, 3);
 });
 
 t.test('a mistake of ours is logged with its stack, and does not end it', async (t) => {
@@ -388,6 +415,7 @@ t.test('a list that comes after the end is not looked at', async (t) => {
   const publisher = new DockerPublisher({
     engine: {
       socket: '/docker.sock',
+      tellsAll: true,
       openEvents: async () => (async function* () {})(),
       listContainers: () => new Promise((resolve) => answers.push(resolve)),
       findHome: async () => ({ hostname: 'vm', rootless: false }),

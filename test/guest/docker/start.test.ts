@@ -2,7 +2,7 @@ import { symlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { publishDocker } from '../../../guest/docker/publisher.js';
+import { type PublishingAgent, publishDocker } from '../../../guest/docker/publisher.js';
 import { DEFAULT_RULES } from '../../../guest/docker/rules.js';
 import { DEBUG, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
 import { temporaryFolder } from '../../fixtures/programs.js';
@@ -23,9 +23,14 @@ t.test('the agent publishes on a lease of its own', async (t) => {
     return lease;
   };
   const log = new LogRecorder();
+  const agent: PublishingAgent = {
+    hostControl: { openLease },
+    mayDial: ({ proto }) => proto === 'tcp',
+    onServe: undefined,
+  };
   const publisher = publishDocker(
     { socket: engine.socket, rules: DEFAULT_RULES, expected: true },
-    { hostControl: { openLease }, mayDial: ({ proto }) => proto === 'tcp' },
+    agent,
     log.logger,
   );
   t.teardown(() => publisher.stop());
@@ -36,6 +41,8 @@ t.test('the agent publishes on a lease of its own', async (t) => {
     [[{ in_ip: '127.0.0.2', in_port: 80 }]],
     'the agent may dial the container itself',
   );
+  agent.onServe?.();
+  t.equal(engine.lists, 1, 'whoever comes to a port finds it as it was listed just now');
 });
 
 t.test('an engine that is not there is one warning', async (t) => {
@@ -43,7 +50,7 @@ t.test('an engine that is not there is one warning', async (t) => {
   const socket = join(temporaryFolder(t), 'docker.sock');
   const publisher = publishDocker(
     { socket, rules: DEFAULT_RULES, expected: true },
-    { hostControl: { openLease: () => new RecordingLease() }, mayDial },
+    { hostControl: { openLease: () => new RecordingLease() }, mayDial, onServe: undefined },
     log.logger,
   );
   t.match(await log.line(/no such socket/), { level: WARN });
@@ -56,7 +63,7 @@ t.test('an engine that only may come is waited for without a warning', async (t)
   const socket = join(temporaryFolder(t), 'docker.sock');
   const publisher = publishDocker(
     { socket, rules: DEFAULT_RULES, expected: false },
-    { hostControl: { openLease: () => new RecordingLease() }, mayDial },
+    { hostControl: { openLease: () => new RecordingLease() }, mayDial, onServe: undefined },
     log.logger,
   );
   t.teardown(() => publisher.stop());
