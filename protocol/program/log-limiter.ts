@@ -35,7 +35,10 @@ export class LogLimiter {
   readonly #log: Logger;
   readonly #limits: LogLimits;
   readonly #kinds = new Map<string, Kind>();
+  /** There is one only while something has been left out: nothing else would be told. */
   #timer: NodeJS.Timeout | undefined;
+  /** When (ms) the present interval began. */
+  #since = Number.NEGATIVE_INFINITY;
 
   constructor(logger: Logger, limits: Partial<LogLimits> = {}) {
     this.#log = logger;
@@ -53,6 +56,11 @@ export class LogLimiter {
    */
   log(level: LogLevel, kind: string, context: object, message: string): void {
     const { linesPerInterval, intervalMs, maxKinds } = this.#limits;
+    const now = performance.now();
+    if (!this.#timer && now - this.#since >= intervalMs) {
+      this.#kinds.clear();
+      this.#since = now;
+    }
     const key = this.#kinds.has(kind) || this.#kinds.size < maxKinds ? kind : OTHERS;
     const known = this.#kinds.get(key);
     const lines = (known?.lines ?? 0) + 1;
@@ -60,7 +68,7 @@ export class LogLimiter {
     if (known) Object.assign(known, { lines, level, context, message });
     else this.#kinds.set(key, { lines, level, context, message });
     if (lines <= linesPerInterval) this.#log[level](context, message);
-    this.#timer ??= setTimeout(() => this.#sumUp(), intervalMs).unref();
+    else this.#timer ??= setTimeout(() => this.#sumUp(), this.#since + intervalMs - now).unref();
   }
 
   /** Tells what was only counted; at the end, too. */
@@ -82,5 +90,6 @@ export class LogLimiter {
       );
     }
     this.#kinds.clear();
+    this.#since = Number.NEGATIVE_INFINITY;
   }
 }

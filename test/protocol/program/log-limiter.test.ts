@@ -1,3 +1,4 @@
+import { mock } from 'node:test';
 import t from 'tap';
 import { LogLimiter } from '../../../protocol/program/log-limiter.js';
 import { LogRecorder } from '../../fixtures/log-recorder.js';
@@ -31,6 +32,22 @@ t.test('they are told by themselves after a while, and then begin anew', async (
   t.match(await log.line(/^second/), { more: 1 });
   limiter.log('warn', 'refused', {}, 'third');
   await log.line(/^third$/);
+});
+
+t.test('what has been logged whole needs no timer, and is forgotten after a while', (t) => {
+  let now = 1000;
+  mock.method(performance, 'now', () => now);
+  const timers = mock.method(globalThis, 'setTimeout');
+  t.teardown(() => mock.restoreAll());
+  const log = new LogRecorder();
+  const limiter = new LogLimiter(log.logger, { intervalMs: LONG_MS, linesPerInterval: 1 });
+  limiter.log('info', 'found', {}, 'first');
+  now += LONG_MS;
+  limiter.log('info', 'found', {}, 'second');
+  t.equal(log.lines.length, 2);
+  t.equal(timers.mock.callCount(), 0);
+  limiter.flush();
+  t.end();
 });
 
 t.test('kinds without end are one kind', (t) => {
