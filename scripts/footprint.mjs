@@ -20,9 +20,9 @@ import { vpnkitForwarder } from '../dist/host/bench/rivals/vpnkit-forwarder.js';
 const GIB = 1024 ** 3;
 const KIB_PER_MIB = 1024;
 /** How long (ms) is counted. */
-const WINDOW_MS = 20_000;
+const WINDOW_MS = 10_000;
 /** After what it has loaded, V8 collects its garbage once more by itself, some seconds later: then it is idle. */
-const MAX_WINDOWS = 4;
+const MAX_WINDOWS = 8;
 const START_ROUNDS = 7;
 const DIST = fileURLToPath(new URL('../dist/', import.meta.url));
 const IDLE = ['-e', 'setInterval(() => {}, 1e9)'];

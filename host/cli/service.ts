@@ -23,14 +23,12 @@ import {
   serviceEnvironment,
   serviceLogPath,
 } from '../service/definition.js';
-import { Launchd } from '../service/launchd.js';
 import { LogFile } from '../service/log-file.js';
 import { tailLog } from '../service/log-tail.js';
 import { lastingNodePath } from '../service/node-path.js';
 import { sdNotify } from '../service/sd-notify.js';
 import { asService } from '../service/service-host.js';
 import type { ServiceManager } from '../service/service-manager.js';
-import { Systemd } from '../service/systemd.js';
 import { JSON_OPTION } from './control-option.js';
 import { type HostModule, makeHostCommand } from './host.js';
 import { formatTable, writeJson } from './output.js';
@@ -62,14 +60,24 @@ export interface ServiceSystem {
   platform: NodeJS.Platform;
   /** This program's own script. */
   script: string;
-  makeManager(platform: ServicePlatform, environment: NodeJS.ProcessEnv): ServiceManager;
+  makeManager(
+    platform: ServicePlatform,
+    environment: NodeJS.ProcessEnv,
+  ): ServiceManager | Promise<ServiceManager>;
 }
 
 const SYSTEM: ServiceSystem = {
   platform: process.platform,
   script: fileURLToPath(new URL('../main.js', import.meta.url)),
-  makeManager: (platform, environment) =>
-    platform === 'darwin' ? new Launchd({ environment, uid: userInfo().uid }) : new Systemd({ environment }),
+  // Loaded late: every portferry command loads this file, and only this one needs them.
+  makeManager: async (platform, environment) => {
+    if (platform === 'darwin') {
+      const { Launchd } = await import('../service/launchd.js');
+      return new Launchd({ environment, uid: userInfo().uid });
+    }
+    const { Systemd } = await import('../service/systemd.js');
+    return new Systemd({ environment });
+  },
 };
 
 /** One call of the command, understood. */
@@ -110,7 +118,7 @@ export function makeServiceCommand(
     epilogue:
       'A service that fails is started again after a while; one whose options are wrong stays down. It keeps the PATH and the PORTFERRY_… variables that it is installed with.',
     async run(values, operands, context) {
-      const { action, call } = understand(values, operands, context, system);
+      const { action, call } = await understand(values, operands, context, system);
       if (action === 'run') await runService(call, loadHost);
       else await ACT[action](call, system);
     },
@@ -152,12 +160,12 @@ const ACT: Record<Exclude<Action, 'run'>, (call: ServiceCall, system: ServiceSys
   },
 };
 
-function understand(
+async function understand(
   { name = DEFAULT_NAME, platform, json }: OptionValues<typeof OPTIONS>,
   [action, ...hostArguments]: readonly string[],
   context: ProgramContext,
   system: ServiceSystem,
-): { action: Action; call: ServiceCall } {
+): Promise<{ action: Action; call: ServiceCall }> {
   const known = ACTIONS.find((candidate) => candidate === action);
   if (!known) throw new UsageError(`service ${action}: it is one of ${ACTIONS.slice(0, -1).join(', ')}`);
   const takesArguments = ['install', 'print', 'run'].includes(known);
@@ -169,7 +177,7 @@ function understand(
   const chosen = platformOf(platform ?? system.platform);
   const { environment } = context;
   const logPath = serviceLogPath(name, chosen, environment);
-  const manager = system.makeManager(chosen, environment);
+  const manager = await system.makeManager(chosen, environment);
   return { action: known, call: { name, hostArguments, platform: chosen, manager, logPath, json, context } };
 }
 
