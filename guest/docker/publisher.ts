@@ -12,6 +12,7 @@ import { computePublication, type Remark } from './publication.js';
 import { PublishedForwards, type PublishingLease } from './published.js';
 import { Retries } from './retries.js';
 import type { PublishRule } from './rules.js';
+import type { SocketWatch } from './socket-watch.js';
 
 export interface PublisherOptions {
   engine: Engine;
@@ -31,6 +32,8 @@ export interface PublisherOptions {
   backoffMs?: readonly [first: number, last: number];
   /** When (ms) to look again after a container was connected to a network. Default: LOOK_AGAIN_MS. */
   lookAgainMs?: readonly number[];
+  /** Notices when something happens to the engine's socket. Default: a SocketWatch as it is. */
+  watchSocket?: (path: string) => SocketWatch;
   /** How old (ms) a list may be when a client comes. Default: STALE_LIST_MS. */
   staleListMs?: number;
   /** How long (ms) after a list the next one is read where events may not tell all. Default: RELIST_MS. */
@@ -123,11 +126,15 @@ export class DockerPublisher {
     this.#limiter = new LogLimiter(options.logger);
     if (options.expected === false) this.#told.add('gone');
     const { socket } = options.engine;
-    this.#retries = new Retries(socket, options.backoffMs, (problem) =>
-      this.#remark({
-        level: 'info',
-        text: `the folder of the Docker engine's socket ${socket} cannot be watched, and is looked at now and then: ${problem}`,
-      }),
+    this.#retries = new Retries(
+      socket,
+      options.backoffMs,
+      (problem) =>
+        this.#remark({
+          level: 'info',
+          text: `the folder of the Docker engine's socket ${socket} cannot be watched, and is looked at now and then: ${problem}`,
+        }),
+      options.watchSocket,
     );
     this.#graceMs = options.graceMs ?? ENGINE_GRACE_MS;
   }

@@ -14,6 +14,7 @@ export class Retries {
   readonly #socket: string;
   readonly #backoff: readonly [first: number, last: number];
   readonly #onUnwatched: (problem: string) => void;
+  readonly #watchSocket: (path: string) => SocketWatch;
   #pauseMs: number;
   /** Kept while the engine is away. */
   #watch: SocketWatch | undefined;
@@ -26,10 +27,12 @@ export class Retries {
     socket: string,
     backoff: readonly [first: number, last: number] = BACKOFF_MS,
     onUnwatched: (problem: string) => void,
+    watchSocket = (path: string) => new SocketWatch(path),
   ) {
     this.#socket = socket;
     this.#backoff = backoff;
     this.#onUnwatched = onUnwatched;
+    this.#watchSocket = watchSocket;
     [this.#pauseMs] = backoff;
   }
 
@@ -69,7 +72,7 @@ export class Retries {
   }
 
   #startWatch(): SocketWatch {
-    const watch = new SocketWatch(this.#socket);
+    const watch = this.#watchSocket(this.#socket);
     if (watch.problem !== undefined) this.#onUnwatched(watch.problem);
     return watch;
   }

@@ -24,22 +24,20 @@ type WatchFolder = typeof watch;
  */
 export class SocketWatch {
   /** Resolves when something has happened, or may have, since the watch was made; and when it is closed. */
-  readonly touched: Promise<void>;
+  readonly touched: Promise<unknown>;
   /** Why it cannot be watched, and is only looked after now and then; undefined when it is watched. */
   readonly problem: string | undefined;
   readonly #ends: (() => void)[] = [];
-  #touch = (): void => {};
+  readonly #happened = new AbortController();
 
   constructor(path: string, watchFolder: WatchFolder = watch, pollMs = POLL_MS) {
-    this.touched = new Promise((done) => {
-      this.#touch = done;
-    });
+    this.touched = new Promise((done) => this.#happened.signal.addEventListener('abort', done));
     try {
       for (const place of placesOf(path)) this.#watch(place, watchFolder);
     } catch (thrown) {
       // There are only so many watches, some file systems have none, and a folder may be somebody else's.
       this.problem = messageOf(thrown);
-      const timer = setTimeout(this.#touch, pollMs).unref();
+      const timer = setTimeout(() => this.#touch(), pollMs).unref();
       this.#ends.push(() => clearTimeout(timer));
     }
   }
@@ -49,12 +47,16 @@ export class SocketWatch {
     this.#touch();
   }
 
+  #touch(): void {
+    this.#happened.abort();
+  }
+
   #watch({ folder, name }: Place, watchFolder: WatchFolder): void {
     const watcher = watchFolder(folder, { persistent: false }, (_event, changed) => {
       // The folder's own name says that it has gone itself.
       if (changed === null || changed === name || changed === basename(folder)) this.#touch();
     });
-    watcher.on('error', this.#touch);
+    watcher.on('error', () => this.#touch());
     this.#ends.push(() => watcher.close());
   }
 }

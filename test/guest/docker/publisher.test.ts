@@ -1,4 +1,4 @@
-import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { rmSync, symlinkSync, type watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { Container } from '../../../guest/docker/containers.js';
@@ -6,6 +6,7 @@ import { EngineClient, type EngineEvent } from '../../../guest/docker/engine.js'
 import { EngineError } from '../../../guest/docker/engine-socket.js';
 import { DockerPublisher, type PublisherOptions } from '../../../guest/docker/publisher.js';
 import { DEFAULT_RULES, type PublishRule } from '../../../guest/docker/rules.js';
+import { SocketWatch } from '../../../guest/docker/socket-watch.js';
 import type { VpnkitPort } from '../../../protocol/services/control.js';
 import type { Destination } from '../../../protocol/wire/destination.js';
 import { DEBUG, ERROR, INFO, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
@@ -228,6 +229,31 @@ t.test('an engine that is not there is waited for, with one warning', async (t) 
   rmSync(socket);
   symlinkSync(engine.socket, socket);
   await lease.has(8080);
+});
+
+t.test('it can be stopped while an engine is waited for', async (t) => {
+  const { log, publisher } = publish(t, join(temporaryFolder(t), 'docker.sock'));
+  await log.line(/no such socket/, 4);
+  await new Promise((resolve) => setTimeout(resolve));
+  publisher.stop();
+  await new Promise(setImmediate);
+  t.equal(log.matching(/no such socket/).length, 4);
+});
+
+t.test('where its folder cannot be watched it is looked for now and then, which is said once', async (t) => {
+  const socket = join(temporaryFolder(t), 'docker.sock');
+  const none = (() => {
+    throw new Error('ENOSPC: no more watches');
+  }) as typeof watch;
+  const watchSocket = (path: string): SocketWatch => new SocketWatch(path, none, 1);
+  const { log, lease } = publish(t, socket, { watchSocket });
+  t.match(await log.line(/cannot be watched, and is looked at now and then: ENOSPC/), { level: INFO });
+  await log.line(/no such socket/, 10);
+  const engine = await EngineServer.start(t);
+  engine.containers = [listed('a', 'web', 8080)];
+  symlinkSync(engine.socket, socket);
+  await lease.has(8080);
+  t.equal(log.matching(/cannot be watched/).length, 1);
 });
 
 t.test('an engine that cannot list its containers is tried again, and keeps its ports', async (t) => {
