@@ -35,8 +35,10 @@ t.test('a stream reaches the server that it names, and both half-closes pass', a
   t.match(line, { level: DEBUG, client: '10.0.0.1:4711', destination: `tcp 127.0.0.1:${port}` });
 });
 
-t.test('a stream reaches a unix socket', async (t) => {
-  const { host } = await startGuest(t);
+t.test('a stream reaches a unix socket, and whoever publishes hears that somebody has come', async (t) => {
+  const { agent, host } = await startGuest(t);
+  let served = 0;
+  agent.onServe = () => served++;
   const path = join(temporaryFolder(t), 's');
   const server = net.createServer((socket) => socket.end('from the socket')).listen(path);
   await once(server, 'listening');
@@ -44,6 +46,7 @@ t.test('a stream reaches a unix socket', async (t) => {
   const stream = host.open({ proto: 'unix', path });
   await host.until(() => stream.halfClosed);
   t.equal(stream.received, 'from the socket');
+  t.equal(served, 1);
 });
 
 t.test('a dial that fails is reported by its errno, on both sides', async (t) => {
