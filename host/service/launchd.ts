@@ -1,8 +1,7 @@
-import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { messageOf, OperationError } from '../../protocol/errors.js';
+import { OperationError } from '../../protocol/errors.js';
 import { homeOf, type ServiceDefinition, serviceLogPath } from './definition.js';
 import { commandOfPlist, EXIT_TIMEOUT_SECONDS, launchdLabel, launchdPlist } from './launchd-plist.js';
 import { type CommandResult, type RunCommand, runCommand } from './run-command.js';
@@ -22,6 +21,8 @@ const STARTED_MS = 10_000;
 const INPUT_OUTPUT_ERROR = 5;
 const BOOTSTRAP_ATTEMPTS = 5;
 const BOOTSTRAP_PAUSE_MS = 500;
+
+const FORMAT = { entry: 'ProgramArguments', commandOf: commandOfPlist };
 
 export interface LaunchdOptions {
   environment: NodeJS.ProcessEnv;
@@ -72,7 +73,7 @@ export class Launchd implements ServiceManager {
   }
 
   async start(name: string): Promise<void> {
-    await this.#command(name);
+    await this.#file(name).command();
     const target = await this.#target(name);
     const job = await this.#job(target);
     if (job?.pid !== undefined) return;
@@ -81,7 +82,7 @@ export class Launchd implements ServiceManager {
   }
 
   async stop(name: string): Promise<void> {
-    await this.#command(name);
+    await this.#file(name).command();
     await this.#bootout(name);
   }
 
@@ -100,7 +101,7 @@ export class Launchd implements ServiceManager {
       if (since !== undefined) state.since = since;
     }
     if (job?.lastExit !== undefined) state.lastExit = job.lastExit;
-    const problem = state.installed ? await this.#problemOf(name) : undefined;
+    const problem = state.installed ? await file.problem() : undefined;
     if (problem !== undefined) state.problem = problem;
     return state;
   }
@@ -184,33 +185,9 @@ export class Launchd implements ServiceManager {
     return seconds === undefined ? undefined : new Date(Date.now() - seconds * 1000).toISOString();
   }
 
-  async #problemOf(name: string): Promise<string | undefined> {
-    try {
-      const missing = (await this.#command(name)).slice(0, 2).find((path) => !existsSync(path));
-      return missing && `${missing}, which it starts, is gone: install the service again`;
-    } catch (thrown) {
-      return messageOf(thrown);
-    }
-  }
-
-  /** @throws OperationError when it is not installed, or its file cannot be understood */
-  async #command(name: string): Promise<string[]> {
-    const file = this.#file(name);
-    const text = await file.read();
-    if (text === undefined)
-      throw new OperationError(
-        `${file.path} is not there: install the service with portferry service install`,
-      );
-    const command = commandOfPlist(text);
-    if (command) return command;
-    throw new OperationError(
-      `${file.path} cannot be used: it has no ProgramArguments; install the service again`,
-    );
-  }
-
   #file(name: string): ServiceFile {
     const folder = join(homeOf(this.#environment), 'Library', 'LaunchAgents');
-    return new ServiceFile(join(folder, `${launchdLabel(name)}.plist`));
+    return new ServiceFile(join(folder, `${launchdLabel(name)}.plist`), FORMAT);
   }
 
   #crashLogPath(name: string): string {

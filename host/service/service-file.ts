@@ -1,13 +1,24 @@
+import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
 
+/** How a manager's files say what to run. */
+export interface ServiceFileFormat {
+  /** The entry that has the command. */
+  entry: string;
+  /** The command line in a file's text; undefined when there is none. */
+  commandOf(text: string): string[] | undefined;
+}
+
 /** The file that tells a manager of services what to run. */
 export class ServiceFile {
   readonly path: string;
+  readonly #format: ServiceFileFormat;
 
-  constructor(path: string) {
+  constructor(path: string, format: ServiceFileFormat) {
     this.path = path;
+    this.#format = format;
   }
 
   /** @returns undefined when there is none. @throws OperationError when it cannot be read */
@@ -17,6 +28,29 @@ export class ServiceFile {
     } catch (thrown) {
       if (errnoOf(thrown) === 'ENOENT') return undefined;
       throw new OperationError(`cannot read ${this.path}: ${messageOf(thrown)}`);
+    }
+  }
+
+  /** What it runs. @throws OperationError when it is not there, or cannot be understood */
+  async command(): Promise<string[]> {
+    const text = await this.read();
+    if (text === undefined)
+      throw new OperationError(
+        `${this.path} is not there: install the service with portferry service install`,
+      );
+    const { entry, commandOf } = this.#format;
+    const command = commandOf(text);
+    if (command) return command;
+    throw new OperationError(`${this.path} cannot be used: it has no ${entry}; install the service again`);
+  }
+
+  /** Why what it names cannot be run, if so: it cannot be understood, or Node or the script is gone. */
+  async problem(): Promise<string | undefined> {
+    try {
+      const missing = (await this.command()).slice(0, 2).find((path) => !existsSync(path));
+      return missing && `${missing}, which it starts, is gone: install the service again`;
+    } catch (thrown) {
+      return messageOf(thrown);
     }
   }
 

@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { OperationError } from '../../protocol/errors.js';
 import { homeOf, type ServiceDefinition } from './definition.js';
@@ -20,6 +19,8 @@ const PROPERTIES = [
 
 /** ExecMainCode of a process that was ended by a signal: CLD_KILLED and CLD_DUMPED of siginfo. */
 const BY_SIGNAL = ['2', '3'];
+
+const FORMAT = { entry: 'ExecStart', commandOf: commandOfUnit };
 
 export interface SystemdOptions {
   environment: NodeJS.ProcessEnv;
@@ -62,12 +63,12 @@ export class Systemd implements ServiceManager {
   }
 
   async start(name: string): Promise<void> {
-    await this.#command(name);
+    await this.#file(name).command();
     await this.#startWith('start', name);
   }
 
   async stop(name: string): Promise<void> {
-    await this.#command(name);
+    await this.#file(name).command();
     await this.#systemctl('stop the service', ['stop', unitName(name)]);
   }
 
@@ -84,9 +85,8 @@ export class Systemd implements ServiceManager {
     }
     const lastExit = lastExitOf(found);
     if (lastExit !== undefined) state.lastExit = lastExit;
-    const missing = (await this.#command(name)).slice(0, 2).find((path) => !existsSync(path));
-    if (missing !== undefined)
-      state.problem = `${missing}, which it starts, is gone: install the service again`;
+    const problem = await file.problem();
+    if (problem !== undefined) state.problem = problem;
     return state;
   }
 
@@ -121,22 +121,9 @@ export class Systemd implements ServiceManager {
     return Object.fromEntries(stdout.split('\n').map((line) => line.split(/=(.*)/s).slice(0, 2)));
   }
 
-  /** @throws OperationError when it is not installed, or its file has no command line */
-  async #command(name: string): Promise<string[]> {
-    const file = this.#file(name);
-    const text = await file.read();
-    if (text === undefined)
-      throw new OperationError(
-        `${file.path} is not there: install the service with portferry service install`,
-      );
-    const command = commandOfUnit(text);
-    if (command) return command;
-    throw new OperationError(`${file.path} cannot be used: it has no ExecStart; install the service again`);
-  }
-
   #file(name: string): ServiceFile {
     const folder = this.#environment['XDG_CONFIG_HOME'] || join(homeOf(this.#environment), '.config');
-    return new ServiceFile(join(folder, 'systemd', 'user', unitName(name)));
+    return new ServiceFile(join(folder, 'systemd', 'user', unitName(name)), FORMAT);
   }
 }
 

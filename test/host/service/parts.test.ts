@@ -11,6 +11,8 @@ import { ServiceFile } from '../../../host/service/service-file.js';
 import { UsageError } from '../../../protocol/errors.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
+const FORMAT = { entry: 'Line', commandOf: (text: string) => [text] };
+
 t.test('names, and what a service keeps of its environment', (t) => {
   checkName('work-2');
   for (const name of ['', 'Work', '../x', '-x', 'x'.repeat(33)]) t.throws(() => checkName(name), UsageError);
@@ -145,17 +147,18 @@ t.test('the end of a log, for people', async (t) => {
 
 t.test("a service's file", async (t) => {
   const folder = shortFolder(t);
-  const file = new ServiceFile(join(folder, 'a', 'b'));
+  const file = new ServiceFile(join(folder, 'a', 'b'), FORMAT);
   t.equal(await file.read(), undefined);
   await file.write('one');
   await file.write('one');
   t.notOk(existsSync(`${file.path}.previous`));
+  t.same(await file.command(), ['one']);
   await file.write('two');
   t.equal(readFileSync(`${file.path}.previous`, 'utf8'), 'one');
   t.equal(await file.remove(), true);
   t.equal(await file.remove(), false);
-  await t.rejects(new ServiceFile(folder).read(), { message: /^cannot read/ });
-  await t.rejects(new ServiceFile(folder).write('x'), { message: /^cannot write/ });
+  await t.rejects(new ServiceFile(folder, FORMAT).read(), { message: /^cannot read/ });
+  await t.rejects(new ServiceFile(folder, FORMAT).write('x'), { message: /^cannot write/ });
 });
 
 t.test('programs that are run', async (t) => {

@@ -1,8 +1,8 @@
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { ServiceDefinition } from '../../../host/service/definition.js';
 import type { CommandResult, RunCommand } from '../../../host/service/run-command.js';
-import { ServiceFile } from '../../../host/service/service-file.js';
 import { Systemd } from '../../../host/service/systemd.js';
 import { commandOfUnit, unitName } from '../../../host/service/systemd-unit.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
@@ -90,10 +90,11 @@ t.test('how it ended last, and what is wrong with it', async (t) => {
   t.match(await systemd.state('host'), { lastExit: 'signal 15 (timeout)' });
   ended('ActiveState=inactive\n');
   t.equal((await systemd.state('host')).lastExit, undefined);
-  await new ServiceFile(unit).write(systemd.render({ ...definition, command: ['/no/node'] }));
+  writeFileSync(unit, systemd.render({ ...definition, command: ['/no/node'] }));
   t.match((await systemd.state('host')).problem, /\/no\/node, which it starts, is gone/);
-  await new ServiceFile(unit).write('[Service]\n');
+  writeFileSync(unit, '[Service]\n');
   await t.rejects(systemd.start('host'), { message: /it has no ExecStart; install the service again/ });
+  t.match((await systemd.state('host')).problem, /it has no ExecStart/);
 });
 
 t.test('each failure of systemctl is a sentence', async (t) => {
