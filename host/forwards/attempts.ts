@@ -1,9 +1,13 @@
 import { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger } from '../../protocol/program/logger.js';
+import { type Look, NOBODY } from '../listen/port-guard.js';
+import { formatRule } from '../rule/forward-rule.js';
+import type { Bound } from './bound.js';
 import { type Claim, type Holder, RUNTIME } from './claim.js';
 import { forwardId } from './forward.js';
 import type { HostEnds } from './host-ends.js';
-import { type Bound, GUEST_LINES_PER_MINUTE, type ListenFailure, type Listening } from './listening.js';
+import type { ListenFailure } from './listen-failure.js';
+import { GUEST_LINES_PER_MINUTE, type Listening } from './listening.js';
 import { inSlices, type Turns } from './turns.js';
 
 /** How often (ms) the host tries again to listen where it could not. */
@@ -41,9 +45,13 @@ export class Attempts {
    * @param persistent whether one that fails is tried again; else it is not, unless it was already
    */
   async try(claims: readonly Claim[], persistent: boolean): Promise<void> {
+    const due = claims.filter((claim) => claim.due);
+    const rules = due.map(({ asked }) => asked);
+    const { listening } = this.#options;
+    const look = listening.looks ? await listening.look(rules, false) : NOBODY;
     const failures: [Claim, ListenFailure][] = [];
-    for (const some of inSlices(claims.filter(({ due }) => due)))
-      failures.push(...(await this.#options.turns.take(() => this.#open(some), false)));
+    for (const some of inSlices(due))
+      failures.push(...(await this.#options.turns.take(() => this.#open(some, look), false)));
     await Promise.all(failures.map(([claim, failure]) => this.#fail(claim, failure, persistent)));
     this.#retryLater();
   }
@@ -86,22 +94,32 @@ export class Attempts {
   }
 
   /** @returns why some of them are not listened on */
-  async #open(claims: readonly Claim[]): Promise<[Claim, ListenFailure][]> {
+  async #open(claims: readonly Claim[], look: Look): Promise<[Claim, ListenFailure][]> {
     const { listening } = this.#options;
     const failures: [Claim, ListenFailure][] = [];
+    const opened = new Map<string, Bound>();
+    const bounds = new Map<Claim, Bound>();
     for (const claim of claims) {
       if (this.#closed || !claim.due) continue;
       try {
-        const known = listening.find(claim.asked);
-        const bound = known ?? (await listening.open(claim.asked));
-        // Meanwhile it may have been given up.
-        if (claim.due) this.grant(claim, bound);
-        if (bound.claims.size === 0) await listening.close([bound]);
-        else if (!known) listening.start(bound);
+        const known = listening.find(claim.asked) ?? opened.get(formatRule(claim.asked));
+        const bound = known ?? (await listening.open(claim.asked, look));
+        if (!known) opened.set(formatRule(bound.forward.rule), bound);
+        bounds.set(claim, bound);
       } catch (thrown) {
         failures.push([claim, thrown as ListenFailure]);
       }
     }
+    const taken = await listening.confirm([...opened.values()]);
+    for (const [claim, bound] of bounds) {
+      const failure = taken.get(bound);
+      if (failure) failures.push([claim, failure]);
+      // Meanwhile it may have been given up.
+      else if (claim.due) this.grant(claim, bound);
+    }
+    for (const bound of opened.values())
+      if (bound.claims.size === 0) await listening.close([bound]);
+      else listening.start(bound);
     return failures;
   }
 

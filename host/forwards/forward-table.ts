@@ -3,10 +3,12 @@ import { OperationError } from '../../protocol/errors.js';
 import type { ForwardMatcher } from '../rule/forward-matcher.js';
 import { type ForwardRule, formatRule } from '../rule/forward-rule.js';
 import { Attempts } from './attempts.js';
+import type { Bound } from './bound.js';
 import { Claim, type Holder, RUNTIME } from './claim.js';
 import type { Forward } from './forward.js';
 import { HostEnds } from './host-ends.js';
-import { type Bound, ListenFailure, Listening, type ListeningOptions } from './listening.js';
+import { ListenFailure } from './listen-failure.js';
+import { Listening, type ListeningOptions } from './listening.js';
 import { inSlices, Turns } from './turns.js';
 
 export interface ForwardTableOptions extends ListeningOptions {
@@ -170,13 +172,16 @@ export class ForwardTable {
     const opened = new Map<string, Bound>();
     const bounds: Bound[] = [];
     try {
+      const look = await this.#listening.look(rules, true);
       for (const [index, rule] of rules.entries()) {
         if (index % RULES_BETWEEN_EVENTS === RULES_BETWEEN_EVENTS - 1) await setImmediate();
         const known = this.#listening.find(rule) ?? opened.get(formatRule(rule));
-        const bound = known ?? (await this.#listening.open(rule));
+        const bound = known ?? (await this.#listening.open(rule, look));
         if (!known) opened.set(formatRule(bound.forward.rule), bound);
         bounds.push(bound);
       }
+      const [failure] = (await this.#listening.confirm([...opened.values()])).values();
+      if (failure) throw failure;
     } catch (thrown) {
       await this.#listening.close([...opened.values()]);
       throw thrown;

@@ -30,6 +30,8 @@ export interface Forward {
   readonly createdAt: Date;
   /** What is bound: `127.0.0.1:8080`, `[::1]:8080` or a path. */
   readonly addresses: readonly string[];
+  /** Every address is bound, as the system lets no narrower one be; who comes by another one than asked for is reset. */
+  readonly filtered?: boolean;
   readonly counters: ForwardCounters;
 }
 

@@ -1,21 +1,27 @@
-import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
+import { errnoOf, messageOf } from '../../protocol/errors.js';
 import { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import type { RawSocket } from '../../protocol/socket/raw-socket.js';
 import { formatDestination } from '../../protocol/wire/destination.js';
 import { describeBindFailure } from '../listen/bind-failure.js';
 import { BindError } from '../listen/bind-port.js';
+import { BIND_RULES, type BindRules, needsWildcard } from '../listen/bind-rules.js';
 import { Listener } from '../listen/listener.js';
-import type { WantedAddress } from '../listen/port-owner.js';
+import { type Look, NOBODY, PortGuard } from '../listen/port-guard.js';
 import { PortOwners } from '../listen/port-owners.js';
 import { UdpListener } from '../listen/udp-listener.js';
-import { addressesOverlap, type ForwardRule, formatHostEnd, formatRule } from '../rule/forward-rule.js';
+import { type ForwardRule, formatHostEnd, formatRule, type PortRule } from '../rule/forward-rule.js';
+import { type Bound, describeForward, isInTheWay, makeForward } from './bound.js';
 import type { Claim } from './claim.js';
-import { type Forward, forwardId, noCounts } from './forward.js';
+import type { Forward } from './forward.js';
 import { HostEnds } from './host-ends.js';
+import { ListenFailure, needsEveryAddress, takenBy } from './listen-failure.js';
 
 /** Equal lines of the log that guests can cause in a minute; those beyond are summed up. */
 export const GUEST_LINES_PER_MINUTE = 20;
+
+/** Ports that the OS chooses are looked at so often before it is given up that one is nobody else's. */
+const PORT_CHOICES = 20;
 
 export interface ListeningOptions {
   /** Gets each client: paused, so set its handler and call resume(). */
@@ -29,6 +35,10 @@ export interface ListeningOptions {
   descriptors?: ListenerDescriptors;
   /** Who is asked which process has a port. */
   owners?: PortOwners;
+  /** How the platform goes about ports. */
+  bindRules?: BindRules;
+  /** Who looks for programs on ports that the platform would let be bound twice. */
+  guard?: PortGuard;
 }
 
 /** Who counts the file descriptors of listening sockets. */
@@ -41,29 +51,12 @@ export interface ListenerDescriptors {
   giveListeners(count: number): void;
 }
 
-/** A forward that is bound, and who wants it: it goes when the last one lets go. */
-export interface Bound {
-  readonly forward: Forward;
-  readonly listener: Listener | UdpListener;
-  readonly claims: Set<Claim>;
-}
-
-/** It cannot be listened on. `taken` says where it is worth asking the OS who is in the way. */
-export class ListenFailure extends OperationError {
-  readonly code: string | undefined;
-  readonly taken: { address: WantedAddress; cause: unknown } | undefined;
-
-  constructor(message: string, code: string | undefined, taken?: ListenFailure['taken']) {
-    super(message);
-    this.code = code;
-    this.taken = taken;
-  }
-}
-
 /** The listeners of a host's forwards. */
 export class Listening {
   readonly #options: ListeningOptions;
   readonly #owners: PortOwners;
+  readonly #bindRules: BindRules;
+  readonly #guard: PortGuard | undefined;
   readonly #limited: LogLimiter;
   /** Those that serve clients, by formatRule. */
   readonly #started = new Map<string, Bound>();
@@ -75,6 +68,8 @@ export class Listening {
   constructor(options: ListeningOptions) {
     this.#options = options;
     this.#owners = options.owners ?? new PortOwners();
+    this.#bindRules = options.bindRules ?? BIND_RULES;
+    this.#guard = this.#bindRules.sharesPorts ? (options.guard ?? new PortGuard()) : undefined;
     this.#limited = new LogLimiter(options.logger, { linesPerInterval: GUEST_LINES_PER_MINUTE });
   }
 
@@ -93,16 +88,28 @@ export class Listening {
     return this.#started.get(formatRule(rule));
   }
 
+  /** Whether binding succeeds here on ports of other programs, so that they must be looked for. */
+  get looks(): boolean {
+    return this.#guard !== undefined;
+  }
+
+  /** Looks for programs that serve the ports of some rules, where binding would succeed all the same. */
+  async look(rules: readonly ForwardRule[], urgent: boolean): Promise<Look> {
+    return this.#guard ? this.#guard.look(rules, urgent) : NOBODY;
+  }
+
   /**
    * Binds the addresses of a rule, all or none.
+   * @param look a look at its port, from before
    * @throws ListenFailure
    */
-  async open(rule: ForwardRule): Promise<Bound> {
+  async open(rule: ForwardRule, look: Look): Promise<Bound> {
     if (rule.proto === 'unix') this.#checkPath(rule.hostPath, rule);
+    else this.#checkPort(rule, look);
     const { descriptors } = this.#options;
     const sockets = rule.proto === 'unix' ? 1 : rule.hostIps.length;
     this.#takeRoom(sockets, rule);
-    const listener = await this.#bind(rule).catch((thrown: unknown) => {
+    const listener = await this.#bindUnshared(rule).catch((thrown: unknown) => {
       descriptors?.giveListeners(sockets);
       throw this.#failureOf(rule, thrown);
     });
@@ -114,6 +121,23 @@ export class Listening {
     return bound;
   }
 
+  /**
+   * Looks again, for programs that have come to the same ports just before these were bound.
+   * @returns those that must be closed, and why
+   */
+  async confirm(bounds: readonly Bound[]): Promise<Map<Bound, ListenFailure>> {
+    const failures = new Map<Bound, ListenFailure>();
+    const look = await this.look(
+      bounds.map(({ forward }) => forward.rule),
+      true,
+    );
+    for (const bound of bounds) {
+      const held = look.heldBy(bound.forward.rule);
+      if (held) failures.set(bound, takenBy(held));
+    }
+    return failures;
+  }
+
   /** From now on it serves its clients, those who wait first. */
   start(bound: Bound): void {
     const { onClient, onUdpForward } = this.#options;
@@ -121,7 +145,8 @@ export class Listening {
     this.#started.set(formatRule(forward.rule), bound);
     const destination = formatDestination(forward.rule.destination);
     const addresses = forward.addresses.join(' and ');
-    this.#log(forward, 'listening', { destination }, `listening on ${addresses}`);
+    const only = forward.filtered ? `, for clients of ${formatHostEnd(forward.rule)} alone` : '';
+    this.#log(forward, 'listening', { destination }, `listening on ${addresses}${only}`);
     if (listener instanceof UdpListener) onUdpForward?.(listener, forward);
     else {
       if (!this.#accepting) listener.setAccepting(false);
@@ -170,7 +195,7 @@ export class Listening {
     const onMissing = (ip: string): void => this.#logMissing(ip);
     const { logger } = this.#options;
     if (rule.proto === 'udp') return UdpListener.open(rule, logger, onMissing);
-    return Listener.open(rule, logger, onMissing);
+    return Listener.open(rule, logger, onMissing, this.#bindRules);
   }
 
   /** @throws ListenFailure */
@@ -180,6 +205,38 @@ export class Listening {
     } catch (thrown) {
       throw new ListenFailure(messageOf(thrown), errnoOf(thrown));
     }
+  }
+
+  /** A port that the OS chooses may be one that another program has on another address: then the next one. */
+  async #bindUnshared(rule: ForwardRule): Promise<Listener | UdpListener> {
+    for (let attempt = 1; ; attempt++) {
+      const listener = await this.#bind(rule);
+      if (!this.#guard || rule.proto === 'unix' || rule.hostPort !== 0) return listener;
+      const held = (await this.look([listener.rule], true)).heldBy(listener.rule);
+      if (!held) return listener;
+      await listener.close();
+      if (attempt === PORT_CHOICES) throw takenBy(held);
+    }
+  }
+
+  /**
+   * What the OS would let pass, or refuse without the reason.
+   * @throws ListenFailure
+   */
+  #checkPort(rule: PortRule, look: Look): void {
+    const held = look.heldBy(rule);
+    if (held) throw takenBy(held);
+    const { proto, hostIps, hostPort: port } = rule;
+    for (const ip of hostIps) {
+      const own = this.#bindRules.sharesPorts && port !== 0 && this.#ownInTheWay(rule, ip);
+      if (own) throw takenBy({ address: { proto, ip, port }, owner: describeForward(own.forward) });
+      if (proto === 'udp' && needsWildcard(ip, port, this.#bindRules))
+        throw needsEveryAddress(ip, port, this.#bindRules.wildcardOnlyBelow);
+    }
+  }
+
+  #ownInTheWay(rule: PortRule, ip: string): Bound | undefined {
+    return [...this.#bound.near(rule)].find(({ forward }) => isInTheWay(forward, ip));
   }
 
   /** The OS would say of a socket of our own that some process has it. */
@@ -193,15 +250,14 @@ export class Listening {
   }
 
   #failureOf(rule: ForwardRule, thrown: unknown): ListenFailure {
+    if (thrown instanceof ListenFailure) return thrown;
     if (!(thrown instanceof BindError) || rule.proto === 'unix') {
       const { message, cause } = thrown as Error;
       return new ListenFailure(message, errnoOf(cause));
     }
     const { ip, port, cause } = thrown;
     const address = { proto: rule.proto, ip, port };
-    const own = [...this.#bound.near({ ...rule, hostPort: port })].find(({ forward }) =>
-      isInTheWay(forward.rule, ip),
-    );
+    const own = this.#ownInTheWay({ ...rule, hostPort: port }, ip);
     const code = errnoOf(cause);
     const { message } = describeBindFailure(address, cause, own && describeForward(own.forward));
     return new ListenFailure(message, code, code === 'EADDRINUSE' && !own ? { address, cause } : undefined);
@@ -219,32 +275,4 @@ export class Listening {
     if (origin === 'published') this.#limited.log('info', kind, fields, message);
     else this.#options.logger.info(fields, message);
   }
-}
-
-function makeForward(listener: Listener | UdpListener, claims: ReadonlySet<Claim>): Forward {
-  const { rule, addresses } = listener;
-  return {
-    id: forwardId(rule),
-    rule,
-    get origin() {
-      const origins = new Set([...claims].map(({ holder }) => holder.origin));
-      if (origins.has('static')) return 'static';
-      return origins.has('runtime') ? 'runtime' : 'published';
-    },
-    get publisher() {
-      for (const { holder } of claims) if (holder.publisher !== undefined) return holder.publisher;
-      return undefined;
-    },
-    createdAt: new Date(),
-    addresses,
-    counters: noCounts(),
-  };
-}
-
-function isInTheWay(rule: ForwardRule, ip: string): boolean {
-  return rule.proto !== 'unix' && rule.hostIps.some((own) => addressesOverlap(own, ip));
-}
-
-function describeForward({ rule }: Forward): string {
-  return `the forward ${formatHostEnd(rule)} → ${formatDestination(rule.destination)}`;
 }

@@ -23,6 +23,8 @@ export interface PortOwnerSources {
   proc: string;
   /** macOS: the lsof program. */
   lsof: string;
+  /** macOS: a process whose sockets do not count. */
+  except: number;
 }
 
 /** The state in /proc/net/tcp of a socket that listens; one of UDP has its port in every state. */
@@ -38,7 +40,12 @@ const PROCESSES_AT_ONCE = 16;
 
 const run = promisify(execFile);
 
-const thisMachine: PortOwnerSources = { platform: process.platform, proc: '/proc', lsof: '/usr/sbin/lsof' };
+const thisMachine: PortOwnerSources = {
+  platform: process.platform,
+  proc: '/proc',
+  lsof: '/usr/sbin/lsof',
+  except: 0,
+};
 
 /** An address that somebody wants to listen on, and cannot. UDP and TCP have ports of their own. */
 export interface WantedAddress {
@@ -56,13 +63,13 @@ export async function findPortOwners(
   addresses: readonly WantedAddress[],
   sources: Partial<PortOwnerSources> = {},
 ): Promise<(string | undefined)[]> {
-  const { platform, proc, lsof } = { ...thisMachine, ...sources };
+  const { platform, proc, lsof, except } = { ...thisMachine, ...sources };
   try {
     const sockets = await readSockets(new Set(addresses.map(({ proto }) => proto)), (proto) =>
       platform === 'linux' ? readProc(proc, proto) : runLsof(lsof, proto),
     );
     const holders = addresses.map(({ proto, ip, port }) =>
-      sockets.get(`${proto} ${port}`)?.find((socket) => isInTheWay(socket.ip, ip)),
+      sockets.get(`${proto} ${port}`)?.find((socket) => socket.pid !== except && isInTheWay(socket.ip, ip)),
     );
     if (platform === 'linux') await addProcesses(holders, proc);
     return holders.map((holder) => holder && describeOwner(holder));
@@ -95,7 +102,7 @@ function isInTheWay(held: string, wanted: string): boolean {
 
 async function runLsof(lsof: string, proto: 'tcp' | 'udp'): Promise<BoundSocket[]> {
   const which = proto === 'tcp' ? ['-iTCP', '-sTCP:LISTEN'] : ['-iUDP'];
-  const args = ['-nP', ...which, '-Fpcn'];
+  const args = ['-nP', ...which, '-Fpcnt'];
   const { stdout } = await run(lsof, args, { timeout: LSOF_TIMEOUT_MS, maxBuffer: MAX_LSOF_BYTES });
   return parseLsof(stdout);
 }
@@ -104,21 +111,23 @@ function describeOwner({ pid, command, uid }: BoundSocket): string {
   return command === undefined ? `a process of user id ${uid}` : `${command} (pid ${pid})`;
 }
 
-/** The sockets in `lsof -Fpcn` output: lines p<pid>, c<command>, and per file f<fd> and n<name>. */
+/** The sockets in `lsof -Fpcnt` output: lines p<pid>, c<command>, and per file f<fd>, t<type> and n<name>. */
 export function parseLsof(output: string): BoundSocket[] {
   const sockets: BoundSocket[] = [];
   let pid = 0;
   let command = '';
+  let type = '';
   for (const line of output.split('\n')) {
     const value = line.slice(1);
     if (line.startsWith('p')) pid = Number(value);
     if (line.startsWith('c')) command = value;
+    if (line.startsWith('t')) type = value;
     // A connected UDP socket's name has its peer behind an arrow.
     const name = line.startsWith('n') ? /^(.*?):(\d+)(->.*)?$/.exec(value) : null;
     if (!name) continue;
     const [, address = '', port] = name;
-    // "*" is 0.0.0.0 or ::, which lsof does not tell apart; it is in the way of either.
-    const ip = address === '*' ? '::' : address.replace(/^\[|\]$/g, '');
+    // "*" of IPv6 may stand for both families; it is in the way of either.
+    const ip = address === '*' ? (type === 'IPv4' ? '0.0.0.0' : '::') : address.replace(/^\[|\]$/g, '');
     sockets.push({ ip, port: Number(port), pid, command });
   }
   return sockets;

@@ -111,7 +111,7 @@ export interface ForwardReport extends VpnkitPort {
 /** A forward that is listened on, or one that only is wanted. */
 export function reportForward(forward: Forward | Claim): ForwardReport {
   if (forward instanceof Claim) return reportClaim(forward);
-  const { id, rule, origin, publisher, addresses, createdAt, counters } = forward;
+  const { id, rule, origin, publisher, addresses, createdAt, counters, filtered } = forward;
   return {
     ...ruleToVpnkit(rule),
     id,
@@ -119,7 +119,7 @@ export function reportForward(forward: Forward | Claim): ForwardReport {
     origin,
     ...(publisher !== undefined && { publisher }),
     state: 'listening',
-    ...limitationOf(rule),
+    ...(filtered ? { limitation: FILTERED } : limitationOf(rule)),
     addresses,
     createdAt: createdAt.toISOString(),
     counters: { ...counters },
@@ -138,6 +138,10 @@ export function limitationOf(
 /** Clients that take answers from everywhere do not notice; one that has connected its socket gets none. */
 const ANY_SOURCE =
   'answers may come from another address of this machine than the one that was asked: name the address in the forward where that matters';
+
+/** What the user has asked for is what is served, but somebody may wonder at what is bound. */
+const FILTERED =
+  'below port 1024 this system lets a user listen on every address only: so it does, and resets whoever comes by another one than asked for';
 
 function reportClaim({ asked, holder, state, reason, since }: Claim): ForwardReport {
   const { origin, publisher } = holder;

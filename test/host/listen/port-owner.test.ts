@@ -75,7 +75,7 @@ t.test('of UDP every socket has its port, connected or not', async (t) => {
   const lsof = `${t.testdir({ lsof: '#!/bin/sh\necho "$*" >"$0.args"\nprintf "p7\\ncdnsmasq\\nn*:53\\n"\n' })}/lsof`;
   chmodSync(lsof, 0o700);
   t.equal(await findPortOwner('127.0.0.1', 53, 'udp', { platform: 'darwin', lsof }), 'dnsmasq (pid 7)');
-  t.equal(readFileSync(`${lsof}.args`, 'utf8'), '-nP -iUDP -Fpcn\n');
+  t.equal(readFileSync(`${lsof}.args`, 'utf8'), '-nP -iUDP -Fpcnt\n');
   const proc = t.testdir({ net: { tcp: TCP, udp: UDP } });
   const linux = { platform: 'linux', proc } as const;
   t.equal(await findPortOwner('127.0.0.1', 8080, 'udp', linux), 'a process of user id 100');
@@ -89,7 +89,7 @@ t.test('on macOS asks lsof', async (t) => {
     await findPortOwner('127.0.0.1', 8080, 'tcp', { platform: 'darwin', lsof }),
     'com.docker.backend (pid 612)',
   );
-  t.equal(readFileSync(`${lsof}.args`, 'utf8'), '-nP -iTCP -sTCP:LISTEN -Fpcn\n');
+  t.equal(readFileSync(`${lsof}.args`, 'utf8'), '-nP -iTCP -sTCP:LISTEN -Fpcnt\n');
   t.equal(await findPortOwner('::1', 49671, 'tcp', { platform: 'darwin', lsof }), undefined);
 });
 
