@@ -22,8 +22,9 @@ export function runtimeFolder(
   // The XDG specification: a path that is not absolute is to be ignored.
   if (xdg && isAbsolute(xdg)) return join(xdg, 'portferry');
   const home = HOME || homedir();
-  if (platform === 'darwin') return join(home, 'Library', 'Caches', 'portferry');
-  return uid === 0 ? '/run/portferry' : join(home, '.portferry', 'run');
+  // Not in a folder of caches, which macOS empties when a disk is full. It has no /run.
+  if (uid !== 0) return join(home, '.portferry', 'run');
+  return platform === 'darwin' ? '/var/run/portferry' : '/run/portferry';
 }
 
 /** Where host and guest meet when no address is given. */

@@ -3,9 +3,10 @@ import net from 'node:net';
 import { dirname, relative } from 'node:path';
 import { errnoOf, OperationError } from '../errors.js';
 import { systemFailure } from './advice.js';
+import { isAbandoned, type SocketSearch } from './stale-socket.js';
 
 /** Bytes of a socket's path that the OS takes (sun_path), without the NUL at its end. */
-const MAX_PATH_BYTES_DARWIN = 103;
+export const MAX_PATH_BYTES_DARWIN = 103;
 const MAX_PATH_BYTES_LINUX = 107;
 
 /** A folder that is made for a socket is its owner's. */
@@ -39,6 +40,7 @@ export function connectablePath(path: string, platform: NodeJS.Platform = proces
  * the one above it, too. Closing the server removes the socket.
  * @param mode the socket file's permissions, which it has from its first moment on
  * @param foldersMade how many folders may be made
+ * @param search for tests
  * @throws OperationError that names the path, what is in the way, and what to try
  */
 export async function listenOnUnixPath(
@@ -46,9 +48,10 @@ export async function listenOnUnixPath(
   path: string,
   mode = 0o600,
   foldersMade = FOLDERS_MADE,
+  search: Partial<SocketSearch> = {},
 ): Promise<void> {
   const bindable = connectablePath(path);
-  if (await makeWay(path)) makeFolder(path, dirname(path), foldersMade);
+  if (await makeWay(path, search)) makeFolder(path, dirname(path), foldersMade);
   const outcome = listeningOrError(server);
   // The umask is the whole process's: it holds only while bind is called, which listen() does before it
   // returns. A chmod afterwards would leave the socket open to others for a moment.
@@ -75,7 +78,7 @@ function listeningOrError(server: net.Server): Promise<Error | undefined> {
 }
 
 /** @returns whether there was nothing, perhaps not even a folder */
-async function makeWay(path: string): Promise<boolean> {
+async function makeWay(path: string, search: Partial<SocketSearch>): Promise<boolean> {
   for (;;) {
     const found = statOf(path);
     if (!found) return true;
@@ -85,7 +88,8 @@ async function makeWay(path: string): Promise<boolean> {
           'remove it, or choose another path',
       );
     }
-    if (await isAnswered(path)) {
+    const refuses = async (): Promise<boolean> => !(await isAnswered(path));
+    if (!(await refuses()) || !(await isAbandoned(path, found, refuses, search))) {
       throw new OperationError(
         `cannot listen on ${path}: it is in use by another process; stop that one, or choose another path`,
       );

@@ -93,6 +93,17 @@ t.test('on macOS asks lsof', async (t) => {
   t.equal(await findPortOwner('::1', 49671, 'tcp', { platform: 'darwin', lsof }), undefined);
 });
 
+t.test('lsof says of which family a wildcard is, and whose it is', async (t) => {
+  const output = 'p7\\ncnginx\\nf3\\ntIPv4\\nn*:80\\np8\\ncme\\nf4\\ntIPv6\\nn*:81\\n';
+  const lsof = `${t.testdir({ lsof: `#!/bin/sh\nprintf '${output}'\n` })}/lsof`;
+  chmodSync(lsof, 0o700);
+  const mac = { platform: 'darwin', lsof } as const;
+  t.equal(await findPortOwner('127.0.0.1', 80, 'tcp', mac), 'nginx (pid 7)');
+  t.equal(await findPortOwner('::1', 80, 'tcp', mac), undefined);
+  t.equal(await findPortOwner('127.0.0.1', 81, 'tcp', mac), 'me (pid 8)');
+  t.equal(await findPortOwner('127.0.0.1', 81, 'tcp', { ...mac, except: 8 }), undefined);
+});
+
 t.test('without lsof there is no name', async (t) => {
   const lsof = `${t.testdir({})}/lsof`;
   t.equal(await findPortOwner('127.0.0.1', 1, 'tcp', { platform: 'darwin', lsof }), undefined);

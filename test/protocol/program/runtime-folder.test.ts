@@ -21,7 +21,8 @@ t.test('runtimeFolder: by environment, platform and user', async (t) => {
   t.equal(runtimeFolder({ XDG_RUNTIME_DIR: 'relative', HOME }, 'linux', 1000), '/home/ann/.portferry/run');
   t.equal(runtimeFolder({ PORTFERRY_RUNTIME_DIR: '', HOME }, 'linux', 1000), '/home/ann/.portferry/run');
   t.equal(runtimeFolder({ HOME }, 'linux', 0), '/run/portferry');
-  t.equal(runtimeFolder({ HOME: '/Users/ann' }, 'darwin', 501), '/Users/ann/Library/Caches/portferry');
+  t.equal(runtimeFolder({ HOME: '/Users/ann' }, 'darwin', 501), '/Users/ann/.portferry/run');
+  t.equal(runtimeFolder({ HOME: '/var/root' }, 'darwin', 0), '/var/run/portferry');
   t.equal(runtimeFolder({}, 'linux', 1000), join(homedir(), '.portferry', 'run'));
   t.type(runtimeFolder(), 'string');
 });

@@ -10,9 +10,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import net from 'node:net';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import t from 'tap';
 import { OperationError } from '../../../protocol/errors.js';
+import { isAbandoned } from '../../../protocol/transport/stale-socket.js';
 import { connectablePath, listenOnUnixPath } from '../../../protocol/transport/unix-path.js';
 import { temporaryFolder } from './fixtures/pairs.js';
 
@@ -90,6 +91,41 @@ t.test(
     await t.rejects(listen(t, path), { message: /in use by another process/ });
   },
 );
+
+t.test('on macOS a refusal alone does not make a socket stale', async (t) => {
+  const folder = temporaryFolder(t);
+  const path = join(folder, 's');
+  const program = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), `#!/bin/sh\n${text}\n`, { mode: 0o700 });
+    return join(folder, name);
+  };
+  const search = (lsof: string, uid = process.getuid?.()) =>
+    ({ platform: 'darwin', uid, lsof, pauseMs: 1 }) as const;
+  const open = (...args: Parameters<typeof search>) =>
+    listenOnUnixPath(net.createServer(), path, 0o600, 0, search(...args));
+  await leaveStaleSocket(path);
+  for (const name of [path, 's', join(folder, '..', basename(folder), 's')])
+    await t.rejects(
+      open(program('has', `printf 'p7\\nf3\\nn${name} type=STREAM\\n'`)),
+      { message: /in use/ },
+      name,
+    );
+  await t.rejects(open(join(folder, 'none')), { message: /in use/ }, 'lsof does not say');
+  await t.rejects(open(program('others', 'true'), 4711), { message: /in use/ }, "another user's");
+  const server = net.createServer();
+  const lsof = program('free', `printf 'p7\\nf3\\nn/no/such/folder/s\\nn${folder}/other\\nn->0x1\\n'`);
+  await listenOnUnixPath(server, path, 0o600, 0, search(lsof));
+  t.equal(modeOf(path), 0o600, 'nobody has it: it is replaced');
+  server.close();
+});
+
+t.test('on macOS a process that was only busy is found alive', async (t) => {
+  const path = join(temporaryFolder(t), 's');
+  let asked = 0;
+  const refuses = async (): Promise<boolean> => ++asked > 1;
+  t.equal(await isAbandoned(path, { uid: 1 }, refuses, { platform: 'darwin', pauseMs: 1 }), false);
+  t.equal(asked, 1);
+});
 
 t.test('of two that find the same stale socket, one gets it and neither loses it', async (t) => {
   const path = join(temporaryFolder(t), 's');
