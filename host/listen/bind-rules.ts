@@ -14,7 +14,7 @@ export interface BindRules {
 }
 
 /** macOS: netinet/in.h, IPPORT_RESERVED. */
-const FIRST_FREE_PORT = 1024;
+export const FIRST_FREE_PORT = 1024;
 
 /** How a platform goes about ports. macOS lets everybody have a low port since 10.14, but on a wildcard only. */
 export function bindRulesOf(platform: NodeJS.Platform, uid: number | undefined): BindRules {

@@ -17,8 +17,8 @@ const GONE_MS = (EXIT_TIMEOUT_SECONDS + 5) * 1000;
 /** How long (ms) a job may take to have a process. */
 const STARTED_MS = 10_000;
 
-/** bootstrap fails with this code while the last job of the same label is on its way out. */
-const INPUT_OUTPUT_ERROR = 5;
+/** bootstrap fails with this code, EIO, while the last job of the same label is on its way out. */
+export const INPUT_OUTPUT_ERROR = 5;
 const BOOTSTRAP_ATTEMPTS = 5;
 const BOOTSTRAP_PAUSE_MS = 500;
 

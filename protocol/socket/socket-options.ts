@@ -14,9 +14,7 @@ export type SocketOption =
  * Level and name of each option. Linux: asm-generic/socket.h and netinet/tcp.h. macOS: sys/socket.h and
  * netinet/tcp.h, where TCP_KEEPALIVE is what Linux calls TCP_KEEPIDLE.
  */
-const NUMBERS: Partial<
-  Record<NodeJS.Platform, Record<SocketOption, readonly [level: number, name: number]>>
-> = {
+export const OPTION_NUMBERS = {
   linux: {
     sendBuffer: [1, 7],
     receiveBuffer: [1, 8],
@@ -35,7 +33,11 @@ const NUMBERS: Partial<
     linger: [0xffff, 0x80],
     noDelay: [6, 0x1],
   },
-};
+} as const satisfies Partial<Record<NodeJS.Platform, OptionNumbers>>;
+
+type OptionNumbers = Readonly<Record<SocketOption, readonly [level: number, name: number]>>;
+
+const NUMBERS: Partial<Record<NodeJS.Platform, OptionNumbers>> = OPTION_NUMBERS;
 
 /** Whether options can be set at all: on an OS whose numbers are known, where the C library can be called. */
 export function canSetOptions(platform = process.platform, calls: Libc | null = libc): boolean {

@@ -10,7 +10,7 @@ const ON = Int32Array.of(1);
 const pace = new Int32Array(1);
 
 /** `struct linger`: on, for zero seconds. */
-const RESET_AT_CLOSE = Int32Array.of(1, 0);
+export const RESET_AT_CLOSE = Int32Array.of(1, 0);
 const DELIVER_AT_CLOSE = Int32Array.of(0, 0);
 
 /**

@@ -45,7 +45,7 @@ t.test('a low port of localhost: bound on every address, and only localhost serv
   const clients: RawSocket[] = [];
   const stranger = net.connect({ host: '127.0.0.2', port });
   stranger.on('error', () => {});
-  const ended = once(stranger, 'close');
+  const ended = new Promise((resolve) => stranger.on('close', resolve));
   const accepted = new Promise<RawSocket>((resolve) =>
     listener.start((socket) => {
       clients.push(socket);
