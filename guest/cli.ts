@@ -12,7 +12,7 @@ import { createLogger, type LogLevel, logDestination } from '../protocol/program
 import { defineCommand, type ProgramDeclaration } from '../protocol/program/run-program.js';
 import { defaultChannelAddress, ensureFolder, runtimeFolder } from '../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../protocol/program/stop-signals.js';
-import { VERSION } from '../protocol/program/version.js';
+import { BUILD, VERSION } from '../protocol/program/version.js';
 import { ALL_FORMS, checkMode, parseAddress } from '../protocol/transport/channel-address.js';
 import { Agent, type AgentOptions } from './agent.js';
 import { DOCKER_OPTIONS, type DockerOptions, readDockerOptions } from './docker/docker-options.js';
@@ -55,6 +55,7 @@ type Values = OptionValues<typeof OPTIONS>;
 export const portferryGuest: ProgramDeclaration = {
   name: 'portferry-guest',
   version: VERSION,
+  build: BUILD,
   describe: 'The end of portferry in the VM: dials what the host asks for, until SIGINT or SIGTERM.',
   examples: [],
   epilogue: `ADDR: ${ALL_FORMS}.

@@ -8,6 +8,8 @@ import { SlabPool } from '../protocol/slab.js';
 import type { RawSocket } from '../protocol/socket/raw-socket.js';
 import type { SocketReport } from '../protocol/socket/socket-report.js';
 import type { Stream } from '../protocol/stream.js';
+import type { PeerIdentity } from '../protocol/wire/handshake.js';
+import { differenceInFeatures } from '../protocol/wire/missing-features.js';
 import { type ControlServer, LateLeaseServer, startControlServer } from './control/late-server.js';
 import type { ControlTarget } from './control/server.js';
 import { Descriptors } from './descriptors.js';
@@ -24,6 +26,7 @@ import { type DumpReport, makeDump } from './records/dump.js';
 import { Records } from './records/records.js';
 import {
   type ChannelReport,
+  type PeerReport,
   reportForward,
   type StateFileReport,
   type StatusReport,
@@ -66,7 +69,6 @@ class Host implements ControlTarget {
   readonly #options: HostOptions;
   readonly #context: HostContext;
   readonly #sockets: SocketReport;
-  readonly #version = VERSION;
   readonly #startedAt = performance.now();
   readonly #descriptors = new Descriptors();
   readonly #limiter: LogLimiter;
@@ -91,7 +93,7 @@ class Host implements ControlTarget {
     this.#stateFile = stateFile;
     this.#keeper = new ChannelKeeper({
       ...options.channel,
-      version: this.#version,
+      version: VERSION,
       pool: new SlabPool(),
       logger,
       owner: {
@@ -185,7 +187,7 @@ class Host implements ControlTarget {
 
   status(): StatusReport {
     return {
-      version: this.#version,
+      version: VERSION,
       pid: process.pid,
       uptimeSeconds: (performance.now() - this.#startedAt) / 1000,
       channel: reportChannel(this.#keeper.state),
@@ -244,6 +246,12 @@ function reportState({ path, problem }: StateFile): StateFileReport {
   return problem === undefined ? { path } : { path, problem };
 }
 
+function reportPeer(peer: PeerIdentity): PeerReport {
+  const missing = differenceInFeatures(peer, VERSION);
+  const { version = null, features } = peer;
+  return { version, features: [...features], ...(missing !== undefined && { missing }) };
+}
+
 function reportChannel(state: KeeperState): ChannelReport {
   const { peer, lastError, roundTripMs, since, mode, address, reconnects, streams } = state;
   return {
@@ -253,7 +261,7 @@ function reportChannel(state: KeeperState): ChannelReport {
     since: since.toISOString(),
     reconnects,
     streams,
-    ...(peer && { peer: { version: peer.version ?? null, features: [...peer.features] } }),
+    ...(peer && { peer: reportPeer(peer) }),
     ...(lastError !== undefined && { lastError }),
     ...(roundTripMs !== undefined && { roundTripMs }),
   };

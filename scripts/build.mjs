@@ -3,6 +3,7 @@
 //   dist/host/main.js, dist/guest/main.js   the two programs; what a run does not need is in dist/chunks
 //   dist/portferry-guest.mjs                the guest as one file that needs nothing but Node.js
 //   dist/licences.txt                       of what is bundled
+//   man/                                    the manual pages
 //
 // The other files in dist are the compiled modules, for scripts and tests: they are in no package.
 import { spawnSync } from 'node:child_process';
@@ -36,6 +37,7 @@ rmSync(join(DIST, 'chunks'), { recursive: true, force: true });
 const programs = await bundlePrograms();
 const guest = await bundleGuest();
 writeFileSync(join(DIST, 'licences.txt'), `${licences([programs, guest])}\n`);
+await import('./man.mjs');
 
 async function bundlePrograms() {
   const { outputFiles, metafile } = await bundle({

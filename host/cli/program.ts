@@ -1,9 +1,10 @@
 import type { ProgramDeclaration } from '../../protocol/program/run-program.js';
-import { VERSION } from '../../protocol/program/version.js';
+import { BUILD, VERSION } from '../../protocol/program/version.js';
 import { MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
 import { ALL_FORMS } from '../../protocol/transport/channel-address.js';
 import { SPEC_FORM, UNIX_SPEC_FORM } from '../rule/forward-spec.js';
 import { benchCommand } from './bench.js';
+import { makeCompletionCommand } from './completion.js';
 import { exposeCommand, unexposeCommand } from './expose.js';
 import { type HostModule, makeHostCommand } from './host.js';
 import { makeServiceCommand } from './service.js';
@@ -23,22 +24,25 @@ Exit codes: 0 done, 1 it failed (standard error says why), 2 wrong usage.`;
 
 const loadHost = (): Promise<HostModule> => import('../daemon.js');
 
+const COMMANDS = [
+  makeHostCommand(loadHost),
+  makeUpCommand(),
+  exposeCommand,
+  unexposeCommand,
+  listCommand,
+  statusCommand,
+  dumpCommand,
+  benchCommand,
+  makeServiceCommand(loadHost),
+];
+
 /** The `portferry` command. */
 export const portferry: ProgramDeclaration = {
   name: 'portferry',
   version: VERSION,
+  build: BUILD,
   describe: 'Forwards ports of this host into a virtual machine.',
-  commands: [
-    makeHostCommand(loadHost),
-    makeUpCommand(),
-    exposeCommand,
-    unexposeCommand,
-    listCommand,
-    statusCommand,
-    dumpCommand,
-    benchCommand,
-    makeServiceCommand(loadHost),
-  ],
+  commands: [...COMMANDS, makeCompletionCommand(COMMANDS)],
   examples: [
     ['$0 up --demo', 'host and guest on this machine, and a request going through'],
     ['$0 host --forward 8080:80', 'wait for a guest, and forward localhost:8080 to its port 80'],

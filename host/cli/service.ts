@@ -106,6 +106,7 @@ export function makeServiceCommand(
       describe: `${ACTIONS.slice(0, -1).join(', ')}; for install and print, what follows -- is given to portferry host`,
       required: true,
     },
+    words: ACTIONS.slice(0, -1),
     options: OPTIONS,
     examples: [
       ['$0 service install', 'start it now, and at every login'],

@@ -104,5 +104,6 @@ function formatPeer({ peer, roundTripMs }: ChannelReport): string[][] {
   if (!peer) return [];
   const name = peer.version === null ? 'vpnkit-forwarder, or alike' : `portferry ${peer.version}`;
   const roundTrip = roundTripMs === undefined ? '' : `, round trip ${roundTripMs.toFixed(2)} ms`;
-  return [['guest', `${name}${roundTrip}`]];
+  const missing = peer.missing === undefined ? [] : [['upgrade', peer.missing]];
+  return [['guest', `${name}${roundTrip}`], ...missing];
 }

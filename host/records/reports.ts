@@ -36,13 +36,21 @@ export interface ChannelReport {
   mode: 'listen' | 'connect';
   /** When it came into this state, ISO 8601. */
   since: string;
-  peer?: { version: string | null; features: string[] };
+  peer?: PeerReport;
   /** Why the last channel ended, or could not be had. */
   lastError?: string;
   reconnects: number;
   /** Streams open now. */
   streams: number;
   roundTripMs?: number;
+}
+
+export interface PeerReport {
+  /** Null where it is not portferry. */
+  version: string | null;
+  features: string[];
+  /** Which features only one of the two ends has, and which of them to upgrade. */
+  missing?: string;
 }
 
 /** `GET /v1/connections`: a connection, or a flow of datagrams, that is open or has ended a while ago. */

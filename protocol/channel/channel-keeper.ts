@@ -258,7 +258,7 @@ export class ChannelKeeper implements StreamOpener {
     this.#channels++;
     this.#since = new Date();
     this.#backOff.reset();
-    this.#log.up(peer);
+    this.#log.up(peer, this.#options.version);
     this.#options.owner.onUp(channel.multiplexer);
   }
 

@@ -3,6 +3,7 @@ import { LogLimiter } from '../program/log-limiter.js';
 import type { Logger } from '../program/logger.js';
 import type { Reason } from '../wire/extension.js';
 import { type PeerIdentity, withoutControls } from '../wire/handshake.js';
+import { differenceInFeatures } from '../wire/missing-features.js';
 
 /** Lines of a channel's command that are logged one by one each minute; what comes after them is counted. */
 const COMMAND_LINES = 30;
@@ -27,11 +28,15 @@ export class ChannelLog {
     this.#commandLines = new LogLimiter(logger, { linesPerInterval: COMMAND_LINES });
   }
 
-  up({ version, features }: PeerIdentity): void {
+  /** @param own this end's version */
+  up(peer: PeerIdentity, own: string): void {
+    const { version, features } = peer;
     this.#outageLogged = false;
     this.#leaving = undefined;
     const who = version === undefined ? 'a plain peer' : `portferry ${version}`;
     this.#lines.log('info', 'up', { features: [...features] }, `the channel is up, with ${who}`);
+    const difference = differenceInFeatures(peer, own);
+    if (difference !== undefined) this.#lines.log('warn', 'lacks features', {}, difference);
   }
 
   /**

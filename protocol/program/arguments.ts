@@ -45,7 +45,7 @@ function makeParser(program: ProgramDeclaration): Argv {
     .usage(named.length > 0 ? `$0 <command> [options]\n\n${program.describe}` : program.describe)
     .example(program.examples)
     .epilogue(program.epilogue)
-    .version(program.version)
+    .version([program.version, ...(program.build === undefined ? [] : [program.build])].join('\n'))
     .help()
     .alias('help', 'h')
     .locale('en')

@@ -18,6 +18,8 @@ export interface CommandDeclaration<O extends OptionDeclarations = OptionDeclara
   readonly describe: string;
   /** The arguments without a name, given to run() as `operands`; without it there may be none. */
   readonly operands?: { readonly name: string; readonly describe: string; readonly required: boolean };
+  /** Operands that are always the same words, for completion. */
+  readonly words?: readonly string[];
   readonly options: O;
   readonly examples: readonly Example[];
   /** What stands below the options in help. */
@@ -28,6 +30,8 @@ export interface CommandDeclaration<O extends OptionDeclarations = OptionDeclara
 export interface ProgramDeclaration {
   readonly name: string;
   readonly version: string;
+  /** What --version shows behind the version, for reports of problems. */
+  readonly build?: string;
   readonly describe: string;
   readonly commands: readonly CommandDeclaration[];
   readonly examples: readonly Example[];

@@ -7,6 +7,9 @@ const MAX_HANDSHAKE_PAYLOAD_BYTES = 0xffff;
 /** What an announcement may have: three members, and features by the dozen. */
 const MAX_IDENTITY_VALUES = 1024;
 
+/** Names of features of a newer peer that are kept, for messages. */
+const MAX_UNKNOWN_FEATURES = 8;
+
 /** Bytes of an unexpected peer's greeting that are put into the log. */
 export const FIRST_BYTES_LOGGED = 64;
 
@@ -21,6 +24,8 @@ export type Feature = (typeof FEATURES)[number];
 export interface PeerIdentity {
   version: string | undefined;
   features: ReadonlySet<Feature>;
+  /** Some of what it can do that this end has not heard of. */
+  unknown?: readonly string[];
 }
 
 const PLAIN: PeerIdentity = { version: undefined, features: new Set() };
@@ -52,10 +57,17 @@ export function decodeIdentity(payload: Buffer): PeerIdentity {
   if (typeof said !== 'object' || said === null) return PLAIN;
   const { portferry, version, features } = said as Record<string, unknown>;
   if (portferry !== 1 || typeof version !== 'string' || !Array.isArray(features)) return PLAIN;
+  const unknown = features.filter(isUnknown).slice(0, MAX_UNKNOWN_FEATURES);
   return {
     version: withoutControls(version.slice(0, 64)),
     features: new Set(FEATURES.filter((name) => features.includes(name))),
+    ...(unknown.length > 0 && { unknown }),
   };
+}
+
+/** A feature's name, and none that this end has. */
+function isUnknown(name: unknown): name is string {
+  return typeof name === 'string' && /^[a-z0-9-]{1,32}$/.test(name) && !FEATURES.some((own) => own === name);
 }
 
 /** Takes a peer's handshake in pieces of any size. */

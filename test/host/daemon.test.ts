@@ -112,6 +112,7 @@ t.test('a host listens, and tells how it is over its control socket', async (t) 
       roundTripMs: Number,
     },
   });
+  t.equal((await control.status()).channel.peer?.missing, undefined);
   const [port = 0] = report.forwards.map(({ rule }) => (rule.proto === 'tcp' ? rule.hostPort : 0));
   const client = net.connect(port, '127.0.0.1');
   t.teardown(() => client.destroy());

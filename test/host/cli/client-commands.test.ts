@@ -124,6 +124,8 @@ t.test('a status with everything, and with nothing', async (t) => {
   );
   t.match(full, /guest +vpnkit-forwarder, or alike, round trip 0\.12 ms\n/);
   t.match(full, /reconnects +3\nlast error +the guest went\n/);
+  const older = { version: '1.0.0', features: [], missing: 'the peer lacks ping: upgrade it to 2.0.0' };
+  t.match(formatStatus(fakeStatus({ peer: older })), /upgrade +the peer lacks ping: upgrade it to 2\.0\.0\n/);
   const { peer, ...channel } = fakeStatus().channel;
   t.ok(peer);
   t.notMatch(formatStatus({ ...fakeStatus(), channel }), /guest/);
