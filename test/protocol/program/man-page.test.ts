@@ -5,7 +5,7 @@ import { manPage } from '../../../protocol/program/man-page.js';
 
 t.test("both programs' manuals name every command, option and example", async (t) => {
   for (const program of [portferry, portferryGuest]) {
-    const page = manPage(program).replaceAll('\\-', '-').replaceAll('\\(aq', "'");
+    const page = manPage(program).replaceAll('\\-', '-').replaceAll('\\(aq', "'").replaceAll('\\(ti', '~');
     for (const { name, options, examples } of program.commands) {
       if (name !== '$0') t.match(page, `.SH "${`${program.name} ${name}`.toUpperCase()}"`);
       for (const option of Object.keys(options)) t.match(page, `\\fB--${option}\\fR`);
