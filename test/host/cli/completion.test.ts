@@ -22,13 +22,14 @@ t.test('bash completes commands, options, words and values', async (t) => {
 });
 
 t.test('zsh loads what it is given', async (t) => {
+  if (requireProgram(t, 'zsh', true) === undefined) return;
   const { stdout } = await callProgram(portferry, ['completion', 'zsh']);
   t.match(stdout, /bashcompinit\n_portferry\(\)/);
-  if (requireProgram(t, 'zsh', true) === undefined) return;
   t.match(await run(t, 'zsh', '-f', '-c', `${stdout}\nprint $+functions[_portferry]`), { output: /1$/ });
 });
 
 t.test('fish, and what is none of them', async (t) => {
+  t.match(completionScript(portferry, 'zsh'), /bashcompinit\n_portferry\(\)/);
   const fish = completionScript(portferry, 'fish');
   t.match(fish, "complete -c portferry -n '__fish_seen_subcommand_from host' -l log-level -x -a 'fatal");
   t.match(fish, "-l hold -r -d 'Seconds");
