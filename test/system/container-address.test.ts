@@ -7,6 +7,7 @@ import { connect, logLines } from '../e2e/fixtures/pair.js';
 import { freePorts } from '../fixtures/free-ports.js';
 import { Program, requireProgram } from '../fixtures/programs.js';
 import { BUSYBOX, DockerVm } from './fixtures/docker.js';
+import { withEachEngine } from './fixtures/docker-engines.js';
 import { PublishingPair } from './fixtures/publishing-pair.js';
 
 /** What the server sends before it breaks the connection. */
@@ -21,12 +22,12 @@ const [RESETTING, NOBODY, ECHO] = [81, 82, 83];
 /** Ports of the host and the VM that are left to these tests, one after the other. */
 const RESERVED = 30;
 
-t.test('a container is dialled itself, past the docker-proxy that dockerd starts', async (t) => {
+await withEachEngine(t, 'a container is dialled itself, past its docker-proxy', async (t, engine) => {
   const curl = requireProgram(t, 'curl');
   if (curl === undefined) return;
   let next = await freePorts(RESERVED);
   const takePort = (): number => next++;
-  const vm = await DockerVm.start(t);
+  const vm = await DockerVm.start(t, { engine });
   if (!vm) return;
   const on = await PublishingPair.start(t, vm, curl);
 

@@ -5,15 +5,16 @@ import t, { type Test } from 'tap';
 import { Pair } from '../e2e/fixtures/pair.js';
 import { builtCommand, Program, requireProgram, run } from '../fixtures/programs.js';
 import { BUSYBOX, DockerVm, IMAGE } from './fixtures/docker.js';
+import { withEachEngine } from './fixtures/docker-engines.js';
 
 const LARGE_BYTES = 64 * 1024 * 1024 + 321;
 
 const sha256 = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex');
 
-t.test("the VM's docker.sock on the host serves the docker CLI", async (t) => {
+await withEachEngine(t, "the VM's docker.sock on the host serves the docker CLI", async (t, engine) => {
   const script = requireProgram(t, 'script');
   if (script === undefined) return;
-  const vm = await DockerVm.start(t);
+  const vm = await DockerVm.start(t, { engine });
   if (!vm) return;
   const pair = new Pair(t);
   const socket = join(pair.folder, 'docker.sock');

@@ -2,13 +2,14 @@ import t from 'tap';
 import { Pair } from '../e2e/fixtures/pair.js';
 import { builtCommand, Program, requireProgram, run } from '../fixtures/programs.js';
 import { DockerVm } from './fixtures/docker.js';
+import { withEachEngine } from './fixtures/docker-engines.js';
 
 const PUBLISHED = 8080;
 
-t.test('a port that a container publishes in the VM answers on the host', async (t) => {
+await withEachEngine(t, 'what a container publishes in the VM answers on the host', async (t, engine) => {
   const curl = requireProgram(t, 'curl');
   if (curl === undefined) return;
-  const vm = await DockerVm.start(t);
+  const vm = await DockerVm.start(t, { engine });
   if (!vm) return;
   await vm.publish(`${PUBLISHED}:80`, '/bin/busybox', 'httpd', '-f', '-p', '80', '-h', '/www');
 

@@ -7,6 +7,7 @@ import { freePort, freePorts } from '../fixtures/free-ports.js';
 import { WITHOUT_IPV6 } from '../fixtures/ipv6.js';
 import { builtCommand, Program, requireProgram, run } from '../fixtures/programs.js';
 import { DockerVm } from './fixtures/docker.js';
+import { withEachEngine } from './fixtures/docker-engines.js';
 import { requireProxy } from './fixtures/proxy.js';
 
 const HTTPD = ['/bin/busybox', 'httpd', '-f', '-p', '80', '-h', '/www'];
@@ -18,7 +19,7 @@ const DYNAMIC = 100;
 /** How the agent and the proxy learn of the agent's socket. */
 const SOCKET = 'PORTFERRY_PROXY_SOCKET';
 
-t.test("portferry-proxy as dockerd's userland proxy", async (t) => {
+await withEachEngine(t, "portferry-proxy as dockerd's userland proxy", async (t, engine) => {
   const proxy = requireProxy(t);
   const curl = proxy && requireProgram(t, 'curl');
   const socat = curl && requireProgram(t, 'socat');
@@ -28,6 +29,7 @@ t.test("portferry-proxy as dockerd's userland proxy", async (t) => {
   t.teardown(() => delete process.env[SOCKET]);
   const first = await freePorts(DYNAMIC);
   const vm = await DockerVm.start(t, {
+    engine,
     daemonArgs: [`--userland-proxy-path=${proxy}`],
     dynamicPorts: [first, first + DYNAMIC - 1],
   });

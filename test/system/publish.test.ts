@@ -7,6 +7,7 @@ import t, { type Test } from 'tap';
 import { freePorts } from '../fixtures/free-ports.js';
 import { Program, requireProgram } from '../fixtures/programs.js';
 import { BUSYBOX, DockerVm, IMAGE } from './fixtures/docker.js';
+import { withEachEngine } from './fixtures/docker-engines.js';
 import { PublishingPair } from './fixtures/publishing-pair.js';
 
 const HTTPD = [BUSYBOX, 'httpd', '-f', '-h', '/www', '-p'];
@@ -18,12 +19,12 @@ const MANY = 1000;
 const DYNAMIC = 20;
 const RESERVED = 60;
 
-t.test('what containers publish in the VM is there on the host', async (t) => {
+await withEachEngine(t, 'what containers publish in the VM is there on the host', async (t, engine) => {
   const curl = requireProgram(t, 'curl');
   if (curl === undefined) return;
   const reserved = await freePorts(RESERVED);
   const dynamicPorts = [reserved, reserved + DYNAMIC - 1] as const;
-  const vm = await DockerVm.start(t, { dynamicPorts });
+  const vm = await DockerVm.start(t, { engine, dynamicPorts });
   if (!vm) return;
   const on = await PublishingPair.start(t, vm, curl);
   let next = reserved + DYNAMIC;
@@ -261,11 +262,11 @@ t.test('what containers publish in the VM is there on the host', async (t) => {
   });
 });
 
-t.test(`${MANY} ports of one container come and go together`, async (t) => {
+await withEachEngine(t, `${MANY} ports of one container come and go together`, async (t, engine) => {
   const curl = requireProgram(t, 'curl');
   if (curl === undefined) return;
   // With a rule of iptables for each, dockerd alone would take a minute.
-  const vm = await DockerVm.start(t, { daemonArgs: ['--iptables=false'] });
+  const vm = await DockerVm.start(t, { engine, daemonArgs: ['--iptables=false'] });
   if (!vm) return;
   const on = await PublishingPair.start(t, vm, curl);
   const first = await freePorts(MANY);

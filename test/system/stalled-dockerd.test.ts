@@ -5,12 +5,13 @@ import { DEFAULT_RULES } from '../../guest/docker/rules.js';
 import { LogRecorder, WARN } from '../fixtures/log-recorder.js';
 import { RecordingLease } from '../guest/docker/fixtures/recording-lease.js';
 import { BUSYBOX, DockerVm } from './fixtures/docker.js';
+import { withEachEngine } from './fixtures/docker-engines.js';
 
 /** How long a dockerd that is not stopped may take to answer, on a machine that has much else to do. */
 const ANSWER_MS = 5_000;
 
-t.test('a dockerd that is stopped keeps the ports of its containers', async (t) => {
-  const vm = await DockerVm.start(t);
+await withEachEngine(t, 'a dockerd that is stopped keeps the ports of its containers', async (t, engine) => {
+  const vm = await DockerVm.start(t, { engine });
   if (!vm) return;
   await vm.start(['--name', 'web', '-p', '8080:80'], BUSYBOX, 'sleep', '1000');
   const lease = new RecordingLease();
