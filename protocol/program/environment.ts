@@ -18,10 +18,11 @@ export const ALL_OPTIONS: readonly string[] = [
   ...['data-connect', 'data-listen', 'control-listen', 'debug'],
 ];
 
-/** Variables that are no options. PORTFERRY_REQUIRE is for portferry's own tests. */
+/** Variables that are no options. PORTFERRY_REQUIRE and PORTFERRY_TEST_… are for portferry's own tests. */
 const OTHER_VARIABLES = [
   'PORTFERRY_RUNTIME_DIR',
   'PORTFERRY_REQUIRE',
+  'PORTFERRY_TEST_ENGINE',
   IGNORED_SIGNALS_VARIABLE,
   LEASH_VARIABLE,
 ];
