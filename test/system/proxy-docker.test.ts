@@ -42,7 +42,14 @@ await withEachEngine(t, "portferry-proxy as dockerd's userland proxy", async (t,
     const [command = '', ...args] = [...enter, curl, '-sS', '--fail', '--max-time', '20', url];
     return run(t, command, ...args).then(({ output }) => output);
   };
-  const publish = (published: string): Promise<string> => vm.start(['-p', published], ...HTTPD);
+  /** Starts a server in a container, and waits until it serves there: docker run does not. */
+  const publish = async (published: string): Promise<string> => {
+    const id = await vm.start(['-p', published], ...HTTPD);
+    const address = '{{(index .NetworkSettings.Networks "bridge").IPAddress}}';
+    const url = `http://${await vm.docker('inspect', '-f', address, id)}/`;
+    while ((await fetch(url, ...vm.enter)) !== PAGE);
+    return id;
+  };
 
   await t.test(
     'a published port answers on the host and in the VM, and goes with its container',
