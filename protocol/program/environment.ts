@@ -18,11 +18,9 @@ export const ALL_OPTIONS: readonly string[] = [
   ...['data-connect', 'data-listen', 'control-listen', 'debug'],
 ];
 
-/** Variables that are no options. PORTFERRY_REQUIRE and PORTFERRY_TEST_… are for portferry's own tests. */
+/** Variables that are no options. PORTFERRY_REQUIRE, PORTFERRY_TEST_… and PORTFERRY_VM_CACHE are for portferry's own tests. */
 const OTHER_VARIABLES = [
-  'PORTFERRY_RUNTIME_DIR',
-  'PORTFERRY_REQUIRE',
-  'PORTFERRY_TEST_ENGINE',
+  ...['PORTFERRY_RUNTIME_DIR', 'PORTFERRY_REQUIRE', 'PORTFERRY_TEST_ENGINE', 'PORTFERRY_VM_CACHE'],
   IGNORED_SIGNALS_VARIABLE,
   LEASH_VARIABLE,
 ];

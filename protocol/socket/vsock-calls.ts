@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module';
-import type koffiModule from 'koffi';
+import { type Koffi, loadKoffi } from './koffi.js';
 
 /** The calls of the C library by which a socket of AF_VSOCK is made, which Node cannot. -1 is a failure. */
 export interface VsockCalls {
@@ -22,11 +21,11 @@ export interface VsockCalls {
  */
 export function loadVsockCalls(
   platform: NodeJS.Platform = process.platform,
-  load: () => unknown = () => createRequire(import.meta.url)('koffi'),
+  load: () => unknown = loadKoffi,
 ): VsockCalls | null {
   if (platform !== 'linux') return null;
   try {
-    const koffi = load() as typeof koffiModule;
+    const koffi = load() as Koffi;
     const libc = koffi.load(null);
     return {
       socket: libc.func('int socket(int family, int type, int protocol)'),
