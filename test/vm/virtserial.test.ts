@@ -66,7 +66,7 @@ t.test('over virtio-serial, with the events publisher, and a clock that is far o
   });
 
   await t.test('a guest that is killed is there again, with what it had published', async () => {
-    await vm.shell.run("kill -9 $(pgrep -f '^node .*portferry-guest.mjs')");
+    await vm.killGuest();
     await pair.up(++channels);
     await answers();
   });

@@ -71,7 +71,7 @@ t.test('over a vsock device, with the userland proxy', async (t) => {
   });
 
   await t.test('a guest that is killed is there again, with what it had published', async (t) => {
-    await vm.shell.run("kill -9 $(pgrep -f '^node .*portferry-guest.mjs')");
+    await vm.killGuest();
     await pair.up(++channels);
     await pair.host.until(() => pair.host.count(new RegExp(`"listening on 127.0.0.1:${web}"`)) >= 2);
     t.equal(await fetch(t, `http://127.0.0.1:${web}/`), PAGE);
