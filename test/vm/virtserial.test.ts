@@ -5,7 +5,7 @@ import { chooseFreePorts } from '../fixtures/free-ports.js';
 import { requireProgram } from '../fixtures/programs.js';
 import { CONTAINER_SERVER, requireBuilt } from './fixtures/built.js';
 import { DOCKER_MODULES } from './fixtures/drive.js';
-import { Engine, echoes, fetch, PAGE } from './fixtures/engine.js';
+import { Engine, echoes, fetchInTime, PAGE } from './fixtures/engine.js';
 import { requireImage } from './fixtures/image.js';
 import { Vm } from './fixtures/vm.js';
 
@@ -27,7 +27,12 @@ t.test('over virtio-serial, with the events publisher, and a clock that is far o
   pair.startHost('--connect', `virtserial:${line}`, '--forward', `unix:${socket}:/var/run/docker.sock`);
   const engine = new Engine(t, socket);
   const [web, udp] = (await chooseFreePorts(2)) as [number, number];
-  let channels = 0;
+  /** Resolves when there is a channel that was not there before this was done. */
+  const back = async (action: () => Promise<unknown>): Promise<void> => {
+    const before = pair.host.count(/the channel is up/);
+    await action();
+    await pair.up(before + 1);
+  };
 
   const boot = (): Promise<Vm> =>
     Vm.boot(t, image, {
@@ -44,14 +49,9 @@ t.test('over virtio-serial, with the events publisher, and a clock that is far o
       clock: CLOCK,
     });
   const vm = await boot();
-  await pair.up(++channels);
+  await pair.up();
   await vm.console.line(/^vm: the engine answers/);
   t.equal(await vm.shell.run('date +%Y'), '2001');
-  const answers = async (): Promise<void> => {
-    const published = new RegExp(`"listening on 127.0.0.1:${web}"`);
-    await pair.host.until(() => pair.host.count(published) >= channels);
-    t.equal(await fetch(t, `http://127.0.0.1:${web}/`), PAGE);
-  };
 
   await t.test('docker.sock on the host serves curl and docker', async (t) => {
     t.equal(await engine.ping(), 'OK');
@@ -60,21 +60,21 @@ t.test('over virtio-serial, with the events publisher, and a clock that is far o
 
   await t.test('what containers publish answers on the host, by TCP and UDP', async (t) => {
     await engine.docker(...engine.web(`127.0.0.1:${web}:80`));
-    await answers();
+    t.equal(await fetchInTime(t, `http://127.0.0.1:${web}/`), PAGE);
     await engine.docker(...engine.echo(`127.0.0.1:${udp}:53`));
     t.ok(await echoes(t, udp));
   });
 
-  await t.test('a guest that is killed is there again, with what it had published', async () => {
-    await vm.killGuest();
-    await pair.up(++channels);
-    await answers();
+  await t.test('a guest that is killed is there again, with what it had published', async (t) => {
+    await back(() => vm.killGuest());
+    t.equal(await fetchInTime(t, `http://127.0.0.1:${web}/`), PAGE);
   });
 
   await t.test('a VM killed and booted again works with the same host', async (t) => {
-    await vm.kill();
-    await boot();
-    await pair.up(++channels);
+    await back(async () => {
+      await vm.kill();
+      await boot();
+    });
     t.equal(await engine.ping(), 'OK');
   });
 });
