@@ -2,10 +2,15 @@ import { ChannelKeeper, type KeeperState, STOP_GRACE_MS } from '../protocol/chan
 import type { EndpointRule } from '../protocol/endpoint-rule.js';
 import type { Logger } from '../protocol/program/logger.js';
 import { startProgramSockets } from '../protocol/program/program-sockets.js';
+import { INSPECT_SERVICE } from '../protocol/services/inspect.js';
 import { SlabPool } from '../protocol/slab.js';
+import type { Stream } from '../protocol/stream.js';
 import type { ChannelAddress, ChannelMode } from '../protocol/transport/channel-address.js';
 import type { Destination } from '../protocol/wire/destination.js';
+import type { Source } from '../protocol/wire/extension.js';
 import { Dialler } from './dial/dialler.js';
+import type { EngineReader } from './inspect/engine-containers.js';
+import { InspectServer } from './inspect/inspect-server.js';
 import { HostControl } from './publish/host-control.js';
 
 export interface AgentOptions {
@@ -17,6 +22,8 @@ export interface AgentOptions {
   keepAliveSeconds?: number;
   /** How long (ms) a dial may take. */
   dialTimeoutMs?: number;
+  /** Which engine is asked when the host wants to know what lies behind a port. */
+  engine?: EngineReader;
   logger: Logger;
 }
 
@@ -29,12 +36,14 @@ export class Agent {
   readonly #log: Logger;
   readonly #keepAliveSeconds: number | undefined;
   readonly #dialler: Dialler;
+  readonly #inspectServer: InspectServer;
   readonly #keeper: ChannelKeeper;
 
-  constructor({ channel, version, logger, keepAliveSeconds, ...dialling }: AgentOptions) {
+  constructor({ channel, version, logger, keepAliveSeconds, engine, ...dialling }: AgentOptions) {
     this.#log = logger;
     this.#keepAliveSeconds = keepAliveSeconds;
     this.#dialler = new Dialler({ ...dialling, logger });
+    this.#inspectServer = new InspectServer({ engine });
     this.hostControl = new HostControl(logger);
     this.#keeper = new ChannelKeeper({
       ...channel,
@@ -43,10 +52,7 @@ export class Agent {
       logger,
       owner: {
         onUp: (multiplexer) => this.hostControl.onUp(multiplexer),
-        onStream: (stream, source) => {
-          this.#dialler.serve(stream, source);
-          this.onServe?.();
-        },
+        onStream: (stream, source) => this.#onStream(stream, source),
         onDown: () => this.hostControl.onDown(),
       },
     });
@@ -70,6 +76,7 @@ export class Agent {
   async stop(): Promise<void> {
     const reason = { code: 'STOPPED', message: 'the guest was told to stop' };
     this.hostControl.close();
+    this.#inspectServer.close();
     this.#dialler.endFlows(reason);
     await this.#keeper.stop(reason, STOP_GRACE_MS);
     this.#dialler.abort(reason);
@@ -92,5 +99,15 @@ export class Agent {
   /** The multiplexer's state as text, for people. */
   describe(): string {
     return this.#keeper.multiplexer?.describe() ?? 'no channel\n';
+  }
+
+  #onStream(stream: Stream, source: Source | undefined): void {
+    const { destination } = stream;
+    if (destination.proto === 'unix' && destination.path === INSPECT_SERVICE)
+      this.#inspectServer.accept(stream);
+    else {
+      this.#dialler.serve(stream, source);
+      this.onServe?.();
+    }
   }
 }

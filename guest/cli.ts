@@ -15,7 +15,13 @@ import { stopOnSignals } from '../protocol/program/stop-signals.js';
 import { BUILD, VERSION } from '../protocol/program/version.js';
 import { ALL_FORMS, checkMode, parseAddress } from '../protocol/transport/channel-address.js';
 import { Agent, type AgentOptions } from './agent.js';
-import { DOCKER_OPTIONS, type DockerOptions, readDockerOptions } from './docker/docker-options.js';
+import {
+  DEFAULT_SOCKET,
+  DOCKER_OPTIONS,
+  type DockerOptions,
+  readDockerOptions,
+} from './docker/docker-options.js';
+import { EngineSocket } from './docker/engine-socket.js';
 import { type DockerPublisher, publishDocker } from './docker/publisher.js';
 import { Api } from './publish/api.js';
 
@@ -48,6 +54,9 @@ const OPTIONS = {
   },
   debug: { type: 'boolean', describe: 'As vpnkit-forwarder has it: --log-level debug' },
 } as const satisfies OptionDeclarations;
+
+/** How long (ms) the engine may take for one answer when somebody wants to know what lies behind a port. */
+const LOOK_TIMEOUT_MS = 3_000;
 
 type Values = OptionValues<typeof OPTIONS>;
 
@@ -88,7 +97,8 @@ Exit codes: 0 done, 1 it failed (standard error says why), 2 wrong usage.`,
         const log = await logDestination(process.stderr.isTTY === true);
         const { apiPaths, docker, ...options } = readAgentOptions(values, environment, log);
         const { logger } = options;
-        const agent = new Agent(options);
+        const engine = new EngineSocket(docker?.socket ?? DEFAULT_SOCKET, LOOK_TIMEOUT_MS);
+        const agent = new Agent({ ...options, engine });
         const api = new Api(agent, logger);
         const { stop, abandon, release } = stopOnSignals({ environment, logger });
         abandon.addEventListener('abort', () => agent.abandon());

@@ -3,7 +3,8 @@ import { UsageError } from '../../protocol/errors.js';
 import type { OptionDeclarations, OptionValues } from '../../protocol/program/declared-options.js';
 import { DEFAULT_RULES, type PublishRule, readRuleFile } from './rules.js';
 
-const DEFAULT_SOCKET = '/var/run/docker.sock';
+/** Where a Docker engine has its socket, if nothing else is said. */
+export const DEFAULT_SOCKET = '/var/run/docker.sock';
 const OFF = 'off';
 
 /** What the agent is told about Docker. */
