@@ -15,7 +15,7 @@ export interface EngineReader {
 export type Wanted =
   | { readonly kind: 'destination'; proto: 'tcp' | 'udp'; ip: string; port: number }
   | { readonly kind: 'published'; proto: 'tcp' | 'udp'; port: number }
-  | { readonly kind: 'container'; proto: 'tcp' | 'udp'; name: string; privatePort: number };
+  | { readonly kind: 'container'; proto: 'tcp' | 'udp'; name: string; privatePort: number | undefined };
 
 /** A container as `GET /containers/json?all=1` lists it, as far as it is looked at; anything may be missing. */
 interface Listed {
@@ -145,7 +145,8 @@ function privatePortOf(
   addresses: readonly string[],
   published: readonly PublishedReport[],
 ): number | undefined {
-  if (wanted.kind === 'container') return wanted.privatePort;
+  if (wanted.kind === 'container')
+    return wanted.privatePort ?? published.find((one) => one.proto === wanted.proto)?.privatePort;
   const { proto, port } = wanted;
   if (wanted.kind === 'destination' && addresses.includes(wanted.ip)) return port;
   return published.find(

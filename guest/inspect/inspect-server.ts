@@ -98,7 +98,8 @@ function readQuery(query: URLSearchParams): Wanted {
   const name = query.get('container');
   if (name !== null) {
     if (!CONTAINER_NAME.test(name)) throw new UsageError('"container" must be the name or id of a container');
-    return { kind: 'container', proto, name, privatePort: readPort(query, 'private') };
+    const privatePort = query.has('private') ? readPort(query, 'private') : undefined;
+    return { kind: 'container', proto, name, privatePort };
   }
   const ip = query.get('ip');
   if (ip === null) return { kind: 'published', proto, port: readPort(query, 'published') };
