@@ -13,6 +13,8 @@ import { differenceInFeatures } from '../protocol/wire/missing-features.js';
 import { type ControlServer, LateLeaseServer, startControlServer } from './control/late-server.js';
 import type { ControlTarget } from './control/server.js';
 import { Descriptors } from './descriptors.js';
+import { Diagnosis } from './diagnose/diagnosis.js';
+import { GuestInspector } from './diagnose/guest-inspector.js';
 import { STATIC } from './forwards/claim.js';
 import { ExposePolicy } from './forwards/expose-policy.js';
 import type { Forward } from './forwards/forward.js';
@@ -26,6 +28,7 @@ import { type DumpReport, makeDump } from './records/dump.js';
 import { Records } from './records/records.js';
 import {
   type ChannelReport,
+  type ForwardReport,
   type PeerReport,
   reportForward,
   type StateFileReport,
@@ -66,6 +69,7 @@ interface HostEvents {
 class Host implements ControlTarget {
   readonly forwards: ForwardTable;
   readonly leases: Leases;
+  readonly diagnosis: Diagnosis;
   readonly #options: HostOptions;
   readonly #context: HostContext;
   readonly #sockets: SocketReport;
@@ -118,6 +122,12 @@ class Host implements ControlTarget {
     });
     this.#leaseServer = new LateLeaseServer(this.leases, logger);
     this.#records = new Records();
+    this.diagnosis = new Diagnosis({
+      forwards: () => this.#reportForwards(),
+      channel: () => reportChannel(this.#keeper.state),
+      inspector: new GuestInspector(this.#keeper),
+      records: this.#records,
+    });
     const log = new ConnectionLog(logger, this.#limiter);
     const crowd = new Crowd({
       room: this.#descriptors,
@@ -220,11 +230,15 @@ class Host implements ControlTarget {
         leasedForwards: this.leases.maxForwards,
         holdSeconds: this.#options.holdSeconds,
       },
-      forwards: [...this.forwards.list(), ...this.forwards.missing()].map(reportForward),
+      forwards: this.#reportForwards(),
       leases: linesOf(this.leases.describe()),
       connections: this.connections(),
       multiplexer: linesOf(this.#keeper.multiplexer?.describe() ?? 'no channel\n'),
     });
+  }
+
+  #reportForwards(): ForwardReport[] {
+    return [...this.forwards.list(), ...this.forwards.missing()].map(reportForward);
   }
 
   // ---- inside ----------------------------------------------------------------------------------------

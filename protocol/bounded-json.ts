@@ -6,8 +6,8 @@ import { messageOf, UsageError } from './errors.js';
  */
 export const JSON_VALUE_BYTES = 128;
 
-/** Objects and arrays inside one another: what is said here needs three, later versions may need one more. */
-const MAX_DEPTH = 4;
+/** Objects and arrays inside one another: what is said here needs five, later versions may need one more. */
+const MAX_DEPTH = 6;
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;

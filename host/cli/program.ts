@@ -7,6 +7,7 @@ import { benchCommand } from './bench.js';
 import { makeCompletionCommand } from './completion.js';
 import { exposeCommand, unexposeCommand } from './expose.js';
 import { type HostModule, makeHostCommand } from './host.js';
+import { doctorCommand, pathCommand } from './path.js';
 import { makeServiceCommand } from './service.js';
 import { dumpCommand, listCommand, statusCommand } from './show.js';
 import { makeUpCommand } from './up.js';
@@ -32,6 +33,8 @@ const COMMANDS = [
   listCommand,
   statusCommand,
   dumpCommand,
+  pathCommand,
+  doctorCommand,
   benchCommand,
   makeServiceCommand(loadHost),
 ];

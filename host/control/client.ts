@@ -3,6 +3,8 @@ import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
 import { BodyTooLarge, readBody } from '../../protocol/services/http-body.js';
 import { textForPeople } from '../../protocol/services/text.js';
 import { connectablePath } from '../../protocol/transport/unix-path.js';
+import type { DoctorReport } from '../diagnose/diagnosis.js';
+import type { PathReport } from '../diagnose/path.js';
 import type { DumpReport } from '../records/dump.js';
 import type { ConnectionReport, ForwardReport, StatusReport } from '../records/reports.js';
 
@@ -57,6 +59,16 @@ export class ControlClient {
 
   dump(): Promise<DumpReport> {
     return this.#ask('GET', '/v1/dump', isObject<DumpReport>);
+  }
+
+  /** @param of as parsePathQuestion reads it */
+  pathOf(of: string): Promise<PathReport> {
+    return this.#ask('GET', `/v1/path?of=${encodeURIComponent(of)}`, isObject<PathReport>);
+  }
+
+  /** @param of as parsePathQuestion reads it */
+  doctor(of: string): Promise<DoctorReport> {
+    return this.#ask('GET', `/v1/doctor?of=${encodeURIComponent(of)}`, isObject<DoctorReport>);
   }
 
   /** The dump as text for people. */

@@ -2,6 +2,8 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { parseJson } from '../../protocol/bounded-json.js';
 import { UsageError } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
+import type { Diagnosis } from '../diagnose/diagnosis.js';
+import { type PathQuestion, parsePathQuestion } from '../diagnose/path.js';
 import type { ForwardTable } from '../forwards/forward-table.js';
 import { type DumpReport, formatDump } from '../records/dump.js';
 import {
@@ -21,6 +23,7 @@ import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
 /** The host, as far as the control API shows and changes it. */
 export interface ControlTarget {
   readonly forwards: ForwardTable;
+  readonly diagnosis: Diagnosis;
   /** Why what is exposed now would not outlast a restart; undefined when it is saved, or is not to be. */
   readonly saveProblem: string | undefined;
   status(): StatusReport;
@@ -91,6 +94,8 @@ function serveV1(app: FastifyInstance, target: ControlTarget): void {
   app.get('/v1/status', async () => target.status());
   app.get('/v1/connections', async () => target.connections());
   app.get('/v1/dump', async () => target.dump());
+  app.get('/v1/path', async (request) => target.diagnosis.path(readQuestion(request.query)));
+  app.get('/v1/doctor', async (request) => target.diagnosis.doctor(readQuestion(request.query)));
   app.get('/v1/forwards', async () => {
     target.settle();
     return [...forwards.list(), ...forwards.missing()].map(reportForward);
@@ -106,6 +111,13 @@ function serveV1(app: FastifyInstance, target: ControlTarget): void {
       unmatched: unmatched.map((matcher) => describeUnmatched(matcher, forwards)),
     };
   });
+}
+
+/** `?of=8080/udp`, or a container's name. */
+function readQuestion(query: unknown): PathQuestion {
+  const { of } = query as { of?: unknown };
+  if (typeof of === 'string') return parsePathQuestion(of);
+  throw new UsageError('which port is meant? Ask with ?of=8080, say');
 }
 
 function readSpecs(body: unknown): string[] {

@@ -62,7 +62,8 @@ export class GuestInspector {
       // A plain guest closes what it cannot dial, and says nothing.
       duplex.on('close', () => reject(new StreamError('the guest has closed the stream', undefined, true)));
       signal.addEventListener('abort', () => duplex.destroy(new Error('the guest does not answer')));
-      const agent = new http.Agent({ maxSockets: 1 });
+      // With "connection: close" the guest would end the stream, and might overtake its own answer.
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
       agent.createConnection = () => duplex;
       const request = http.request({ agent, path, host: 'guest' });
       request.on('error', reject);

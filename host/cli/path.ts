@@ -1,0 +1,77 @@
+import { OperationError, UsageError } from '../../protocol/errors.js';
+import { defineCommand } from '../../protocol/program/run-program.js';
+import type { DoctorReport, JudgedHop } from '../diagnose/diagnosis.js';
+import { hopsOf } from '../diagnose/hops.js';
+import { formatPathQuestion, parsePathQuestion } from '../diagnose/path.js';
+import { CLIENT_OPTIONS, makeClient } from './control-option.js';
+import { formatMicroseconds, formatTable, writeJson } from './output.js';
+
+const OPERANDS = {
+  name: 'port',
+  describe: 'A port of this host, such as 8080 or 53/udp, or the name of a container',
+  required: true,
+};
+
+export const pathCommand = defineCommand({
+  name: 'path',
+  describe: 'Show the whole way of a port, from the listener on this host to the process in its container',
+  operands: OPERANDS,
+  options: CLIENT_OPTIONS,
+  examples: [
+    ['$0 path 8080', 'hop by hop'],
+    ['$0 path web', 'that of the container web'],
+    ['$0 path 53/udp --json', 'one object'],
+  ],
+  async run({ control, json }, operands, { stdout, environment }) {
+    const path = await makeClient(control, environment).pathOf(readOne(operands));
+    if (json) writeJson(stdout, path);
+    else
+      stdout.write(formatTable(hopsOf(path).map(({ name, text, seen }) => [seen ? '●' : '?', name, text])));
+  },
+});
+
+export const doctorCommand = defineCommand({
+  name: 'doctor',
+  describe: 'Say why a port does not answer: looks at every hop, and tries a connection',
+  operands: OPERANDS,
+  options: CLIENT_OPTIONS,
+  examples: [
+    ['$0 doctor 8080', 'each hop, what is wrong, and what to do'],
+    ['$0 doctor 8080 --json', 'one object'],
+  ],
+  epilogue: 'Exit code 0: the port works; 1: it does not, and the last lines say why.',
+  async run({ control, json }, operands, { stdout, environment }) {
+    const report = await makeClient(control, environment).doctor(readOne(operands));
+    if (json) writeJson(stdout, report);
+    else stdout.write(formatDoctor(report));
+    if (report.complaint)
+      throw new OperationError(`${report.asked} does not work; it fails at the ${report.complaint.hop}`);
+  },
+});
+
+/** As people ask; wrong usage is that even while no host runs. */
+function readOne([of = '', ...more]: readonly string[]): string {
+  if (more.length > 0) throw new UsageError(`one port at a time: what is ${more[0]}?`);
+  const question = parsePathQuestion(of);
+  return question.kind === 'port'
+    ? formatPathQuestion(question).split(' ').reverse().join('/')
+    : question.name;
+}
+
+/** For people: the hops, each with its mark, and what follows from them. */
+export function formatDoctor({ hops, probe, complaint, asked }: DoctorReport): string {
+  const table = formatTable(hops.map((hop) => [markOf(hop), hop.name, hop.text]));
+  const steps = Object.entries(probe?.record?.timingsMicros ?? {}).map(
+    ([step, micros]) => `${step} ${formatMicroseconds(micros)}`,
+  );
+  const tried = steps.length === 0 ? '' : `  a connection was tried: ${steps.join(', ')}\n`;
+  const verdict = complaint
+    ? `\n${complaint.problem}.\nWhat to do: ${complaint.advice}.\n`
+    : `\n${asked} works, as far as can be seen.\n`;
+  return `${table}${tried}${verdict}`;
+}
+
+function markOf({ ok }: JudgedHop): string {
+  if (ok === undefined) return '?';
+  return ok ? '✓' : '✗';
+}

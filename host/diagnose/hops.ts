@@ -1,0 +1,153 @@
+import type { ContainerReport, ListenerReport, WayReport } from '../../protocol/services/inspect.js';
+import { formatHostPort } from '../../protocol/wire/destination.js';
+import type { ChannelReport, ForwardReport } from '../records/reports.js';
+import type { PathReport } from './path.js';
+
+/** One station of the way, as people read it. */
+export interface Hop {
+  /** `host`, `forward`, `channel`, `guest`, `DNAT`, `network`, `container`, `server`. */
+  name: string;
+  /** What is there, or why it cannot be seen. */
+  text: string;
+  /** Whether it could be seen. */
+  seen: boolean;
+}
+
+/** How many digits of a container's id people see. */
+const SHORT_ID_LENGTH = 12;
+
+/** The stations of a way in their order; what was not found on it is left out, and what could not be seen is not. */
+export function hopsOf({ listeners, pid, forwards, channel, guest }: PathReport): Hop[] {
+  const [forward] = forwards;
+  return [
+    ...(listeners ? [hop('host', listeners, (found) => describeHost(found, pid))] : []),
+    ...(forward ? [{ name: 'forward', text: describeForward(forward), seen: true }] : []),
+    { name: 'channel', text: describeChannel(channel), seen: true },
+    ...('found' in guest ? guestHops(guest.found) : [{ name: 'guest', text: guest.unseen, seen: false }]),
+  ];
+}
+
+function guestHops({ machine, listeners, container, dnat, drops, link, inside }: WayReport): Hop[] {
+  const one = 'found' in container ? container.found : null;
+  const where = `${machine.hostname} (Linux ${machine.kernel})`;
+  return [
+    hop('guest', listeners, (found) => `${where}: ${describeListeners(found)}`),
+    ...('found' in drops && drops.found.length === 0
+      ? []
+      : [
+          hop('firewall', drops, (found) =>
+            found
+              .map(({ by, chain, rule, packets }) => `${by} ${chain}: ${rule} (${packets} packets)`)
+              .join('; '),
+          ),
+        ]),
+    ...('found' in container && one === null ? [] : [hop('container', container, describeContainer)]),
+    ...(one === null || ('found' in dnat && dnat.found.length === 0)
+      ? []
+      : [
+          hop('DNAT', dnat, (found) =>
+            found
+              .map(
+                ({ by, chain, to, packets }) => `→ ${to} (${by}, chain ${chain}, ${packets ?? '?'} packets)`,
+              )
+              .join('; '),
+          ),
+        ]),
+    ...(one === null
+      ? []
+      : [
+          hop('network', link, ({ bridge, up, veth }) =>
+            [
+              `network ${one.network}`,
+              bridge === undefined ? 'no bridge' : `bridge ${bridge}${up === false ? ' (down)' : ''}`,
+              veth === undefined ? 'no veth' : `veth ${veth}`,
+            ].join(', '),
+          ),
+          hop('server', inside, describeListeners),
+        ]),
+  ];
+}
+
+function hop<T>(
+  name: string,
+  finding: { found: T } | { unseen: string },
+  describe: (found: T) => string,
+): Hop {
+  return 'found' in finding
+    ? { name, text: describe(finding.found), seen: true }
+    : { name, text: finding.unseen, seen: false };
+}
+
+function describeHost(found: readonly ListenerReport[], pid: number): string {
+  if (found.length === 0) return 'nothing listens on this port';
+  const ours = found.filter((listener) => listener.pid === pid);
+  const others = found.filter((listener) => listener.pid !== pid);
+  return [
+    ...(ours.length > 0 ? [`portferry (pid ${pid}) listens on ${addressesOf(ours)}`] : []),
+    ...(others.length > 0 ? [describeListeners(others)] : []),
+  ].join('; ');
+}
+
+/** `nginx (pid 12) listens on 0.0.0.0:80, [::]:80`, for each process. */
+export function describeListeners(listeners: readonly ListenerReport[]): string {
+  if (listeners.length === 0) return 'nothing listens there';
+  return [...groupBy(listeners, describeProcess)]
+    .map(([who, some]) => `${who} listens on ${addressesOf(some)}`)
+    .join('; ');
+}
+
+export function describeProcess({ command, pid }: ListenerReport): string {
+  return command === undefined ? 'a process that cannot be seen' : `${command} (pid ${pid})`;
+}
+
+function groupBy<T>(values: readonly T[], keyOf: (value: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const value of values) {
+    const group = groups.get(keyOf(value));
+    if (group) group.push(value);
+    else groups.set(keyOf(value), [value]);
+  }
+  return groups;
+}
+
+function addressesOf(listeners: readonly ListenerReport[]): string {
+  return listeners.map(({ ip, port }) => formatHostPort(ip, port)).join(', ');
+}
+
+function describeForward({ id, destination, state, error, publisher, annotation }: ForwardReport): string {
+  const by = annotation ?? publisher;
+  const trouble = state === 'listening' ? '' : `, ${state}${error === undefined ? '' : `: ${error}`}`;
+  return `${id} → ${destination}${by === undefined ? '' : `, for ${by}`}${trouble}`;
+}
+
+function describeChannel({
+  state,
+  address,
+  since,
+  peer,
+  roundTripMs,
+  streams,
+  lastError,
+}: ChannelReport): string {
+  if (state === 'waiting')
+    return `${address}: there is none since ${since}${lastError === undefined ? '' : ` (${lastError})`}`;
+  const who = peer?.version ? `portferry-guest ${peer.version}` : 'a plain guest, such as vpnkit-forwarder';
+  const roundTrip = roundTripMs === undefined ? '' : `, round trip ${roundTripMs.toFixed(2)} ms`;
+  return `${address}: ${who}${roundTrip}, ${streams} streams`;
+}
+
+/** `container web (1a2b3c4d5e6f)` */
+export function nameContainer({ name, id }: Pick<ContainerReport, 'name' | 'id'>): string {
+  return `container ${name} (${id.slice(0, SHORT_ID_LENGTH)})`;
+}
+
+function describeContainer(container: ContainerReport | null): string {
+  if (!container) return 'no container has this port';
+  const { image, state, health, exitCode, addresses, privatePort } = container;
+  return [
+    `${nameContainer(container)}, image ${image}`,
+    `${state}${exitCode === undefined ? '' : ` with exit code ${exitCode}`}${health === undefined ? '' : `, ${health}`}`,
+    ...(addresses.length > 0 ? [addresses.join(' ')] : []),
+    ...(privatePort === undefined ? [] : [`port ${privatePort}`]),
+  ].join(', ');
+}

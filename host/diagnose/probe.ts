@@ -1,0 +1,113 @@
+import net from 'node:net';
+import { errnoOf, messageOf } from '../../protocol/errors.js';
+import { formatHostPort } from '../../protocol/wire/destination.js';
+import type { ConnectionRecord } from '../records/connection-record.js';
+import type { Records } from '../records/records.js';
+import type { ConnectionReport, ForwardReport } from '../records/reports.js';
+
+/** How long (ms) a dial may take before the probe gives up: what takes longer is reported as that. */
+const DIAL_WAIT_MS = 6_000;
+
+/** How long (ms) after the dial the server is given to break off: one that does so does it at once. */
+const SETTLE_MS = 250;
+
+/** One real connection through a forward. */
+export interface ProbeReport {
+  /** The host's address that was connected to. */
+  address: string;
+  /** `connected`: to the server; `unknown`: a plain guest does not say; `failed`; `slow`: still being dialled. */
+  outcome: 'connected' | 'unknown' | 'failed' | 'slow';
+  /** What the host's record of it says, if it came so far. */
+  record?: ConnectionReport;
+  /** Why the host's own port could not be connected to. */
+  error?: string;
+}
+
+/** By which address a listener on every address of a family is reached. */
+const ANYWHERE: ReadonlyMap<string, string> = new Map([
+  ['0.0.0.0', '127.0.0.1'],
+  ['::', '::1'],
+]);
+
+/**
+ * Makes a connection through a TCP forward, sends nothing, and closes it.
+ * @param records of the host that listens
+ */
+export async function probe(
+  { addresses: [address = ''] }: Pick<ForwardReport, 'addresses'>,
+  records: Pick<Records, 'observe' | 'open' | 'ended'>,
+  { dialWaitMs = DIAL_WAIT_MS, settleMs = SETTLE_MS } = {},
+): Promise<ProbeReport> {
+  const socket = net.connect(targetOf(address));
+  try {
+    const client = await connected(socket);
+    const record = await recordOf(client, records, dialWaitMs, settleMs);
+    return { address, outcome: outcomeOf(record), ...(record && { record: record.report() }) };
+  } catch (thrown) {
+    return { address, outcome: 'failed', error: errnoOf(thrown) ?? messageOf(thrown) };
+  } finally {
+    socket.destroy();
+  }
+}
+
+function targetOf(address: string): net.NetConnectOpts {
+  if (address.startsWith('/')) return { path: address };
+  const [, host = '', port] = /^\[?(.*?)\]?:(\d+)$/.exec(address) ?? [];
+  return { host: ANYWHERE.get(host) ?? host, port: Number(port) };
+}
+
+/** @returns who the client is to the listener */
+function connected(socket: net.Socket): Promise<string> {
+  return new Promise((resolve, reject) => {
+    socket.once('error', reject);
+    socket.once('connect', () => {
+      socket.off('error', reject);
+      // That the connection is reset is in its record.
+      socket.on('error', () => {});
+      socket.resume();
+      resolve(formatHostPort(socket.localAddress ?? '', socket.localPort ?? 0));
+    });
+  });
+}
+
+/** Waits until the record of a client says how its dial went, and a moment more. */
+function recordOf(
+  client: string,
+  records: Pick<Records, 'observe' | 'open' | 'ended'>,
+  dialWaitMs: number,
+  settleMs: number,
+): Promise<ConnectionRecord | undefined> {
+  const isIt = (record: ConnectionRecord): boolean => {
+    const { client: source } = record.source;
+    return source !== undefined && formatHostPort(source.ip, source.port) === client;
+  };
+  return new Promise((resolve) => {
+    const find = (): ConnectionRecord | undefined => [...records.open, ...records.ended()].find(isIt);
+    const done = (): void => {
+      clearTimeout(timer);
+      stop();
+      resolve(find());
+    };
+    let timer = setTimeout(done, dialWaitMs);
+    const dialled = (): void => {
+      clearTimeout(timer);
+      timer = setTimeout(done, settleMs);
+    };
+    const stop = records.observe({
+      onDialled: (record) => isIt(record) && dialled(),
+      onFirstByte: (record) => isIt(record) && dialled(),
+      onEnded: (record) => isIt(record) && done(),
+    });
+    const early = find();
+    if (early?.ending) done();
+    else if (early?.state === 'connected') dialled();
+  });
+}
+
+function outcomeOf(record: ConnectionRecord | undefined): ProbeReport['outcome'] {
+  if (!record) return 'unknown';
+  if (record.ending)
+    return record.ending.outcome === 'closed' && !record.ending.empty ? 'connected' : 'failed';
+  if (record.state === 'connected') return 'connected';
+  return record.state === 'opening' ? 'slow' : 'unknown';
+}
