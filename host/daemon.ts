@@ -127,6 +127,11 @@ class Host implements ControlTarget {
       channel: () => reportChannel(this.#keeper.state),
       inspector: new GuestInspector(this.#keeper),
       records: this.#records,
+      facts: () => ({
+        version: this.#version,
+        clients: this.#records.open.size,
+        maxClients: this.#descriptors.maxClients,
+      }),
     });
     const log = new ConnectionLog(logger, this.#limiter);
     const crowd = new Crowd({

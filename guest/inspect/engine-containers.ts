@@ -32,7 +32,14 @@ interface Listed {
 interface Inspected {
   Id?: unknown;
   Name?: unknown;
-  State?: { Status?: unknown; Pid?: unknown; ExitCode?: unknown; Health?: { Status?: unknown } };
+  RestartCount?: unknown;
+  State?: {
+    Status?: unknown;
+    Pid?: unknown;
+    ExitCode?: unknown;
+    StartedAt?: unknown;
+    Health?: { Status?: unknown };
+  };
   Config?: { Image?: unknown; ExposedPorts?: Record<string, unknown> | null };
   HostConfig?: { NetworkMode?: unknown; PortBindings?: Record<string, unknown> | null };
   NetworkSettings?: {
@@ -44,11 +51,37 @@ interface Inspected {
 /** Containers that do not run list no ports: so many of them are looked at for those that they would publish. */
 const MAX_STOPPED = 50;
 
+/** So many of those that run are looked into for what listens in them. */
+const MAX_RUNNING = 50;
+
 /** What is read of an answer of the engine. */
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 
 /** How people name containers by their ids. */
 const SHORT_ID_LENGTH = 12;
+
+/**
+ * The containers that run, and what would be needed to see what listens in them.
+ * @throws EngineError when the engine cannot be asked
+ */
+export async function findRunning(engine: EngineReader, signal: AbortSignal): Promise<RunningContainer[]> {
+  const listed = await getJson(engine, '/containers/json', signal);
+  const containers = ((Array.isArray(listed) ? listed : []) as Listed[]).slice(0, MAX_RUNNING);
+  const inspected = await Promise.all(
+    containers.map(({ Id: id }) => getJson(engine, `/containers/${String(id)}/json`, signal)),
+  );
+  return (inspected as Inspected[]).map(({ Id: id, Name: name, State: state }) => ({
+    id: String(id),
+    name: String(name).replace(/^\//, ''),
+    pid: Number(state?.Pid),
+  }));
+}
+
+export interface RunningContainer {
+  id: string;
+  name: string;
+  pid: number;
+}
 
 /** A container, and the ids of its networks in the order of its addresses. */
 export interface FoundContainer {
@@ -130,7 +163,10 @@ async function inspect(
       image: String(config?.Image ?? ''),
       state: String(state?.Status ?? 'unknown'),
       ...(typeof health === 'string' && health !== 'none' && { health }),
-      ...(pid > 0 ? { pid } : { exitCode: Number(state?.ExitCode ?? 0) }),
+      ...(pid > 0
+        ? { pid, upSeconds: (Date.now() - Date.parse(String(state?.StartedAt))) / 1000 || 0 }
+        : { exitCode: Number(state?.ExitCode ?? 0) }),
+      restarts: Number(container.RestartCount) || 0,
       addresses,
       network: Object.keys(settings?.Networks ?? {})[0] ?? String(hostConfig?.NetworkMode ?? ''),
       ...(privatePort !== undefined && { privatePort }),

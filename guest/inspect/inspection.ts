@@ -1,12 +1,19 @@
 import { hostname, release } from 'node:os';
 import { errnoOf, messageOf } from '../../protocol/errors.js';
 import { findHolders, readProcNet } from '../../protocol/machine/proc-net.js';
-import type { ContainerReport, Finding, ListenerReport, WayReport } from '../../protocol/services/inspect.js';
+import type {
+  CandidateReport,
+  ContainerReport,
+  Finding,
+  ListenerReport,
+  WayReport,
+} from '../../protocol/services/inspect.js';
 import { type EngineNetwork, findLink } from './container-link.js';
 import {
   type EngineReader,
   type FoundContainer,
   findContainer,
+  findRunning,
   getJson,
   type Wanted,
 } from './engine-containers.js';
@@ -14,6 +21,9 @@ import { type Flow, inspectNetfilter } from './netfilter.js';
 
 /** How long (ms) the whole look may take: whoever asks waits for it. */
 const TIMEOUT_MS = 8_000;
+
+/** Where an engine serves names in its own networks: that is no server of the container's. */
+const ENGINE_DNS = '127.0.0.11';
 
 const NO_CONTAINER = 'no container is known that the port belongs to';
 
@@ -37,8 +47,9 @@ export async function inspectWay(
   const one = 'found' in container ? container.found : null;
   const network = engine && one ? await findNetwork(engine, one, signal) : undefined;
   const published = publishedFlows(wanted, one?.report);
-  const [listeners, netfilter, link, inside] = await Promise.all([
+  const [listeners, candidates, netfilter, link, inside] = await Promise.all([
     findListeners(`${proc}/net`, proc, published),
+    engine && !one && wanted.kind === 'published' ? findCandidates(engine, wanted, proc, signal) : [],
     inspectNetfilter(published, behindFlow(wanted, one?.report)),
     findContainerLink(one, network),
     findInside(proc, wanted, one?.report),
@@ -52,6 +63,7 @@ export async function inspectWay(
     },
     listeners,
     container: withDriver(container, network),
+    candidates,
     ...netfilter,
     link,
     inside,
@@ -86,6 +98,24 @@ async function findNetwork(
   if (id === undefined || !/^[0-9a-f]+$/.test(id)) return undefined;
   const answer = await seen(() => getJson(engine, `/networks/${id}`, signal));
   return 'found' in answer ? (answer.found as EngineNetwork) : undefined;
+}
+
+/** Containers in which something listens on a port that nobody publishes. */
+async function findCandidates(
+  engine: EngineReader,
+  { proto, port }: { proto: 'tcp' | 'udp'; port: number },
+  proc: string,
+  signal: AbortSignal,
+): Promise<CandidateReport[]> {
+  const running = await seen(() => findRunning(engine, signal));
+  if (!('found' in running)) return [];
+  const listening = await Promise.all(
+    running.found.map(async ({ id, name, pid }) => {
+      const sockets = await readProcNet(`${proc}/${pid}/net`, proto).catch(() => []);
+      return sockets.some((socket) => socket.port === port) ? [{ id, name }] : [];
+    }),
+  );
+  return listening.flat();
 }
 
 /** Where, in the guest's own network, the port is served or published. */
@@ -133,7 +163,8 @@ async function findInside(
   return seen(async () => {
     const sockets = await readProcNet(`${proc}/${pid}/net`, proto);
     const right = sockets.filter(({ port }) => port === privatePort);
-    return withHolders(right.length > 0 ? right : sockets, proto, proc);
+    const others = sockets.filter(({ ip }) => ip !== ENGINE_DNS);
+    return withHolders(right.length > 0 ? right : others, proto, proc);
   });
 }
 

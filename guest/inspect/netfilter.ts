@@ -3,7 +3,9 @@ import { BlockList, isIPv6 } from 'node:net';
 import { promisify } from 'node:util';
 import { errnoOf, messageOf } from '../../protocol/errors.js';
 import type { DnatReport, DropReport, Finding } from '../../protocol/services/inspect.js';
-import { type Condition, type IptablesRule, parseIptablesSave } from './iptables-save.js';
+import { parseIptablesSave } from './iptables-save.js';
+import type { Condition, NetfilterRule } from './netfilter-rule.js';
+import { parseNftRuleset } from './nft-ruleset.js';
 
 /** Packets that are on the way from whoever dials to the server. */
 export interface Flow {
@@ -17,13 +19,18 @@ export interface NetfilterReport {
   drops: Finding<DropReport[]>;
 }
 
-/** Each shows the rules of one of the kernel's two tables of iptables, for one family. */
-const SAVERS = [
-  { by: 'iptables-nft', program: 'iptables-nft-save' },
-  { by: 'iptables-legacy', program: 'iptables-legacy-save' },
-  { by: 'ip6tables-nft', program: 'ip6tables-nft-save' },
-  { by: 'ip6tables-legacy', program: 'ip6tables-legacy-save' },
-] as const;
+/** Each shows rules of the kernel that the others do not. */
+const SHOWERS: readonly {
+  by: string;
+  command: readonly [program: string, ...args: string[]];
+  parse: (output: string) => NetfilterRule[];
+}[] = [
+  ...['iptables-nft', 'iptables-legacy', 'ip6tables-nft', 'ip6tables-legacy'].map((by) => ({
+    ...{ by, parse: parseIptablesSave },
+    command: [`${by}-save`, '-c'] as const,
+  })),
+  { by: 'nft', command: ['nft', 'list', 'ruleset'], parse: parseNftRuleset },
+];
 
 /** How long (ms) a program may take: the tables of thousands of containers take a second. */
 const TIMEOUT_MS = 5_000;
@@ -33,6 +40,9 @@ const MAX_OUTPUT_BYTES = 16 * 1024 * 1024;
 
 /** What is shown of many rules that can match. */
 const MAX_SHOWN = 20;
+
+/** What engines call their chains and tables: DOCKER, DOCKER-USER, docker-bridges. */
+const ENGINE_CHAIN = /docker/i;
 
 const STOPPING = ['DROP', 'REJECT'];
 
@@ -56,56 +66,51 @@ export async function inspectNetfilter(
   behind: Flow | undefined,
   runProgram: RunProgram = runHere,
 ): Promise<NetfilterReport> {
-  const tables = await Promise.all(
-    SAVERS.map(async ({ by, program }) => ({ by, ...(await readRules(program, runProgram)) })),
+  const shown = await Promise.all(
+    SHOWERS.map(async ({ by, command: [program, ...args], parse }) => {
+      try {
+        return { by, rules: parse(await runProgram(program, args)) };
+      } catch (thrown) {
+        return { by, rules: [], problem: describeFailure(program, thrown) };
+      }
+    }),
   );
-  const seen = tables.filter(({ problem }) => problem === undefined);
+  const seen = shown.filter(({ problem }) => problem === undefined);
   if (seen.length === 0) {
-    const unseen = `the rules of iptables cannot be read: ${tables[0]?.problem}`;
+    const unseen = `the rules of the packet filter cannot be read: ${shown[0]?.problem}`;
     return { dnat: { unseen }, drops: { unseen } };
   }
   const flows = behind ? [...published, behind] : published;
   const matching = seen.flatMap(({ by, rules }) =>
     rules.filter((rule) => flows.some((flow) => canMatch(rule, flow))).map((rule) => ({ by, ...rule })),
   );
+  const dnat = matching
+    .filter(({ table, target }) => table === 'nat' && target === 'DNAT')
+    .slice(0, MAX_SHOWN)
+    .map(({ by, chain, text, packets, match }) => ({ by, chain, rule: text, to: match.to ?? '', packets }));
+  const drops = matching
+    .filter(({ table, target, packets }) => table === 'filter' && STOPPING.includes(target) && packets > 0)
+    .slice(0, MAX_SHOWN)
+    .map(({ by, chain, text, packets }) => ({ by, chain, rule: text, packets }));
+  const engineSeen = seen.some(({ rules }) => rules.some(({ chain }) => ENGINE_CHAIN.test(chain)));
   return {
-    dnat: {
-      found: matching
-        .filter(({ table, target }) => table === 'nat' && target === 'DNAT')
-        .slice(0, MAX_SHOWN)
-        .map(({ by, chain, text, packets, match }) => ({
-          by,
-          chain,
-          rule: text,
-          to: match.to ?? '',
-          packets,
-        })),
-    },
-    drops: {
-      found: matching
-        .filter(
-          ({ table, target, packets }) => table === 'filter' && STOPPING.includes(target) && packets > 0,
-        )
-        .slice(0, MAX_SHOWN)
-        .map(({ by, chain, text, packets }) => ({ by, chain, rule: text, packets })),
-    },
+    dnat: dnat.length > 0 || engineSeen ? { found: dnat } : { unseen: describeHidden(shown) },
+    drops: { found: drops },
   };
 }
 
-async function readRules(
-  program: string,
-  runProgram: RunProgram,
-): Promise<{ rules: IptablesRule[]; problem?: string }> {
-  try {
-    return { rules: parseIptablesSave(await runProgram(program, ['-c'])) };
-  } catch (thrown) {
-    const missing = errnoOf(thrown) === 'ENOENT';
-    return { rules: [], problem: missing ? `there is no ${program} in the guest` : messageOf(thrown) };
-  }
+/** An engine has rules, and none was found. */
+function describeHidden(shown: readonly { problem?: string }[]): string {
+  const problem = shown.find((one) => one.problem !== undefined)?.problem;
+  return `no rules of an engine can be seen${problem === undefined ? '' : `, and ${problem}`}`;
+}
+
+function describeFailure(program: string, thrown: unknown): string {
+  return errnoOf(thrown) === 'ENOENT' ? `there is no ${program} in the guest` : messageOf(thrown);
 }
 
 /** Whether a rule can be for the packets of a flow, by what it says of their destination. */
-function canMatch({ match }: IptablesRule, { proto, ip, port }: Flow): boolean {
+function canMatch({ match }: NetfilterRule, { proto, ip, port }: Flow): boolean {
   return (
     holds(match.proto, (value) => value === proto) &&
     holds(match.destinationPort, (value) => includesPort(value, port)) &&

@@ -1,8 +1,10 @@
+import { lookup } from 'node:dns/promises';
 import { OperationError, UsageError } from '../../protocol/errors.js';
 import { defineCommand } from '../../protocol/program/run-program.js';
 import type { DoctorReport, JudgedHop } from '../diagnose/diagnosis.js';
 import { hopsOf } from '../diagnose/hops.js';
-import { formatPathQuestion, parsePathQuestion } from '../diagnose/path.js';
+import { parsePathQuestion } from '../diagnose/path.js';
+import { remarksOnSurroundings } from '../diagnose/remarks.js';
 import { CLIENT_OPTIONS, makeClient } from './control-option.js';
 import { formatMicroseconds, formatTable, writeJson } from './output.js';
 
@@ -41,7 +43,16 @@ export const doctorCommand = defineCommand({
   ],
   epilogue: 'Exit code 0: the port works; 1: it does not, and the last lines say why.',
   async run({ control, json }, operands, { stdout, environment }) {
-    const report = await makeClient(control, environment).doctor(readOne(operands));
+    const of = readOne(operands);
+    const [judged, localhost] = await Promise.all([
+      makeClient(control, environment).doctor(of),
+      lookup('localhost', { all: true }).catch(() => []),
+    ]);
+    const here = remarksOnSurroundings(
+      environment,
+      localhost.map(({ address }) => address),
+    );
+    const report = { ...judged, remarks: [...judged.remarks, ...here] };
     if (json) writeJson(stdout, report);
     else stdout.write(formatDoctor(report));
     if (report.complaint)
@@ -52,14 +63,12 @@ export const doctorCommand = defineCommand({
 /** As people ask; wrong usage is that even while no host runs. */
 function readOne([of = '', ...more]: readonly string[]): string {
   if (more.length > 0) throw new UsageError(`one port at a time: what is ${more[0]}?`);
-  const question = parsePathQuestion(of);
-  return question.kind === 'port'
-    ? formatPathQuestion(question).split(' ').reverse().join('/')
-    : question.name;
+  parsePathQuestion(of);
+  return of;
 }
 
 /** For people: the hops, each with its mark, and what follows from them. */
-export function formatDoctor({ hops, probe, complaint, asked }: DoctorReport): string {
+export function formatDoctor({ hops, probe, complaint, remarks, asked }: DoctorReport): string {
   const table = formatTable(hops.map((hop) => [markOf(hop), hop.name, hop.text]));
   const steps = Object.entries(probe?.record?.timingsMicros ?? {}).map(
     ([step, micros]) => `${step} ${formatMicroseconds(micros)}`,
@@ -68,7 +77,8 @@ export function formatDoctor({ hops, probe, complaint, asked }: DoctorReport): s
   const verdict = complaint
     ? `\n${complaint.problem}.\nWhat to do: ${complaint.advice}.\n`
     : `\n${asked} works, as far as can be seen.\n`;
-  return `${table}${tried}${verdict}`;
+  const notes = remarks.map((remark) => `Note: ${remark}.\n`).join('');
+  return `${table}${tried}${verdict}${notes}`;
 }
 
 function markOf({ ok }: JudgedHop): string {

@@ -3,6 +3,7 @@ import { type Complaint, judge } from './doctor.js';
 import { type Hop, hopsOf } from './hops.js';
 import { type PathQuestion, type PathReport, type PathSources, tracePath } from './path.js';
 import { type ProbeReport, probe } from './probe.js';
+import { type HostFacts, remarksOn } from './remarks.js';
 
 /** `GET /v1/doctor`: what is wrong with the way of a port, and what to do about it. */
 export interface DoctorReport {
@@ -11,6 +12,8 @@ export interface DoctorReport {
   /** The station where it is wrong, and a sentence each; absent where nothing is. */
   complaint?: Complaint;
   hops: JudgedHop[];
+  /** What may all the same be the reason, a sentence each. */
+  remarks: string[];
   /** The connection that was tried. */
   probe?: ProbeReport;
   path: PathReport;
@@ -23,6 +26,7 @@ export interface JudgedHop extends Hop {
 
 export interface DiagnosisSources extends PathSources {
   records: Pick<Records, 'observe' | 'open' | 'ended'>;
+  facts(): HostFacts;
 }
 
 /** Looks along the ways of this host's ports, and judges them. */
@@ -53,6 +57,7 @@ export class Diagnosis {
       ok: complaint === undefined,
       ...(complaint && { complaint }),
       hops: judgeHops(hopsOf(path), complaint),
+      remarks: remarksOn(path, this.#sources.facts()),
       ...(tried && { probe: tried }),
       path,
     };

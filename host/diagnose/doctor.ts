@@ -117,6 +117,10 @@ function silentGuest({ path: { guest } }: Evidence): Complaint | undefined {
 
 // ---- in the guest ----------------------------------------------------------------------------------------
 
+/** So many restarts are no accident any more, while it has not run for STEADY_SECONDS since. */
+const FEW_RESTARTS = 2;
+const STEADY_SECONDS = 10;
+
 /** What to do about a container that does not serve, by its state. */
 const STATES: { readonly [state: string]: (name: string) => string } = {
   paused: (name) => `docker unpause ${name}`,
@@ -127,13 +131,26 @@ const STATES: { readonly [state: string]: (name: string) => string } = {
 
 function containerDown({ path }: Evidence): Complaint | undefined {
   const container = containerOn(path);
-  if (!container || container.state === 'running') return undefined;
+  if (!container) return undefined;
+  if (container.state === 'running')
+    return container.restarts >= FEW_RESTARTS ? restarting(container) : undefined;
   const { name, state, exitCode } = container;
   const code = exitCode === undefined || state === 'created' ? '' : ` with exit code ${exitCode}`;
   return {
     hop: 'container',
     problem: `${nameContainer(container)} does not run: it is ${state}${code}`,
     advice: STATES[state]?.(name) ?? `docker logs ${name} may say why`,
+  };
+}
+
+/** It runs just now, and has not for long. */
+function restarting(container: ContainerReport): Complaint | undefined {
+  const { name, restarts, upSeconds = 0 } = container;
+  if (upSeconds > STEADY_SECONDS) return undefined;
+  return {
+    hop: 'container',
+    problem: `${nameContainer(container)} ends again and again: it was started anew ${restarts} times, ${Math.round(upSeconds)} s ago the last time`,
+    advice: `docker logs ${name} says why it ends`,
   };
 }
 
@@ -159,6 +176,13 @@ function notForwarded({ path }: Evidence): Complaint | undefined {
 
 function nothingAnywhere({ path: { listeners, forwards, asked, guest } }: Evidence): Complaint | undefined {
   if (forwards.length > 0) return undefined;
+  const [candidate] = 'found' in guest ? guest.found.candidates : [];
+  if (candidate)
+    return {
+      hop: 'container',
+      problem: `${asked} is not forwarded: ${nameContainer(candidate)} listens on a port of that number, and does not publish it`,
+      advice: 'start the container again with -p',
+    };
   const here =
     listeners && 'found' in listeners ? 'nothing listens on it on the host' : 'the host has no such forward';
   const there = 'found' in guest ? ', and nothing in the VM publishes it' : '';
@@ -217,7 +241,14 @@ function nothingInGuest({ path, probe }: Evidence): Complaint | undefined {
   const listeners = wayOf(path)?.listeners;
   if (!forward || containerOn(path) || !listeners || !('found' in listeners)) return undefined;
   const { in_ip: ip = '', in_port: port = 0 } = forward;
-  if (probe?.outcome === 'connected' || listeners.found.some((one) => serves(one, ip))) return undefined;
+  // Any other failure says itself what is wrong.
+  const { code = 'ECONNREFUSED' } = probe?.record?.ending ?? {};
+  if (
+    probe?.outcome === 'connected' ||
+    code !== 'ECONNREFUSED' ||
+    listeners.found.some((one) => serves(one, ip))
+  )
+    return undefined;
   const elsewhere = listeners.found.length === 0 ? '' : `: ${describeListeners(listeners.found)}`;
   return {
     hop: 'guest',
@@ -229,15 +260,17 @@ function nothingInGuest({ path, probe }: Evidence): Complaint | undefined {
   };
 }
 
-function noDnat({ path, probe }: Evidence): Complaint | undefined {
+function noDnat({ path }: Evidence): Complaint | undefined {
   const way = wayOf(path);
   const container = containerOn(path);
   const [forward] = path.forwards;
-  if (!way || !container || !forward || probe?.outcome === 'connected') return undefined;
+  if (!way || !container || !forward) return undefined;
   if (container.networkDriver !== 'bridge' || container.addresses.includes(forward.in_ip ?? ''))
     return undefined;
   if (!('found' in way.dnat) || way.dnat.found.length > 0) return undefined;
-  if ('found' in way.listeners && way.listeners.found.length > 0) return undefined;
+  // Without docker-proxy it is dockerd itself that holds the port, and answers nobody.
+  if ('found' in way.listeners && way.listeners.found.some(({ command }) => command !== 'dockerd'))
+    return undefined;
   return {
     hop: 'DNAT',
     problem: `the engine's rule that leads ${forward.destination} to ${nameContainer(container)} is missing`,

@@ -5,9 +5,10 @@ import type { ChannelReport, ForwardReport } from '../records/reports.js';
 import type { GuestInspector, WayQuery } from './guest-inspector.js';
 import { findListeners } from './host-listeners.js';
 
-/** A port of the host, or a container by its name. */
+/** A port of the host, a unix socket there, or a container by its name. */
 export type PathQuestion =
   | { readonly kind: 'port'; readonly proto: 'tcp' | 'udp'; readonly port: number }
+  | { readonly kind: 'path'; readonly path: string }
   | { readonly kind: 'name'; readonly name: string };
 
 /** `GET /v1/path`: the whole way of a port, from the host's listener to the process that serves it. */
@@ -38,7 +39,7 @@ export interface PathSources {
 const NAME = /^[a-zA-Z0-9][\w.-]*$/;
 
 /**
- * Reads what a user asks about: `8080`, `8080/udp`, or the name of a container.
+ * Reads what a user asks about: `8080`, `8080/udp`, `unix:/tmp/db.sock`, or the name of a container.
  * @throws UsageError
  */
 export function parsePathQuestion(text: string): PathQuestion {
@@ -48,13 +49,23 @@ export function parsePathQuestion(text: string): PathQuestion {
     if (port >= 1 && port <= MAX_PORT) return { kind: 'port', proto: proto as 'tcp' | 'udp', port };
     throw new UsageError(`there is no port ${digits}: ports go from 1 to ${MAX_PORT}`);
   }
+  if (text.startsWith('unix:/')) return { kind: 'path', path: text.slice('unix:'.length) };
   if (NAME.test(text)) return { kind: 'name', name: text };
-  throw new UsageError(`"${text}" is neither a port, such as 8080 or 53/udp, nor the name of a container`);
+  throw new UsageError(
+    `"${text}" is neither a port, such as 8080 or 53/udp, nor a unix socket, such as unix:/tmp/db.sock, nor the name of a container`,
+  );
 }
 
 /** `tcp 8080`, or a name. */
 export function formatPathQuestion(question: PathQuestion): string {
-  return question.kind === 'port' ? `${question.proto} ${question.port}` : question.name;
+  switch (question.kind) {
+    case 'port':
+      return `${question.proto} ${question.port}`;
+    case 'path':
+      return `unix ${question.path}`;
+    case 'name':
+      return question.name;
+  }
 }
 
 /** Looks at every hop. Never throws: what cannot be seen says why. */
@@ -77,7 +88,11 @@ export async function tracePath(question: PathQuestion, sources: PathSources): P
   };
 }
 
-function isAbout({ proto, out_port: port, annotation = '' }: ForwardReport, question: PathQuestion): boolean {
+function isAbout(
+  { proto, out_port: port, out_path: path, annotation = '' }: ForwardReport,
+  question: PathQuestion,
+): boolean {
+  if (question.kind === 'path') return path === question.path;
   if (question.kind === 'port') return proto === question.proto && port === question.port;
   return annotation.startsWith(`container ${question.name} (`) || annotation.includes(`(${question.name}`);
 }
@@ -98,13 +113,15 @@ async function askGuest(
 ): Promise<PathReport['guest']> {
   if (forward?.in_path !== undefined)
     return { unseen: `the forward leads to a unix socket in the guest, ${forward.in_path}` };
-  return inspector.look(queryOf(question, forward));
+  const query = queryOf(question, forward);
+  return query ? inspector.look(query) : { unseen: 'no forward says where it would lead in the guest' };
 }
 
 /** The forward says where the way leads; without one it is looked for what an engine publishes there. */
-function queryOf(question: PathQuestion, forward: ForwardReport | undefined): WayQuery {
+function queryOf(question: PathQuestion, forward: ForwardReport | undefined): WayQuery | undefined {
   const { proto, in_ip: ip, in_port: port } = forward ?? {};
   if (proto !== undefined && ip !== undefined && port !== undefined) return { proto, ip, port: String(port) };
   if (question.kind === 'name') return { container: question.name };
-  return { proto: question.proto, published: String(question.port) };
+  if (question.kind === 'port') return { proto: question.proto, published: String(question.port) };
+  return undefined;
 }

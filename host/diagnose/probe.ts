@@ -34,14 +34,20 @@ const ANYWHERE: ReadonlyMap<string, string> = new Map([
  * @param records of the host that listens
  */
 export async function probe(
-  { addresses: [address = ''] }: Pick<ForwardReport, 'addresses'>,
+  { id, addresses: [address = ''] }: Pick<ForwardReport, 'id' | 'addresses'>,
   records: Pick<Records, 'observe' | 'open' | 'ended'>,
   { dialWaitMs = DIAL_WAIT_MS, settleMs = SETTLE_MS } = {},
 ): Promise<ProbeReport> {
+  const startedAt = performance.now();
   const socket = net.connect(targetOf(address));
   try {
     const client = await connected(socket);
-    const record = await recordOf(client, records, dialWaitMs, settleMs);
+    // A unix socket's clients have no address.
+    const isIt = ({ forward, source, acceptedAt }: ConnectionRecord): boolean =>
+      source.client
+        ? formatHostPort(source.client.ip, source.client.port) === client
+        : forward.id === id && acceptedAt >= startedAt;
+    const record = await recordOf(isIt, records, dialWaitMs, settleMs);
     return { address, outcome: outcomeOf(record), ...(record && { record: record.report() }) };
   } catch (thrown) {
     return { address, outcome: 'failed', error: errnoOf(thrown) ?? messageOf(thrown) };
@@ -72,15 +78,11 @@ function connected(socket: net.Socket): Promise<string> {
 
 /** Waits until the record of a client says how its dial went, and a moment more. */
 function recordOf(
-  client: string,
+  isIt: (record: ConnectionRecord) => boolean,
   records: Pick<Records, 'observe' | 'open' | 'ended'>,
   dialWaitMs: number,
   settleMs: number,
 ): Promise<ConnectionRecord | undefined> {
-  const isIt = (record: ConnectionRecord): boolean => {
-    const { client: source } = record.source;
-    return source !== undefined && formatHostPort(source.ip, source.port) === client;
-  };
   return new Promise((resolve) => {
     const find = (): ConnectionRecord | undefined => [...records.open, ...records.ended()].find(isIt);
     const done = (): void => {

@@ -23,6 +23,8 @@ export interface WayReport {
   listeners: Finding<ListenerReport[]>;
   /** The container that the port belongs to; null: none has it. */
   container: Finding<ContainerReport | null>;
+  /** Where no container publishes the port: those in which something listens on one of that number. */
+  candidates: CandidateReport[];
   /** The engine's rules that lead the published port to the container. */
   dnat: Finding<DnatReport[]>;
   /** Rules of a firewall that can stop packets on this way, and have stopped some. */
@@ -61,6 +63,10 @@ export interface ContainerReport {
   /** `healthy`, `unhealthy`, `starting`; absent where the image has no check. */
   health?: string;
   exitCode?: number;
+  /** How often its engine has started it again. */
+  restarts: number;
+  /** How long (s) it has run. */
+  upSeconds?: number;
   /** Its first process, as the guest sees it; absent unless it runs. */
   pid?: number;
   /** Its own addresses, in the order in which the engine prefers them. */
@@ -74,6 +80,12 @@ export interface ContainerReport {
   published: PublishedReport[];
   /** Which ports its image says that it serves: `80/tcp`. */
   exposed: string[];
+}
+
+/** A container that may be the one that is meant. */
+export interface CandidateReport {
+  id: string;
+  name: string;
 }
 
 export interface PublishedReport {

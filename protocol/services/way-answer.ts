@@ -31,6 +31,7 @@ export function readWayReport(body: unknown): WayReport {
     container: readFinding(way['container'], (value) =>
       value === null ? null : readContainer(fieldsOf(value)),
     ),
+    candidates: listOf(way['candidates'], ({ id, name }) => ({ id: textOf(id), name: textOf(name) })),
     dnat: readFinding(way['dnat'], (value) => listOf(value, readDnat)),
     drops: readFinding(way['drops'], (value) => listOf(value, readDrop)),
     link: readFinding(way['link'], (value) => readLink(fieldsOf(value))),
@@ -71,6 +72,8 @@ function readContainer(fields: Fields): ContainerReport {
     state: textOf(fields['state']),
     ...optional('health', fields, textOf),
     ...optional('exitCode', fields, numberOf),
+    restarts: numberOf(fields['restarts']),
+    ...optional('upSeconds', fields, numberOf),
     ...optional('pid', fields, numberOf),
     addresses: textsOf(fields['addresses']),
     network: textOf(fields['network']),

@@ -1,0 +1,499 @@
+import { writeFileSync } from 'node:fs';
+import net from 'node:net';
+import t, { type Test } from 'tap';
+import type { DoctorReport } from '../../host/diagnose/diagnosis.js';
+import type { Pair } from '../e2e/fixtures/pair.js';
+import { freePorts } from '../fixtures/free-ports.js';
+import { Program, requireProgram } from '../fixtures/programs.js';
+import { BUSYBOX, DockerVm } from './fixtures/docker.js';
+import { PublishingPair } from './fixtures/publishing-pair.js';
+
+const RESERVED = 60;
+const SECOND = 1000;
+
+/** A web server in a container. */
+const httpd = (listen: string): string[] => [BUSYBOX, 'httpd', '-f', '-h', '/www', '-p', listen];
+
+/** Servers of the VM itself: each line of this script is one. */
+const serve = (onClient: string, port: number, host: string): string[] => [
+  process.execPath,
+  '-e',
+  `require('net').createServer((socket) => { ${onClient} }).listen(${port}, '${host}', () => console.log('ready'))`,
+];
+
+interface Bench {
+  vm: DockerVm;
+  on: PublishingPair;
+  takePort(): number;
+}
+
+/** A set-up, and what doctor must end with: nothing where all is well. */
+interface SetUp {
+  name: string;
+  /** @returns what doctor is asked about */
+  make(t: Test, bench: Bench): Promise<string>;
+  problem?: RegExp;
+  advice?: RegExp;
+  /** The hop that gets the ✗. */
+  hop?: string;
+}
+
+let names = 0;
+
+/** Runs a container until the subtest ends. @returns its name */
+async function container(t: Test, { vm }: Bench, options: string[], ...command: string[]): Promise<string> {
+  const name = `one${++names}`;
+  t.teardown(() => vm.docker('rm', '-f', name));
+  await vm.start(['--name', name, ...options], ...command);
+  return name;
+}
+
+/** Runs a server in the VM's own network until the subtest ends. */
+async function inVm(t: Test, { vm }: Bench, command: string[]): Promise<void> {
+  const [enter = '', ...rest] = [...vm.enter, ...command];
+  await Program.start(t, enter, rest).line(/ready/);
+}
+
+/** One more forward of the host, until the subtest ends. @returns the host's port */
+async function forward(t: Test, { on, takePort }: Bench, to: string): Promise<string> {
+  const port = takePort();
+  await on.pair.run('expose', `127.0.0.1:${port}:${to}`);
+  t.teardown(() => on.pair.run('unexpose', String(port)));
+  return String(port);
+}
+
+const SET_UPS: readonly SetUp[] = [
+  {
+    name: 'all is well: a container on the default bridge',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
+      await bench.on.listens(`tcp *:${port}`);
+      return String(port);
+    },
+  },
+  {
+    name: 'all is well: a container in a network of its own, published on an address and a port that the engine chose',
+    async make(t, bench) {
+      t.teardown(() => bench.vm.docker('network', 'rm', 'own'));
+      await bench.vm.docker('network', 'create', 'own');
+      const name = await container(
+        t,
+        bench,
+        ['--network', 'own', '-p', '127.0.0.1::5000', '-p', '127.0.0.1::22'],
+        ...httpd('5000'),
+      );
+      const published = await bench.vm.docker('port', name, '5000');
+      const port = /:(\d+)/.exec(published)?.[1] ?? '';
+      await bench.on.listens(`tcp 127.0.0.1:${port}`);
+      return port;
+    },
+  },
+  {
+    name: 'all is well: by the port that docker-proxy and DNAT have',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
+      return forward(t, bench, String(port));
+    },
+  },
+  {
+    name: 'all is well: a server of the VM itself',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await inVm(t, bench, serve('', port, '127.0.0.1'));
+      return forward(t, bench, String(port));
+    },
+  },
+  {
+    name: 'nothing anywhere',
+    make: async (_t, { takePort }) => String(takePort()),
+    hop: 'forward',
+    problem:
+      /^tcp \d+ is not forwarded: nothing listens on it on the host, and nothing in the VM publishes it$/,
+    advice: /docker run -p/,
+  },
+  {
+    name: 'a container that is not there',
+    make: async () => 'nosuch',
+    problem: /^nosuch is not forwarded: the host has no such forward/,
+  },
+  {
+    name: 'a program of the user has the port, and nobody wants it forwarded',
+    async make(t, { takePort }) {
+      const port = takePort();
+      await listenHere(t, port);
+      return String(port);
+    },
+    hop: 'host',
+    problem: /^tcp \d+ on the host is not portferry's: \S+ \(pid \d+\) listens on 127\.0\.0\.1:\d+$/,
+  },
+  {
+    name: 'a program of the user has the port that a container publishes',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await listenHere(t, port);
+      await container(t, bench, ['-p', `127.0.0.1:${port}:80`], ...httpd('80'));
+      await bench.on.listed(`tcp 127.0.0.1:${port}`, ({ state }) => state === 'failed');
+      return String(port);
+    },
+    hop: 'host',
+    problem: /is not portferry's: \S+ \(pid \d+\) listens on 127\.0\.0\.1:\d+$/,
+    advice: /portferry takes the port by itself/,
+  },
+  {
+    name: 'the container has ended',
+    async make(t, bench) {
+      const port = bench.takePort();
+      const name = await container(t, bench, ['-p', `${port}:80`], BUSYBOX, 'sh', '-c', 'exit 3');
+      await bench.vm.docker('wait', name);
+      await bench.on.lacks(`tcp *:${port}`);
+      return String(port);
+    },
+    hop: 'container',
+    problem: /^container one\d+ \(\w{12}\) does not run: it is exited with exit code 3$/,
+    advice: /docker start one\d+.*docker logs one\d+/,
+  },
+  {
+    name: 'the container was never started',
+    async make(t, bench) {
+      const port = bench.takePort();
+      const name = `one${++names}`;
+      t.teardown(() => bench.vm.docker('rm', '-f', name));
+      await bench.vm.docker('create', '--name', name, '-p', `${port}:80`, 'portferry-test', ...httpd('80'));
+      return String(port);
+    },
+    hop: 'container',
+    problem: /does not run: it is created$/,
+    advice: /docker start/,
+  },
+  {
+    name: 'the container is paused',
+    async make(t, bench) {
+      const port = bench.takePort();
+      const name = await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
+      await bench.on.listens(`tcp *:${port}`);
+      await bench.vm.docker('pause', name);
+      t.teardown(() => bench.vm.docker('unpause', name));
+      return String(port);
+    },
+    hop: 'container',
+    problem: /does not run: it is paused$/,
+    advice: /docker unpause/,
+  },
+  {
+    name: 'the container ends again and again',
+    async make(t, bench) {
+      const port = bench.takePort();
+      const name = await container(
+        t,
+        bench,
+        ['--restart', 'always', '-p', `${port}:80`],
+        BUSYBOX,
+        'sh',
+        '-c',
+        'exit 4',
+      );
+      await until(bench, async () =>
+        (await bench.vm.docker('inspect', '-f', '{{.State.Status}} {{.RestartCount}}', name)).match(
+          /^restarting ([4-9]|\d\d)/,
+        ),
+      );
+      return String(port);
+    },
+    hop: 'container',
+    problem:
+      /does not run: it is restarting with exit code 4$|ends again and again: it was started anew \d+ times/,
+    advice: /docker logs one\d+ says why it ends/,
+  },
+  {
+    name: 'the container says itself that it is unhealthy',
+    async make(t, bench) {
+      const port = bench.takePort();
+      const check = ['--health-cmd', 'false', '--health-interval', '1s', '--health-retries', '1'];
+      const name = await container(t, bench, [...check, '-p', `${port}:80`], ...httpd('80'));
+      await until(bench, async () =>
+        (await bench.vm.docker('inspect', '-f', '{{.State.Health.Status}}', name)).includes('unhealthy'),
+      );
+      await bench.on.listens(`tcp *:${port}`);
+      return String(port);
+    },
+    hop: 'container',
+    problem: /its own check says that it is unhealthy$/,
+    advice: /docker inspect/,
+  },
+  {
+    name: 'the container publishes nothing',
+    make: (t, bench) => container(t, bench, [], ...httpd('80')),
+    hop: 'container',
+    problem: /^container one\d+ \(\w{12}\) runs, and publishes no port$/,
+    advice: /-p HOST_PORT/,
+  },
+  {
+    name: 'a container listens on the port, and publishes nothing',
+    async make(t, bench) {
+      const port = bench.takePort();
+      const name = await container(t, bench, [], ...httpd(String(port)));
+      await until(bench, async () =>
+        (await bench.vm.docker('exec', name, BUSYBOX, 'netstat', '-lnt')).includes(`:${port} `),
+      );
+      return String(port);
+    },
+    hop: 'container',
+    problem: /container one\d+ \(\w{12}\) listens on a port of that number, and does not publish it$/,
+  },
+  {
+    name: 'the server in the container listens on its 127.0.0.1 alone',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await container(t, bench, ['-p', `${port}:80`], ...httpd('127.0.0.1:80'));
+      await bench.on.listens(`tcp *:${port}`);
+      return String(port);
+    },
+    hop: 'server',
+    problem: /^the server in container one\d+ \(\w{12}\) listens on 127\.0\.0\.1:80 only/,
+    advice: /0\.0\.0\.0/,
+  },
+  {
+    name: 'the server in the container listens on another port',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await container(t, bench, ['-p', `${port}:80`], ...httpd('3000'));
+      await bench.on.listens(`tcp *:${port}`);
+      return String(port);
+    },
+    hop: 'server',
+    problem:
+      /^nothing listens on port 80 in container one\d+ \(\w{12}\): busybox \(pid \d+\) listens on \[::\]:3000$/,
+    advice: /publish the port on which its server listens/,
+  },
+  {
+    name: 'no server in the container yet',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await container(t, bench, ['-p', `${port}:80`], BUSYBOX, 'sleep', '1000');
+      await bench.on.listens(`tcp *:${port}`);
+      return String(port);
+    },
+    hop: 'server',
+    problem: /: nothing listens in it$/,
+    advice: /has not started, or not yet/,
+  },
+  {
+    name: 'behind docker-proxy nobody listens: it takes the connection all the same',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await container(t, bench, ['-p', `${port}:80`], BUSYBOX, 'sleep', '1000');
+      return forward(t, bench, String(port));
+    },
+    hop: 'server',
+    problem: /^nothing listens on port 80 in container/,
+  },
+  {
+    name: 'a firewall in the VM drops what is sent to the container',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
+      await bench.on.listens(`tcp *:${port}`);
+      await firewall(t, bench, '-p', 'tcp', '--dport', '80', '-j', 'DROP');
+      return String(port);
+    },
+    hop: 'firewall',
+    problem:
+      /^a firewall rule in the VM stops packets to it: iptables-\w+, chain OUTPUT: .*--dport 80 -j DROP$/,
+  },
+  {
+    name: 'a firewall in the VM rejects what is sent to a server',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await inVm(t, bench, serve('', port, '127.0.0.1'));
+      await firewall(t, bench, '-p', 'tcp', '--dport', String(port), '-j', 'REJECT');
+      return forward(t, bench, String(port));
+    },
+    hop: 'firewall',
+    problem: /chain OUTPUT: .* -j REJECT/,
+  },
+  {
+    name: 'nothing in the VM listens where the forward leads',
+    make: (t, bench) => forward(t, bench, String(bench.takePort())),
+    hop: 'guest',
+    problem: /^nothing in the VM listens on 127\.0\.0\.1:\d+, where tcp 127\.0\.0\.1:\d+ leads$/,
+    advice: /start the server in the VM/,
+  },
+  {
+    name: 'the server in the VM listens on ::1 alone',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await inVm(t, bench, serve('', port, '::1'));
+      return forward(t, bench, String(port));
+    },
+    hop: 'guest',
+    problem: /: \S+ \(pid \d+\) listens on \[::1\]:\d+$/,
+    advice: /name the address on which it listens/,
+  },
+  {
+    name: 'the server takes the connection and resets it',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await inVm(t, bench, serve('socket.resetAndDestroy()', port, '127.0.0.1'));
+      return forward(t, bench, String(port));
+    },
+    hop: 'server',
+    problem: /the server reset the connection/,
+    advice: /the server's own log/,
+  },
+  {
+    name: 'the server takes the connection and ends it without a byte',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await inVm(t, bench, serve('socket.end()', port, '127.0.0.1'));
+      return forward(t, bench, String(port));
+    },
+    hop: 'server',
+    problem: /ended the connection.*\(SE\)$/,
+  },
+  {
+    name: 'there is no route to the destination',
+    make: (t, bench) => forward(t, bench, '203.0.113.1:80'),
+    problem: /ENETUNREACH/,
+    advice: /no route/,
+  },
+  {
+    name: 'a unix socket that is not there',
+    async make(t, { on, vm }) {
+      const path = `unix:${vm.folder}/h.sock`;
+      await on.pair.run('expose', `${path}:${vm.folder}/nosuch.sock`);
+      t.teardown(() => on.pair.run('unexpose', path));
+      return path;
+    },
+    problem: /ENOENT/,
+  },
+];
+
+/** A server of the user's on the host, which is this very process. */
+async function listenHere(t: Test, port: number): Promise<void> {
+  const server = net.createServer();
+  t.teardown(() => void server.close());
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+}
+
+async function firewall(t: Test, { vm }: Bench, ...rule: string[]): Promise<void> {
+  await vm.inside('iptables', '-I', 'OUTPUT', ...rule);
+  t.teardown(() => vm.inside('iptables', '-D', 'OUTPUT', ...rule));
+}
+
+/** Asks again until it is so: engines tell no events of these. */
+async function until(_bench: Bench, isSo: () => Promise<unknown>): Promise<void> {
+  while (!(await isSo()));
+}
+
+async function ask(pair: Pair, of: string): Promise<DoctorReport> {
+  const { lines } = await pair.run('doctor', of, '--json');
+  return JSON.parse(lines.filter((line) => !line.startsWith('portferry:')).join('\n')) as DoctorReport;
+}
+
+t.test('doctor says why a port does not answer', async (t) => {
+  const curl = requireProgram(t, 'curl');
+  if (curl === undefined) return;
+  const reserved = await freePorts(RESERVED);
+  let next = reserved + 20;
+  const vm = await DockerVm.start(t, { dynamicPorts: [reserved, reserved + 19] });
+  if (!vm) return;
+  const bench: Bench = { vm, on: await PublishingPair.start(t, vm, curl), takePort: () => next++ };
+  for (const { name, make, problem, advice, hop } of SET_UPS)
+    await t.test(name, async (t) => {
+      const of = await make(t, bench);
+      const { ok, complaint, hops } = await ask(bench.on.pair, of);
+      t.equal(ok, problem === undefined, complaint?.problem ?? 'no complaint');
+      if (problem) t.match(complaint, { problem, ...(advice && { advice }), ...(hop && { hop }) });
+      else
+        t.same(
+          hops.filter((each) => each.ok === false),
+          [],
+        );
+    });
+});
+
+t.test('doctor says which half does not work', async (t) => {
+  const curl = requireProgram(t, 'curl');
+  if (curl === undefined) return;
+  const reserved = await freePorts(RESERVED);
+  // Without docker-proxy, DNAT is the only way to what is published.
+  const vm = await DockerVm.start(t, {
+    dynamicPorts: [reserved, reserved + 19],
+    daemonArgs: ['--userland-proxy=false'],
+  });
+  if (!vm) return;
+  const port = reserved + 20;
+  const on = await PublishingPair.start(t, vm, curl);
+  t.teardown(() => vm.docker('rm', '-f', 'web'));
+  await vm.start(['--name', 'web', '-p', `0.0.0.0:${port}:80`], ...httpd('80'));
+  await on.listens(`tcp 0.0.0.0:${port}`);
+  await on.pair.run('expose', `127.0.0.1:${port + 1}:203.0.113.9:80`);
+  const of = String(port);
+  const complaintOf = async (of: string): Promise<unknown> => (await ask(on.pair, of)).complaint;
+
+  await t.test('the rule of DNAT is missing', async (t) => {
+    await vm.inside('ip', 'addr', 'add', '203.0.113.1/32', 'dev', 'lo');
+    await on.pair.run('expose', `127.0.0.1:${port + 2}:203.0.113.1:${port}`);
+    t.equal(await complaintOf(String(port + 2)), undefined);
+    await vm.inside('iptables', '-t', 'nat', '-F', 'DOCKER');
+    t.match(await complaintOf(String(port + 2)), {
+      hop: 'DNAT',
+      problem: /^the engine's rule that leads tcp 203\.0\.113\.1:\d+ to container web \(\w+\) is missing$/,
+      advice: /restart dockerd/,
+    });
+    t.equal(await complaintOf(of), undefined, 'the container itself is reached without it');
+  });
+
+  await t.test('the engine stands still', async (t) => {
+    vm.signalDaemon('SIGSTOP');
+    t.teardown(() => vm.signalDaemon('SIGCONT'));
+    const { ok, hops } = await ask(on.pair, of);
+    t.ok(ok);
+    t.match(
+      hops.find(({ name }) => name === 'container'),
+      { seen: false, text: /has not answered within/ },
+    );
+  });
+
+  await t.test('the guest stands still', async (t) => {
+    on.agent.child.kill('SIGSTOP');
+    t.teardown(() => on.agent.child.kill('SIGCONT'));
+    t.match(await complaintOf(of), { hop: /^(guest|channel)$/, problem: /does not answer|no channel/ });
+  });
+
+  await t.test('a rule of the guest denies it', async (t) => {
+    await on.agent.stop('SIGTERM');
+    await on.startAgent('--allow-dial', '127.0.0.1');
+    await on.pair.run('expose', `127.0.0.1:${port + 3}:172.17.0.2:80`);
+    t.match(await complaintOf(String(port + 3)), {
+      problem: /the guest does not allow tcp 172\.17\.0\.2:80/,
+      advice: /--allow-dial 'tcp 172\.17\.0\.2:80'/,
+    });
+  });
+
+  await t.test('a rule of the guest keeps it from being published', async (t) => {
+    await on.agent.stop('SIGTERM');
+    const rules = `${vm.folder}/rules.json`;
+    writeFileSync(rules, JSON.stringify([{ container: 'web', deny: true }]));
+    await on.startAgent('--publish-rules', rules);
+    await on.lacks(`tcp 0.0.0.0:${port}`);
+    t.match(await complaintOf(of), {
+      hop: 'forward',
+      problem: /^container web \(\w+\) publishes \d+ in the VM, and nothing on the host forwards it$/,
+      advice: /a rule or a label may deny it/,
+    });
+  });
+
+  await t.test('there is no guest', async (t) => {
+    await on.agent.stop('SIGTERM');
+    t.match(await complaintOf(String(port + 1)), {
+      hop: 'channel',
+      problem: /^there has been no channel to the guest on unix:\S+ since \S+: /,
+      advice: /start portferry-guest/,
+    });
+  });
+});
+
+t.setTimeout(300 * SECOND);
