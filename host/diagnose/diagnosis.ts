@@ -1,5 +1,6 @@
 import type { Records } from '../records/records.js';
-import { type Complaint, judge } from './doctor.js';
+import { judge } from './doctor.js';
+import type { Complaint } from './evidence.js';
 import { type Hop, hopsOf } from './hops.js';
 import { type PathQuestion, type PathReport, type PathSources, tracePath } from './path.js';
 import { type ProbeReport, probe } from './probe.js';

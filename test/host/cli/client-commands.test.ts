@@ -1,4 +1,5 @@
 import t, { type Test } from 'tap';
+import { formatDoctor } from '../../../host/cli/path.js';
 import { portferry } from '../../../host/cli/program.js';
 import { formatForwards, formatStatus } from '../../../host/cli/show.js';
 import { startControlServer } from '../../../host/control/late-server.js';
@@ -11,6 +12,7 @@ import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js
 import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
 import { chooseFreePorts } from '../../fixtures/free-ports.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
+import { fakeDiagnosis } from '../diagnose/fixtures/make-path.js';
 
 /** A host to be asked, and the command that asks it. */
 async function startHost(
@@ -28,6 +30,7 @@ async function startHost(
       connections: () => [fakeConnection()],
       settle: () => {},
       dump: () => fakeDump(),
+      diagnosis: fakeDiagnosis(),
     },
     `${folder}/control.sock`,
     logger,
@@ -183,4 +186,43 @@ t.test('every command has help with examples', async (t) => {
   t.match(stdout.replaceAll(/\s+/g, ' '), /\[::\] every IPv6 address, \* both/);
   for (const name of ['expose', 'up'])
     t.match((await callProgram(portferry, [name, '--help'])).stdout, /\/proxy=v1[\s\S]*\/idle=SECONDS/);
+});
+
+t.test('path and doctor', async (t) => {
+  const call = await startHost(t);
+  t.match(await call('path', '8080'), {
+    code: 0,
+    stdout: /● {2}forward .*tcp \*:8080 → tcp 172\.17\.0\.2:80/,
+  });
+  t.match(JSON.parse((await call('path', '8080', '--json')).stdout), { asked: 'tcp 8080' });
+  const judged = await call('doctor', '8080');
+  t.match(judged, {
+    code: 1,
+    stdout: /✗ {2}host .*\n.*\n.*\n\n127\.0\.0\.1:1 cannot be connected to: ECONNREFUSED\.\nWhat to do: /s,
+    stderr: 'portferry: tcp 8080 does not work; it fails at the host\n',
+  });
+  t.match(JSON.parse((await call('doctor', '8080', '--json')).stdout), { ok: false, remarks: [] });
+  t.match(await call('doctor', '0'), { code: 2, stderr: /there is no port 0/ });
+  t.match(await call('path', '80', '81'), { code: 2, stderr: /one port at a time/ });
+});
+
+t.test('a port that works, with what may all the same be the reason', async (t) => {
+  const { complaint: _, ...well } = {
+    ...(await fakeDiagnosis().doctor({ kind: 'port', proto: 'tcp', port: 8080 })),
+    ok: true,
+    hops: [{ name: 'host', text: 'x', seen: true, ok: true }],
+    remarks: ['a proxy is set'],
+    probe: { address: '', outcome: 'connected', record: fakeConnection() },
+  } as const;
+  t.equal(
+    formatDoctor({ ...well, hops: [...well.hops], remarks: [...well.remarks] }),
+    [
+      '✓  host  x',
+      '  a connection was tried: hold 0.04 ms, channel 0.3 ms, guestDial 0.2 ms, firstByte 1.23 ms, total 5 ms',
+      '',
+      'tcp 8080 works, as far as can be seen.',
+      'Note: a proxy is set.',
+      '',
+    ].join('\n'),
+  );
 });

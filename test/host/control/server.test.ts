@@ -16,6 +16,7 @@ import { freePorts } from '../../fixtures/free-ports.js';
 import { LeaseHost, port, takenPort } from '../../fixtures/leases.js';
 import { LogRecorder } from '../../fixtures/log-recorder.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
+import { fakeDiagnosis } from '../diagnose/fixtures/make-path.js';
 
 interface Control {
   path: string;
@@ -35,6 +36,7 @@ async function startControl(t: Test, limits?: ConnectionLimits): Promise<Control
     connections: () => [fakeConnection()],
     settle: () => {},
     dump: () => fakeDump(),
+    diagnosis: fakeDiagnosis(),
   };
   const path = `${shortFolder(t)}/run/control.sock`;
   const server = await startControlServer(target, path, logger, limits);
@@ -235,6 +237,7 @@ t.test('what a guest wants is listed too, with the reason why it is not there', 
     connections: () => [],
     settle() {},
     dump: () => fakeDump(),
+    diagnosis: fakeDiagnosis(),
   };
   const server = await startControlServer({ ...host, ...target }, path, host.log.logger);
   t.teardown(() => server.close());
@@ -335,4 +338,13 @@ t.test('a request beyond those that can be under way hears that the host is busy
   t.same(await first, fakeStatus());
   t.same(await client.forwards(), []);
   t.equal(lines.filter((line) => /which is the limit/.test(line)).length, 2, 'one line each, and no stack');
+});
+
+t.test('the way of a port, and what is wrong with it', async (t) => {
+  const { path } = await startControl(t);
+  const client = new ControlClient(path);
+  t.match(await client.pathOf('8080'), { asked: 'tcp 8080', forwards: [{ id: 'tcp *:8080' }] });
+  t.match(await client.doctor('web'), { asked: 'web', ok: false });
+  await t.rejects(client.pathOf('0'), { message: /there is no port 0/ });
+  t.match(await ask(path, 'GET', '/v1/path'), { status: 400, text: /which port is meant/ });
 });

@@ -1,0 +1,42 @@
+import type { ContainerReport, ListenerReport, WayReport } from '../../protocol/services/inspect.js';
+import type { PathReport } from './path.js';
+import type { ProbeReport } from './probe.js';
+
+/** What is wrong, and what to do about it: a sentence each. `hop` names the station where it is. */
+export interface Complaint {
+  hop: string;
+  problem: string;
+  advice: string;
+}
+
+/** What a judgement is made of. */
+export interface Evidence {
+  path: PathReport;
+  /** Absent where no connection could be tried. */
+  probe?: ProbeReport | undefined;
+}
+
+/** A thing that can be wrong; undefined where it is not, or cannot be seen. */
+export type Check = (evidence: Evidence) => Complaint | undefined;
+
+export function wayOf({ guest }: PathReport): WayReport | undefined {
+  return 'found' in guest ? guest.found : undefined;
+}
+
+export function containerOn(path: PathReport): ContainerReport | undefined {
+  const container = wayOf(path)?.container;
+  return container && 'found' in container ? (container.found ?? undefined) : undefined;
+}
+
+export function foundIn(finding: PathReport['listeners']): ListenerReport[] {
+  return finding && 'found' in finding ? finding.found : [];
+}
+
+export function isLoopback(ip: string): boolean {
+  return ip === '::1' || ip.startsWith('127.');
+}
+
+/** Whether a listener gets what is sent to an address of its machine. */
+export function serves({ ip }: ListenerReport, address: string): boolean {
+  return ip === address || ip === '::' || (ip === '0.0.0.0' && !address.includes(':'));
+}

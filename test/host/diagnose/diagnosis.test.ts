@@ -1,0 +1,62 @@
+import t from 'tap';
+import { Diagnosis, type DiagnosisSources } from '../../../host/diagnose/diagnosis.js';
+import { parsePathQuestion } from '../../../host/diagnose/path.js';
+import { Records } from '../../../host/records/records.js';
+import { fakeStatus } from '../../fixtures/control-reports.js';
+import { freePort } from '../../fixtures/free-ports.js';
+import { makeForward, makeWay } from './fixtures/make-path.js';
+
+function make(changes: Partial<DiagnosisSources> = {}): Diagnosis {
+  return new Diagnosis({
+    forwards: () => [makeForward({ addresses: ['127.0.0.1:1'] })],
+    channel: () => fakeStatus().channel,
+    inspector: { look: async () => ({ found: makeWay() }) },
+    findListeners: async () => ({ found: [] }),
+    records: new Records(),
+    facts: () => ({ version: '1.2.3', clients: 0, maxClients: 10 }),
+    ...changes,
+  });
+}
+
+const QUESTION = parsePathQuestion('8080');
+
+t.test('a connection is tried, and what it shows is judged', async (t) => {
+  const report = await make().doctor(QUESTION);
+  t.match(report, {
+    asked: 'tcp 8080',
+    ok: false,
+    probe: { outcome: 'failed', error: 'ECONNREFUSED' },
+    complaint: { hop: 'host', problem: /cannot be connected to: ECONNREFUSED/ },
+    hops: [{ name: 'host', ok: false }, { name: 'forward' }],
+  });
+  t.notOk('ok' in (report.hops[1] ?? {}), 'what lies behind is not judged');
+});
+
+t.test('none is tried where none can be', async (t) => {
+  const { records } = { records: new Records() };
+  for (const changes of [
+    { forwards: () => [makeForward({ proto: 'udp', out_port: 8080 })] },
+    { forwards: () => [makeForward({ state: 'failed', error: 'x' })] },
+    { channel: () => fakeStatus({ state: 'waiting' }).channel },
+    { forwards: () => [] },
+  ] as Partial<DiagnosisSources>[])
+    t.notOk('probe' in (await make({ records, ...changes }).doctor(QUESTION)));
+});
+
+t.test('where nothing is wrong every hop that was seen is in order', async (t) => {
+  const port = await freePort();
+  const udp = makeForward({ proto: 'udp', out_port: port });
+  const inspector = { look: async () => ({ found: makeWay({ link: { unseen: 'x' } }) }) };
+  const { hops, ok } = await make({ forwards: () => [udp], inspector }).doctor(
+    parsePathQuestion(`${port}/udp`),
+  );
+  t.ok(ok);
+  t.same(
+    hops.map((hop) => hop.ok),
+    [true, true, true, true, true, true, undefined, true],
+  );
+});
+
+t.test('the path alone', async (t) => {
+  t.match(await make().path(QUESTION), { asked: 'tcp 8080', forwards: [{ id: 'tcp *:8080' }] });
+});

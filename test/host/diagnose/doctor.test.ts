@@ -1,0 +1,221 @@
+import t from 'tap';
+import { judge } from '../../../host/diagnose/doctor.js';
+import type { Complaint, Evidence } from '../../../host/diagnose/evidence.js';
+import type { PathReport } from '../../../host/diagnose/path.js';
+import type { ProbeReport } from '../../../host/diagnose/probe.js';
+import type { EndingReport } from '../../../host/records/reports.js';
+import type { ContainerReport, ListenerReport, WayReport } from '../../../protocol/services/inspect.js';
+import { fakeConnection, fakeStatus } from '../../fixtures/control-reports.js';
+import { makeContainer, makeForward, makePath, makeWay } from './fixtures/make-path.js';
+
+const nginx: ListenerReport = { proto: 'tcp', ip: '0.0.0.0', port: 8080, pid: 5, command: 'nginx' };
+
+function withWay(changes: Partial<WayReport>, path: Partial<PathReport> = {}): PathReport {
+  return makePath({ guest: { found: makeWay(changes) }, ...path });
+}
+
+function withContainer(changes: Partial<ContainerReport>, way: Partial<WayReport> = {}): PathReport {
+  return withWay({ container: { found: makeContainer(changes) }, ...way });
+}
+
+/** A forward to a port of the VM itself. */
+const TO_VM = makeForward({ id: 'tcp localhost:1', destination: 'tcp 127.0.0.1:80', in_ip: '127.0.0.1' });
+
+function failed(ending: Partial<EndingReport>): ProbeReport {
+  const record = {
+    ...fakeConnection(),
+    ending: {
+      ...{ termination: 'SC', by: 'server', phase: 'dialling', how: 'error', message: 'it failed' },
+      ...ending,
+    },
+  };
+  return { address: '127.0.0.1:8080', outcome: 'failed', record };
+}
+
+const NO_CONTAINER: Partial<WayReport> = { container: { found: null }, listeners: { found: [] } };
+
+const CASES: readonly [
+  name: string,
+  evidence: Evidence,
+  complaint: Partial<Complaint> | undefined | RegExp,
+][] = [
+  ['all is well', { path: makePath() }, undefined],
+  [
+    'and a connection has worked',
+    { path: makePath(), probe: { address: '', outcome: 'connected' } },
+    undefined,
+  ],
+  ['a plain guest says nothing', { path: makePath(), probe: { address: '', outcome: 'unknown' } }, undefined],
+  [
+    'another process listens on an address of its own',
+    {
+      path: makePath({
+        listeners: { found: [nginx, { ...nginx, ip: '127.0.0.1', command: 'node', pid: 6 }] },
+      }),
+    },
+    /^node \(pid 6\) listens on 127\.0\.0\.1:8080 itself, and gets what is sent there instead of tcp \*:8080$/,
+  ],
+  [
+    'another process has the port of a forward',
+    { path: makePath({ forwards: [makeForward({ state: 'failed' })], listeners: { found: [nginx] } }) },
+    {
+      hop: 'host',
+      advice: 'stop nginx (pid 5), and portferry takes the port by itself; or use another port',
+    },
+  ],
+  [
+    'a forward failed for another reason',
+    {
+      path: makePath({
+        forwards: [makeForward({ state: 'failed', error: 'no such address' })],
+        listeners: { found: [] },
+      }),
+    },
+    /^tcp \*:8080 is not listened on: no such address$/,
+  ],
+  [
+    'a forward is refused',
+    { path: makePath({ forwards: [makeForward({ state: 'refused' })], listeners: { unseen: 'x' } }) },
+    /is refused: nobody knows why$/,
+  ],
+  [
+    'no channel',
+    { path: makePath({ channel: fakeStatus({ state: 'waiting' }).channel }) },
+    /^there has been no channel to the guest on unix:\/c\.sock since 2026-01-01T00:00:00\.000Z$/,
+  ],
+  [
+    'a silent guest',
+    { path: makePath({ guest: { unseen: 'no answer', silent: true } }) },
+    /does not answer: no answer/,
+  ],
+  ['a guest that cannot be asked', { path: makePath({ guest: { unseen: 'plain' } }) }, undefined],
+  ['dead', { path: withContainer({ state: 'dead' }) }, { advice: 'docker logs web may say why' }],
+  ['one restart', { path: withContainer({ restarts: 1, upSeconds: 1 }) }, undefined],
+  ['many restarts, long ago', { path: withContainer({ restarts: 9 }) }, undefined],
+  [
+    'many restarts',
+    { path: withContainer({ restarts: 9, upSeconds: 1.2 }) },
+    /started anew 9 times, 1 s ago/,
+  ],
+  [
+    'nobody forwards what a container publishes',
+    { path: makePath({ forwards: [], listeners: { found: [] } }) },
+    /publishes 8080 in the VM, and nothing on the host forwards it$/,
+  ],
+  [
+    'nothing anywhere, and the host cannot be seen',
+    { path: withWay(NO_CONTAINER, { forwards: [], listeners: { unseen: 'x' } }) },
+    /^tcp 8080 is not forwarded: the host has no such forward, and nothing in the VM publishes it$/,
+  ],
+  [
+    'a server in a container with the network of the host listens on 127.0.0.1',
+    {
+      path: withContainer(
+        { networkDriver: 'host' },
+        { inside: { found: [{ proto: 'tcp', ip: '127.0.0.1', port: 80 }] } },
+      ),
+    },
+    undefined,
+  ],
+  ['inside cannot be seen', { path: withContainer({}, { inside: { unseen: 'x' } }) }, undefined],
+  [
+    'a firewall has stopped something, and the connection works',
+    {
+      path: withWay({ drops: { found: [{ by: 'nft', chain: 'c', rule: 'drop', packets: 1 }] } }),
+      probe: { address: '', outcome: 'connected' },
+    },
+    undefined,
+  ],
+  ['the firewall cannot be seen', { path: withWay({ drops: { unseen: 'x' } }) }, undefined],
+  [
+    'nothing listens in the VM',
+    { path: withWay(NO_CONTAINER, { forwards: [TO_VM] }) },
+    /^nothing in the VM listens on 127\.0\.0\.1:80, where tcp localhost:1 leads$/,
+  ],
+  [
+    'something listens on every IPv6 address, which takes both',
+    {
+      path: withWay(
+        { container: { found: null }, listeners: { found: [{ ...nginx, ip: '::' }] } },
+        { forwards: [TO_VM] },
+      ),
+    },
+    undefined,
+  ],
+  [
+    'an IPv6 destination, and a server of IPv4 alone',
+    {
+      path: withWay(
+        { container: { found: null }, listeners: { found: [nginx] } },
+        { forwards: [{ ...TO_VM, in_ip: '::1' }] },
+      ),
+    },
+    /listens on \[::1\]:80, where tcp localhost:1 leads: nginx \(pid 5\) listens on 0\.0\.0\.0:8080$/,
+  ],
+  [
+    'the listeners of the VM cannot be seen',
+    { path: withWay({ container: { unseen: 'x' }, listeners: { unseen: 'x' } }, { forwards: [TO_VM] }) },
+    undefined,
+  ],
+  [
+    'the rule of DNAT is missing',
+    {
+      path: withWay(
+        { dnat: { found: [] }, listeners: { found: [{ ...nginx, command: 'dockerd' }] } },
+        { forwards: [TO_VM] },
+      ),
+    },
+    { hop: 'DNAT' },
+  ],
+  [
+    'the rule of DNAT is missing, and docker-proxy is there',
+    { path: withWay({ dnat: { found: [] } }, { forwards: [TO_VM] }) },
+    undefined,
+  ],
+  ['rules cannot be seen', { path: withWay({ dnat: { unseen: 'x' } }, { forwards: [TO_VM] }) }, undefined],
+  [
+    'the dial takes for ever',
+    { path: makePath(), probe: { address: '', outcome: 'slow' } },
+    /^the guest has been dialling tcp 172\.17\.0\.2:80 for seconds/,
+  ],
+  [
+    'the port cannot be connected to',
+    { path: makePath(), probe: { address: '127.0.0.1:8080', outcome: 'failed', error: 'EMFILE' } },
+    /^127\.0\.0\.1:8080 cannot be connected to: EMFILE$/,
+  ],
+  [
+    'refused',
+    { path: makePath(), probe: failed({ code: 'ECONNREFUSED' }) },
+    { advice: /nothing listens there/ } as never,
+  ],
+  ['no answer', { path: makePath(), probe: failed({ code: 'ETIMEDOUT' }) }, { advice: /firewall/ } as never],
+  [
+    'no route',
+    { path: makePath(), probe: failed({ code: 'EHOSTUNREACH' }) },
+    { advice: /no route/ } as never,
+  ],
+  [
+    'reset',
+    { path: makePath(), probe: failed({ code: 'ECONNRESET' }) },
+    { advice: /server's own log/ } as never,
+  ],
+  [
+    'a rule of the guest',
+    { path: makePath(), probe: failed({ by: 'policy', code: 'EACCES' }) },
+    { hop: 'guest', advice: "allow it in the guest: portferry-guest --allow-dial 'tcp 172.17.0.2:80'" },
+  ],
+  [
+    'the channel',
+    { path: makePath(), probe: failed({ by: 'channel' }) },
+    { hop: 'channel', advice: /logs/ } as never,
+  ],
+  ['unhealthy', { path: withContainer({ health: 'unhealthy' }) }, /unhealthy$/],
+];
+
+for (const [name, evidence, expected] of CASES)
+  t.test(name, async (t) => {
+    const complaint = judge(evidence);
+    if (expected === undefined) t.equal(complaint, undefined, complaint?.problem ?? 'nothing is wrong');
+    else if (expected instanceof RegExp) t.match(complaint, { problem: expected });
+    else t.match(complaint, expected);
+  });
