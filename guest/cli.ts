@@ -2,6 +2,7 @@ import { dirname, resolve } from 'node:path';
 import type { DestinationStream } from 'pino';
 import { parseEndpointRule } from '../protocol/endpoint-rule.js';
 import { UsageError } from '../protocol/errors.js';
+import { BUILD } from '../protocol/program/build-description.js';
 import {
   LOG_LEVEL_OPTION,
   type OptionDeclarations,
@@ -12,7 +13,7 @@ import { createLogger, type LogLevel, logDestination } from '../protocol/program
 import { defineCommand, type ProgramDeclaration } from '../protocol/program/run-program.js';
 import { defaultChannelAddress, ensureFolder, runtimeFolder } from '../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../protocol/program/stop-signals.js';
-import { BUILD, VERSION } from '../protocol/program/version.js';
+import { VERSION } from '../protocol/program/version.js';
 import { ALL_FORMS, checkMode, parseAddress } from '../protocol/transport/channel-address.js';
 import { Agent, type AgentOptions } from './agent.js';
 import {

@@ -128,7 +128,7 @@ class Host implements ControlTarget {
       inspector: new GuestInspector(this.#keeper),
       records: this.#records,
       facts: () => ({
-        version: this.#version,
+        version: VERSION,
         clients: this.#records.open.size,
         maxClients: this.#descriptors.maxClients,
       }),

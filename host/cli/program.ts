@@ -1,5 +1,6 @@
+import { BUILD } from '../../protocol/program/build-description.js';
 import type { ProgramDeclaration } from '../../protocol/program/run-program.js';
-import { BUILD, VERSION } from '../../protocol/program/version.js';
+import { VERSION } from '../../protocol/program/version.js';
 import { MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
 import { ALL_FORMS } from '../../protocol/transport/channel-address.js';
 import { SPEC_FORM, UNIX_SPEC_FORM } from '../rule/forward-spec.js';

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
 import { OperationError } from '../errors.js';
-import { FEATURES } from '../wire/handshake.js';
 
 /** Where package.json lies from here: built into dist/, and as source. */
 const PLACES = ['../../../package.json', '../../package.json'];
@@ -24,7 +23,3 @@ export function readVersion(base: string = import.meta.url): string {
 
 /** The version that runs. */
 export const VERSION = readVersion();
-
-/** What runs it, and which features of the protocol it has; for reports of problems. */
-export const BUILD = `Node.js ${process.version}, ${process.platform} ${process.arch}
-protocol features: ${FEATURES.join(', ')}`;
