@@ -6,8 +6,8 @@ import { messageOf, UsageError } from './errors.js';
  */
 export const JSON_VALUE_BYTES = 128;
 
-/** Objects and arrays inside one another: what is said here needs five, later versions may need one more. */
-const MAX_DEPTH = 6;
+/** Objects and arrays inside one another: most of what is said here needs three, later versions may need one more. */
+const MAX_DEPTH = 4;
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -22,9 +22,14 @@ const CLOSING_BRACE = 0x7d;
  * is no JSON is counted just the same; JSON.parse makes no more of it, before it fails, than is counted.
  * @param what says in errors what the text is: `the body`
  * @returns no fewer than there are
- * @throws UsageError when there are more than `most`, or they are nested deeper than MAX_DEPTH
+ * @throws UsageError when there are more than `most`, or they are nested deeper than `maxDepth`
  */
-export function countJsonValues(what: string, text: Uint8Array, most: number): number {
+export function countJsonValues(
+  what: string,
+  text: Uint8Array,
+  most: number,
+  maxDepth: number = MAX_DEPTH,
+): number {
   let values = 1;
   let depth = 0;
   for (let at = 0; at < text.length; at++) {
@@ -33,8 +38,8 @@ export function countJsonValues(what: string, text: Uint8Array, most: number): n
     else if (byte === COMMA) values++;
     else if (byte === OPENING_BRACKET || byte === OPENING_BRACE) {
       values++;
-      if (++depth > MAX_DEPTH)
-        throw new UsageError(`${what} has objects or arrays nested deeper than ${MAX_DEPTH}`);
+      if (++depth > maxDepth)
+        throw new UsageError(`${what} has objects or arrays nested deeper than ${maxDepth}`);
     } else if (byte === CLOSING_BRACKET || byte === CLOSING_BRACE) depth--;
     if (values > most) throw new UsageError(`${what} has more than ${most} values`);
   }
@@ -52,8 +57,8 @@ function endOfString(text: Uint8Array, at: number): number {
  * @param most values, as countJsonValues counts them
  * @throws UsageError when it is no JSON, has more values, or is nested too deep
  */
-export function parseJson(what: string, text: Buffer, most: number): unknown {
-  countJsonValues(what, text, most);
+export function parseJson(what: string, text: Buffer, most: number, maxDepth: number = MAX_DEPTH): unknown {
+  countJsonValues(what, text, most, maxDepth);
   return parseCountedJson(what, text);
 }
 

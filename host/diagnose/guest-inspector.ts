@@ -20,6 +20,8 @@ const ANSWER_TIMEOUT_MS = 10_000;
 /** What is read of an answer: a way is a few KiB. */
 const MAX_ANSWER_BYTES = 256 * 1024;
 const MAX_ANSWER_VALUES = 4096;
+/** A report has findings, of which one is a container, which has published ports. */
+const MAX_ANSWER_DEPTH = 6;
 
 /** What is looked for in the guest, as the query of WAY_RESOURCE. */
 export type WayQuery = Readonly<Record<string, string>>;
@@ -43,7 +45,8 @@ export class GuestInspector {
     const deadline = AbortSignal.timeout(this.#timeoutMs);
     try {
       const { status, body } = await this.#ask(`${WAY_RESOURCE}?${new URLSearchParams(query)}`, deadline);
-      const answer = body.length === 0 ? undefined : parseJson('its answer', body, MAX_ANSWER_VALUES);
+      const answer =
+        body.length === 0 ? undefined : parseJson('its answer', body, MAX_ANSWER_VALUES, MAX_ANSWER_DEPTH);
       const refusal = readRefusal(status, answer);
       return refusal === undefined ? { found: readWayReport(answer) } : { unseen: refusal };
     } catch (thrown) {

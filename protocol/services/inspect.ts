@@ -1,6 +1,6 @@
 /**
  * The service `portferry:inspect`, by which the host asks the guest what lies behind a port: HTTP/1.1 over a
- * stream. SPEC.md 12 describes it. The guest only looks, and changes nothing.
+ * stream. SPEC.md 11.2 describes it. The guest only looks, and changes nothing.
  */
 
 /** Where the guest listens for it: the destination of a stream. */
