@@ -102,6 +102,7 @@ export async function findContainer(
   const containers = (Array.isArray(listed) ? listed : []) as Listed[];
   const hit = containers.find((container) => isListedAs(container, wanted));
   if (hit) return inspect(engine, hit, wanted, signal);
+  if (wanted.kind === 'container') return undefined;
   const stopped = containers.filter(({ State: state }) => state !== 'running').slice(0, MAX_STOPPED);
   for (const container of stopped) {
     const found = await inspect(engine, container, wanted, signal);

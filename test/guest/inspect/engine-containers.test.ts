@@ -68,6 +68,10 @@ t.test('one that does not run, by what it would publish', async (t) => {
     report: { state: 'exited', exitCode: 3, addresses: [], privatePort: 80, pid: undefined },
   });
   t.equal(await find({ kind: 'published', proto: 'tcp', port: 1 }, answers), undefined);
+  t.equal(
+    await find({ kind: 'container', proto: 'tcp', name: 'other', privatePort: undefined }, answers),
+    undefined,
+  );
 });
 
 t.test('what an engine leaves out, or adds', async (t) => {
