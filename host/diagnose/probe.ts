@@ -34,10 +34,11 @@ const ANYWHERE: ReadonlyMap<string, string> = new Map([
  * @param records of the host that listens
  */
 export async function probe(
-  { id, addresses: [address = ''] }: Pick<ForwardReport, 'id' | 'addresses'>,
+  { id, addresses }: Pick<ForwardReport, 'id' | 'addresses'>,
   records: Pick<Records, 'observe' | 'open' | 'ended'>,
   { dialWaitMs = DIAL_WAIT_MS, settleMs = SETTLE_MS } = {},
 ): Promise<ProbeReport> {
+  const address = addresses[0] as string;
   const startedAt = performance.now();
   const socket = net.connect(targetOf(address));
   try {
@@ -58,8 +59,9 @@ export async function probe(
 
 function targetOf(address: string): net.NetConnectOpts {
   if (address.startsWith('/')) return { path: address };
-  const [, host = '', port] = /^\[?(.*?)\]?:(\d+)$/.exec(address) ?? [];
-  return { host: ANYWHERE.get(host) ?? host, port: Number(port) };
+  const colon = address.lastIndexOf(':');
+  const host = address.slice(0, colon).replace(/^\[|\]$/g, '');
+  return { host: ANYWHERE.get(host) ?? host, port: Number(address.slice(colon + 1)) };
 }
 
 /** @returns who the client is to the listener */

@@ -103,7 +103,6 @@ t.test('a port that nobody listens on, or that is not the host’s', async (t) =
     outcome: 'failed',
     error: 'ECONNREFUSED',
   });
-  t.match(await probe({ id: '', addresses: [] }, records), { outcome: 'failed', error: String });
   const { address } = await listen(t, () => {});
   t.match(await probe({ id: '', addresses: [address] }, records, QUICK), { outcome: 'unknown' });
 });
