@@ -42,7 +42,7 @@ t.test('what is plain is read as the parser for everything reads it', (t) => {
     [commands, ['host', '--docker', '--json']],
     [commands, ['host', '--docker']],
     [commands, ['host', '--docker=/run/d.sock', '-listen', 'unix:/x']],
-    [commands, ['host', '--docker', '/run/d.sock']],
+    [commands, ['expose', '--docker', '8080']],
     [commands, ['expose', '8080', 'unix:/a:/b', '--json', '9090:90/udp']],
     [commands, ['expose']],
     [alone, []],

@@ -1,4 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { type RawSocket, unattended } from '../../../protocol/socket/raw-socket.js';
@@ -57,10 +59,14 @@ for (const internals of [settings.internals, null])
   });
 
 t.test('what it does not take waits', async (t) => {
-  const { socket, recorder } = await start(t, 'cat >/dev/null');
+  // It reads nothing until something is written to its gate.
+  const gate = `${temporaryFolder(t)}/gate`;
+  execFileSync('mkfifo', [gate]);
+  const { socket, recorder } = await start(t, `read line <${gate}; cat >/dev/null`);
   const bytes = Buffer.alloc(8 * 1024 * 1024);
   t.notOk(socket.send(bytes));
   t.ok(socket.unsent > 0);
+  await writeFile(gate, 'open\n');
   socket.closeWhenSent();
   await recorder.until(() => recorder.closed);
   t.equal(socket.unsent, 0);
