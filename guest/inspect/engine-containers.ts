@@ -115,7 +115,8 @@ export async function findContainer(
 function isListedAs(container: Listed, wanted: Wanted): boolean {
   if (wanted.kind === 'container') return isNamed(container, wanted.name);
   const { proto, port } = wanted;
-  if (wanted.kind === 'destination' && addressesOf(container).includes(wanted.ip)) return true;
+  if (wanted.kind === 'destination' && addressesOf(container.NetworkSettings?.Networks).includes(wanted.ip))
+    return true;
   const { Ports: ports } = container;
   return (Array.isArray(ports) ? ports : []).some((entry) => {
     const { IP: ip, PublicPort: publicPort, Type: type } = (entry ?? {}) as Record<string, unknown>;
@@ -133,8 +134,8 @@ function isNamed({ Id: id, Names: names }: Listed, name: string): boolean {
   return typeof id === 'string' && name.length >= SHORT_ID_LENGTH && id.startsWith(name);
 }
 
-function addressesOf({ NetworkSettings: settings }: Pick<Listed, 'NetworkSettings'>): string[] {
-  return Object.values(settings?.Networks ?? {})
+function addressesOf(networks: NonNullable<Listed['NetworkSettings']>['Networks'] = {}): string[] {
+  return Object.values(networks)
     .flatMap((network) => [network?.IPAddress, network?.GlobalIPv6Address])
     .filter((ip): ip is string => typeof ip === 'string' && ip !== '');
 }
@@ -150,7 +151,7 @@ async function inspect(
   const { State: state, Config: config, HostConfig: hostConfig, NetworkSettings: settings } = container;
   const networks = Object.values(settings?.Networks ?? {});
   const published = readPublished(settings?.Ports) ?? readPublished(hostConfig?.PortBindings) ?? [];
-  const addresses = addressesOf({ NetworkSettings: { Networks: settings?.Networks ?? {} } });
+  const addresses = addressesOf(settings?.Networks);
   const privatePort = privatePortOf(wanted, addresses, published);
   const pid = Number(state?.Pid);
   const health = state?.Health?.Status;

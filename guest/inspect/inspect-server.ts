@@ -63,7 +63,8 @@ export class InspectServer {
 
   async #answer(request: http.IncomingMessage, response: http.ServerResponse): Promise<void> {
     const { status, body } = await this.#look(request).catch((thrown: unknown) => ({
-      status: thrown instanceof UsageError ? 400 : 500,
+      // What cannot be seen is part of the answer: all that fails is the question.
+      status: 400,
       body: { message: messageOf(thrown) },
     }));
     const text = JSON.stringify(body);

@@ -1,5 +1,6 @@
 import { hostname, release } from 'node:os';
 import { errnoOf, messageOf } from '../../protocol/errors.js';
+import { kernelNumber } from '../../protocol/machine/kernel-number.js';
 import { findHolders, readProcNet } from '../../protocol/machine/proc-net.js';
 import type {
   CandidateReport,
@@ -57,7 +58,7 @@ export async function inspectWay(
   return {
     machine: {
       hostname: hostname(),
-      kernel: /^[\d.]*\d/.exec(release())?.[0] ?? 'unknown',
+      kernel: kernelNumber(release()),
       clock: Date.now(),
       privileged: process.getuid?.() === 0,
     },
@@ -119,10 +120,13 @@ async function findCandidates(
 }
 
 /** Where, in the guest's own network, the port is served or published. */
-function publishedFlows(wanted: Wanted, container: ContainerLike | undefined): Flow[] {
+function publishedFlows(
+  wanted: Wanted,
+  { published, privatePort }: Pick<ContainerLike, 'published' | 'privatePort'> = { published: [] },
+): Flow[] {
   const { proto } = wanted;
-  const flows = (container?.published ?? [])
-    .filter((one) => one.proto === proto && one.privatePort === container?.privatePort)
+  const flows = published
+    .filter((one) => one.proto === proto && one.privatePort === privatePort)
     .map(({ ip, port }) => ({ proto, ip: ['', '0.0.0.0'].includes(ip) ? '127.0.0.1' : ip, port }));
   if (flows.length > 0 || wanted.kind === 'container') return flows;
   return [{ proto, ip: wanted.kind === 'destination' ? wanted.ip : '127.0.0.1', port: wanted.port }];

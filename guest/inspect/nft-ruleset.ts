@@ -19,9 +19,9 @@ export function parseNftRuleset(output: string): NetfilterRule[] {
   let table = '';
   let chain = '';
   for (const line of output.split('\n').map((line) => line.trim())) {
-    const [, kind, name] = /^(table|chain) (.+) \{$/.exec(line) ?? [];
-    if (kind === 'table') table = name ?? '';
-    if (kind === 'chain') chain = name ?? '';
+    const [, kind, name = ''] = /^(table|chain) (.+) \{$/.exec(line) ?? [];
+    if (kind === 'table') table = name;
+    if (kind === 'chain') chain = name;
     const target = TARGETS.find(([pattern]) => pattern.test(line))?.[1];
     // `type filter hook forward priority 0; policy drop;` is no rule.
     if (kind !== undefined || target === undefined || line.startsWith('type ') || OF_IPTABLES.test(table))

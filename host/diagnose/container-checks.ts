@@ -105,10 +105,11 @@ export function onLoopbackInside({ path }: Evidence): Complaint | undefined {
   const inside = wayOf(path)?.inside;
   if (!container || !inside || !('found' in inside) || container.networkDriver === 'host') return undefined;
   const right = inside.found.filter(({ port }) => port === container.privatePort);
-  if (right.length === 0 || right.some(({ ip }) => !isLoopback(ip))) return undefined;
+  const [first] = right;
+  if (!first || right.some(({ ip }) => !isLoopback(ip))) return undefined;
   return {
     hop: 'server',
-    problem: `the server in ${nameContainer(container)} listens on ${formatHostPort(right[0]?.ip ?? '', container.privatePort ?? 0)} only, which nobody outside the container reaches`,
+    problem: `the server in ${nameContainer(container)} listens on ${formatHostPort(first.ip, first.port)} only, which nobody outside the container reaches`,
     advice: 'have it listen on 0.0.0.0 or [::] inside the container',
   };
 }

@@ -1,4 +1,3 @@
-import { formatHostPort } from '../../protocol/wire/destination.js';
 import type { ForwardReport } from '../records/reports.js';
 import { type Complaint, containerOn, type Evidence, serves, wayOf } from './evidence.js';
 import { describeListeners, nameContainer } from './hops.js';
@@ -21,8 +20,9 @@ export function dropped({ path, probe }: Evidence): Complaint | undefined {
 export function nothingInGuest({ path, probe }: Evidence): Complaint | undefined {
   const [forward] = path.forwards;
   const listeners = wayOf(path)?.listeners;
-  if (!forward || containerOn(path) || !listeners || !('found' in listeners)) return undefined;
-  const { in_ip: ip = '', in_port: port = 0 } = forward;
+  if (forward?.in_ip === undefined || containerOn(path) || !listeners || !('found' in listeners))
+    return undefined;
+  const { in_ip: ip } = forward;
   // Any other failure says itself what is wrong.
   const { code = 'ECONNREFUSED' } = probe?.record?.ending ?? {};
   if (
@@ -34,7 +34,7 @@ export function nothingInGuest({ path, probe }: Evidence): Complaint | undefined
   const elsewhere = listeners.found.length === 0 ? '' : `: ${describeListeners(listeners.found)}`;
   return {
     hop: 'guest',
-    problem: `nothing in the VM listens on ${formatHostPort(ip, port)}, where ${forward.id} leads${elsewhere}`,
+    problem: `nothing in the VM listens on ${forward.destination.replace(/^\w+ /, '')}, where ${forward.id} leads${elsewhere}`,
     advice:
       elsewhere === ''
         ? 'start the server in the VM, or publish the port of its container'
@@ -46,9 +46,8 @@ export function noDnat({ path }: Evidence): Complaint | undefined {
   const way = wayOf(path);
   const container = containerOn(path);
   const [forward] = path.forwards;
-  if (!way || !container || !forward) return undefined;
-  if (container.networkDriver !== 'bridge' || container.addresses.includes(forward.in_ip ?? ''))
-    return undefined;
+  if (!way || !container || forward?.in_ip === undefined) return undefined;
+  if (container.networkDriver !== 'bridge' || container.addresses.includes(forward.in_ip)) return undefined;
   if (!('found' in way.dnat) || way.dnat.found.length > 0) return undefined;
   // Without docker-proxy it is dockerd itself that holds the port, and answers nobody.
   if ('found' in way.listeners && way.listeners.found.some(({ command }) => command !== 'dockerd'))

@@ -1,4 +1,12 @@
-import type { ContainerReport, ListenerReport, WayReport } from '../../protocol/services/inspect.js';
+import type {
+  ContainerReport,
+  DnatReport,
+  DropReport,
+  Finding,
+  LinkReport,
+  ListenerReport,
+  WayReport,
+} from '../../protocol/services/inspect.js';
 import { formatHostPort } from '../../protocol/wire/destination.js';
 import type { ChannelReport, ForwardReport } from '../records/reports.js';
 import type { PathReport } from './path.js';
@@ -28,44 +36,43 @@ export function hopsOf({ listeners, pid, forwards, channel, guest }: PathReport)
 }
 
 function guestHops({ machine, listeners, container, dnat, drops, link, inside }: WayReport): Hop[] {
-  const one = 'found' in container ? container.found : null;
   const where = `${machine.hostname} (Linux ${machine.kernel})`;
+  const hops = [hop('guest', listeners, (found) => `${where}: ${describeListeners(found)}`)];
+  if (!isEmpty(drops)) hops.push(hop('firewall', drops, describeDrops));
+  if (!('found' in container)) return [...hops, { name: 'container', text: container.unseen, seen: false }];
+  const { found: one } = container;
+  if (!one) return hops;
+  hops.push({ name: 'container', text: describeContainer(one), seen: true });
+  if (!isEmpty(dnat)) hops.push(hop('DNAT', dnat, describeDnat));
+  hops.push(hop('network', link, (found) => describeLink(one.network, found)));
+  hops.push(hop('server', inside, describeListeners));
+  return hops;
+}
+
+/** Whether it could be seen that there is none. */
+function isEmpty(finding: Finding<readonly unknown[]>): boolean {
+  return 'found' in finding && finding.found.length === 0;
+}
+
+function describeDrops(drops: readonly DropReport[]): string {
+  return drops
+    .map(({ by, chain, rule, packets }) => `${by} ${chain}: ${rule} (${packets} packets)`)
+    .join('; ');
+}
+
+function describeDnat(rules: readonly DnatReport[]): string {
+  return rules
+    .map(({ by, chain, to, packets }) => `→ ${to} (${by}, chain ${chain}, ${packets ?? '?'} packets)`)
+    .join('; ');
+}
+
+function describeLink(network: string, { bridge, up, veth }: LinkReport): string {
+  const state = up === false ? ' (down)' : '';
   return [
-    hop('guest', listeners, (found) => `${where}: ${describeListeners(found)}`),
-    ...('found' in drops && drops.found.length === 0
-      ? []
-      : [
-          hop('firewall', drops, (found) =>
-            found
-              .map(({ by, chain, rule, packets }) => `${by} ${chain}: ${rule} (${packets} packets)`)
-              .join('; '),
-          ),
-        ]),
-    ...('found' in container && one === null ? [] : [hop('container', container, describeContainer)]),
-    ...(one === null || ('found' in dnat && dnat.found.length === 0)
-      ? []
-      : [
-          hop('DNAT', dnat, (found) =>
-            found
-              .map(
-                ({ by, chain, to, packets }) => `→ ${to} (${by}, chain ${chain}, ${packets ?? '?'} packets)`,
-              )
-              .join('; '),
-          ),
-        ]),
-    ...(one === null
-      ? []
-      : [
-          hop('network', link, ({ bridge, up, veth }) =>
-            [
-              `network ${one.network}`,
-              bridge === undefined ? 'no bridge' : `bridge ${bridge}${up === false ? ' (down)' : ''}`,
-              veth === undefined ? 'no veth' : `veth ${veth}`,
-            ].join(', '),
-          ),
-          hop('server', inside, describeListeners),
-        ]),
-  ];
+    `network ${network}`,
+    bridge === undefined ? 'no bridge' : `bridge ${bridge}${state}`,
+    veth === undefined ? 'no veth' : `veth ${veth}`,
+  ].join(', ');
 }
 
 function hop<T>(
@@ -141,8 +148,7 @@ export function nameContainer({ name, id }: Pick<ContainerReport, 'name' | 'id'>
   return `container ${name} (${id.slice(0, SHORT_ID_LENGTH)})`;
 }
 
-function describeContainer(container: ContainerReport | null): string {
-  if (!container) return 'no container has this port';
+function describeContainer(container: ContainerReport): string {
   const { image, state, health, exitCode, addresses, privatePort } = container;
   return [
     `${nameContainer(container)}, image ${image}`,

@@ -1,5 +1,5 @@
 import net from 'node:net';
-import { errnoOf, messageOf } from '../../protocol/errors.js';
+import { errnoOf } from '../../protocol/errors.js';
 import { formatHostPort } from '../../protocol/wire/destination.js';
 import type { ConnectionRecord } from '../records/connection-record.js';
 import type { Records } from '../records/records.js';
@@ -41,20 +41,20 @@ export async function probe(
   const address = addresses[0] as string;
   const startedAt = performance.now();
   const socket = net.connect(targetOf(address));
-  try {
-    const client = await connected(socket);
-    // A unix socket's clients have no address.
-    const isIt = ({ forward, source, acceptedAt }: ConnectionRecord): boolean =>
-      source.client
-        ? formatHostPort(source.client.ip, source.client.port) === client
-        : forward.id === id && acceptedAt >= startedAt;
-    const record = await recordOf(isIt, records, dialWaitMs, settleMs);
-    return { address, outcome: outcomeOf(record), ...(record && { record: record.report() }) };
-  } catch (thrown) {
-    return { address, outcome: 'failed', error: errnoOf(thrown) ?? messageOf(thrown) };
-  } finally {
-    socket.destroy();
-  }
+  const outcome = await connected(socket).then(
+    async (client) => {
+      // A unix socket's clients have no address.
+      const isIt = ({ forward, source, acceptedAt }: ConnectionRecord): boolean =>
+        source.client
+          ? formatHostPort(source.client.ip, source.client.port) === client
+          : forward.id === id && acceptedAt >= startedAt;
+      const record = await recordOf(isIt, records, dialWaitMs, settleMs);
+      return { outcome: outcomeOf(record), ...(record && { record: record.report() }) };
+    },
+    (thrown: unknown) => ({ outcome: 'failed' as const, error: String(errnoOf(thrown)) }),
+  );
+  socket.destroy();
+  return { address, ...outcome };
 }
 
 function targetOf(address: string): net.NetConnectOpts {
@@ -67,11 +67,9 @@ function targetOf(address: string): net.NetConnectOpts {
 /** @returns who the client is to the listener */
 function connected(socket: net.Socket): Promise<string> {
   return new Promise((resolve, reject) => {
-    socket.once('error', reject);
+    // Later ones are in the connection's record.
+    socket.on('error', reject);
     socket.once('connect', () => {
-      socket.off('error', reject);
-      // That the connection is reset is in its record.
-      socket.on('error', () => {});
       socket.resume();
       resolve(formatHostPort(socket.localAddress ?? '', socket.localPort ?? 0));
     });

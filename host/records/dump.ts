@@ -1,4 +1,5 @@
 import { release } from 'node:os';
+import { kernelNumber } from '../../protocol/machine/kernel-number.js';
 import type { ConnectionReport, ForwardReport, StatusReport } from './reports.js';
 
 /** What a dump gives away, said in it: whoever passes it on is to know. */
@@ -89,11 +90,6 @@ function readVersions({ version, channel: { peer } }: StatusReport): Versions {
     platform: `${process.platform} ${process.arch}`,
     kernel: kernelNumber(release()),
   };
-}
-
-/** `6.1.0` of `6.1.0-18-cloud-amd64` */
-export function kernelNumber(release: string): string {
-  return /^[\d.]*\d/.exec(release)?.[0] ?? 'unknown';
 }
 
 function formatForwardLine({ id, destination, state, counters, error }: ForwardReport): string {

@@ -85,6 +85,20 @@ t.test('a container in which something listens on a port that nobody publishes',
   t.same((await inspect(machine, wanted, answers)).candidates, []);
 });
 
+t.test('a container that is published on one address', async (t) => {
+  const machine = new FakeMachine(t);
+  machine.listen(undefined, procLine('0100007F', 8080, 1));
+  const answers = {
+    ...engineWithWeb(),
+    [`/containers/${idOf(1)}/json`]: fakeWeb({
+      NetworkSettings: { Ports: { '80/tcp': [{ HostIp: '127.0.0.1', HostPort: '8080' }] } },
+    }),
+  };
+  t.match((await inspect(machine, PUBLISHED, answers)).listeners, {
+    found: [{ ip: '127.0.0.1', port: 8080 }],
+  });
+});
+
 t.test('a destination of the VM itself', async (t) => {
   const machine = new FakeMachine(t);
   machine.listen(undefined, procLine('0100007F', 7777, 9));

@@ -138,6 +138,8 @@ t.test('which rule leads to a container, and which have stopped packets to it', 
 });
 
 t.test('by nftables', async (t) => {
+  const odd = { 'iptables-nft-save': '*nat\n[0:0] -A DOCKER -p tcp -m tcp --dport 8080 -j DNAT\n' };
+  t.match((await inspectNetfilter(PUBLISHED, BEHIND, programs(odd))).dnat, { found: [{ to: '' }] });
   const { dnat, drops } = await inspectNetfilter(PUBLISHED, BEHIND, programs({ nft: NFT }));
   t.match(dnat, { found: [{ by: 'nft', to: '172.17.0.2:80', packets: 2 }] });
   t.match(drops, { found: [{ by: 'nft', chain: 'inet mine out', packets: 7 }] });

@@ -194,6 +194,7 @@ t.test('path and doctor', async (t) => {
     code: 0,
     stdout: /● {2}forward .*tcp \*:8080 → tcp 172\.17\.0\.2:80/,
   });
+  t.match(await call('path', 'web'), { stdout: /\? {2}network +nobody knows\n/ });
   t.match(JSON.parse((await call('path', '8080', '--json')).stdout), { asked: 'tcp 8080' });
   const judged = await call('doctor', '8080');
   t.match(judged, {

@@ -18,6 +18,10 @@ function withContainer(changes: Partial<ContainerReport>, way: Partial<WayReport
   return withWay({ container: { found: makeContainer(changes) }, ...way });
 }
 
+const { privatePort: _, ...PORTLESS } = makeContainer({ published: [] });
+
+const { in_ip: __, ...TO_PATH } = makeForward();
+
 /** A forward to a port of the VM itself. */
 const TO_VM = makeForward({ id: 'tcp localhost:1', destination: 'tcp 127.0.0.1:80', in_ip: '127.0.0.1' });
 
@@ -147,7 +151,7 @@ const CASES: readonly [
     {
       path: withWay(
         { container: { found: null }, listeners: { found: [nginx] } },
-        { forwards: [{ ...TO_VM, in_ip: '::1' }] },
+        { forwards: [{ ...TO_VM, in_ip: '::1', destination: 'tcp [::1]:80' }] },
       ),
     },
     /listens on \[::1\]:80, where tcp localhost:1 leads: nginx \(pid 5\) listens on 0\.0\.0\.0:8080$/,
@@ -208,6 +212,104 @@ const CASES: readonly [
     'the channel',
     { path: makePath(), probe: failed({ by: 'channel' }) },
     { hop: 'channel', advice: /logs/ } as never,
+  ],
+  [
+    'a container that publishes nothing, and is asked about by its name',
+    {
+      path: makePath({
+        forwards: [],
+        guest: { found: makeWay({ container: { found: makeContainer({ published: [] }) } }) },
+      }),
+    },
+    { hop: 'container', advice: 'start it again with -p HOST_PORT:80' },
+  ],
+  [
+    'and whose port is not known',
+    { path: makePath({ forwards: [], guest: { found: makeWay({ container: { found: PORTLESS } }) } }) },
+    { hop: 'container', advice: 'start it again with -p HOST_PORT:PORT' },
+  ],
+  [
+    'a container listens on the port, and publishes nothing',
+    {
+      path: withWay(
+        { ...NO_CONTAINER, candidates: [{ id: '1a2b3c4d5e6f7a', name: 'web' }] },
+        { forwards: [], listeners: { found: [] } },
+      ),
+    },
+    /^tcp 8080 is not forwarded: container web \(1a2b3c4d5e6f\) listens on a port of that number/,
+  ],
+  [
+    'nothing anywhere',
+    { path: withWay(NO_CONTAINER, { forwards: [], listeners: { found: [] } }) },
+    /nothing listens on it on the host, and nothing in the VM publishes it$/,
+  ],
+  [
+    'nothing anywhere, and the guest cannot be asked',
+    { path: makePath({ forwards: [], listeners: { found: [] }, guest: { unseen: 'x' } }) },
+    /^tcp 8080 is not forwarded: nothing listens on it on the host$/,
+  ],
+  [
+    'another program, and no forward',
+    { path: makePath({ forwards: [], listeners: { found: [nginx] } }) },
+    { hop: 'host', advice: /if it is not the one you want to reach/ } as never,
+  ],
+  [
+    'no channel, and the reason',
+    { path: makePath({ channel: fakeStatus({ state: 'waiting', lastError: 'gone' }).channel }) },
+    /since 2026-01-01T00:00:00\.000Z: gone$/,
+  ],
+  [
+    'a container is paused, and another one restarts',
+    { path: withContainer({ state: 'paused' }) },
+    { advice: 'docker unpause web' },
+  ],
+  [
+    'it restarts',
+    { path: withContainer({ state: 'restarting', exitCode: 4 }) },
+    /it is restarting with exit code 4$/,
+  ],
+  [
+    'it was never started',
+    { path: withContainer({ state: 'created', exitCode: 0 }) },
+    /does not run: it is created$/,
+  ],
+  ['it has ended', { path: withContainer({ state: 'exited', exitCode: 0 }) }, /is exited with exit code 0$/],
+  [
+    'nothing listens inside',
+    { path: withContainer({}, { inside: { found: [] } }) },
+    { hop: 'server', advice: /not yet/ } as never,
+  ],
+  [
+    'something listens inside on another port',
+    { path: withContainer({}, { inside: { found: [{ ...nginx, port: 3000 }] } }) },
+    /: nginx \(pid 5\) listens on 0\.0\.0\.0:3000$/,
+  ],
+  [
+    'the server listens on its own 127.0.0.1 alone',
+    { path: withContainer({}, { inside: { found: [{ ...nginx, ip: '127.0.0.1', port: 80 }] } }) },
+    /listens on 127\.0\.0\.1:80 only/,
+  ],
+  [
+    'a firewall stops packets',
+    {
+      path: withWay({ drops: { found: [{ by: 'nft', chain: 'c', rule: 'tcp dport 80 drop', packets: 1 }] } }),
+    },
+    /^a firewall rule in the VM stops packets to it: nft, chain c: tcp dport 80 drop$/,
+  ],
+  [
+    'a forward to a unix socket',
+    { path: withWay({ container: { found: null } }, { forwards: [TO_PATH] }) },
+    undefined,
+  ],
+  [
+    'nothing is seen to listen, and the connection works',
+    { path: withWay(NO_CONTAINER, { forwards: [TO_VM] }), probe: { address: '', outcome: 'connected' } },
+    undefined,
+  ],
+  [
+    'nothing is seen to listen, and the connection fails otherwise',
+    { path: withWay(NO_CONTAINER, { forwards: [TO_VM] }), probe: failed({ code: 'ENETUNREACH' }) },
+    { advice: /no route/ } as never,
   ],
   ['unhealthy', { path: withContainer({ health: 'unhealthy' }) }, /unhealthy$/],
 ];

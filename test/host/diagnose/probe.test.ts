@@ -55,6 +55,15 @@ t.test('a server that is reached', async (t) => {
   t.match(outcome, { outcome: 'connected', record: { timingsMicros: { guestDial: 5 } } });
 });
 
+t.test('a server that is reached after a while', async (t) => {
+  const outcome = await tryIt(t, (record) => {
+    open(record);
+    // Not before the probe watches.
+    setImmediate(() => setImmediate(() => record.dialled({ step: 'connected', micros: 5 } as never)));
+  });
+  t.match(outcome, { outcome: 'connected' });
+});
+
 t.test('a server that speaks first, by an address that stands for every one', async (t) => {
   const outcome = await tryIt(
     t,

@@ -1,7 +1,8 @@
 import { release } from 'node:os';
 import t from 'tap';
-import { formatConnection, formatDump, kernelNumber, makeDump } from '../../../host/records/dump.js';
+import { formatConnection, formatDump, makeDump } from '../../../host/records/dump.js';
 import { reportForward } from '../../../host/records/reports.js';
+import { kernelNumber } from '../../../protocol/machine/kernel-number.js';
 import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
 import { fakeForward } from '../../fixtures/fake-forward.js';
 

@@ -1,10 +1,15 @@
 import t from 'tap';
 import { readWayReport } from '../../../protocol/services/way-answer.js';
-import { makeWay } from '../../host/diagnose/fixtures/make-path.js';
+import { makeContainer, makeWay } from '../../host/diagnose/fixtures/make-path.js';
 
 t.test('a report is read as it was written', async (t) => {
   const way = makeWay();
   t.same(readWayReport(JSON.parse(JSON.stringify(way))), way);
+  const stopped = makeWay({
+    drops: { found: [{ by: 'nft', chain: 'c', rule: 'drop', packets: 2 }] },
+    container: { found: makeContainer({ state: 'exited', exitCode: 3 }) },
+  });
+  t.same(readWayReport(JSON.parse(JSON.stringify(stopped))), stopped);
   const nobody = makeWay({ container: { found: null }, link: { unseen: 'no container' } });
   t.same(readWayReport(JSON.parse(JSON.stringify(nobody))), nobody);
 });
