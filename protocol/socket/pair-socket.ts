@@ -93,10 +93,10 @@ export class PairSocket implements RawSocket {
 
   #inputHandler(handler: SocketHandler): SocketHandler {
     return {
+      ...unattended,
       nextMemory: () => handler.nextMemory(),
       onRead: (memory, length) => handler.onRead(memory, length),
       onEnd: () => handler.onEnd(),
-      onSent() {},
       onClose: (error) => this.#inputClosed(error),
     };
   }

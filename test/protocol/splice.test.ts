@@ -137,6 +137,25 @@ t.test('a slow reader keeps the memory of what came first, and copies of what is
   await finish(t, end);
 });
 
+t.test('what was sent on the socket before gives the peer no credit', async (t) => {
+  const { end, client, splice, socket, peer } = await spliced();
+  const before = splice.stream.describe();
+  // As a proxy answers its client before the stream is there.
+  const answers = [pattern(100), pattern(50)];
+  for (const answer of answers) socket.send(answer);
+  t.equal(socket.unsent, 150);
+  const observer = new Observer(client);
+  client.resume();
+  await observer.until(() => observer.bytes === 150);
+  await turnsUntil(() => socket.unsent === 0);
+  t.equal(splice.stream.describe(), before);
+  peer.send(Buffer.concat([bare(Command.shutdown), bare(Command.close)]));
+  t.equal(await observer.checksum(), checksumOf(Buffer.concat(answers)));
+  await end.until(() => end.idle);
+  t.same(end.finished, [{ how: 'closed' }]);
+  await finish(t, end);
+});
+
 t.test('when slabs are scarce, a slow reader keeps at most one', async (t) => {
   const { end, client, splice, peer } = await spliced();
   const scarce = takeAll(end);

@@ -133,3 +133,14 @@ t.test('behind bytes that wait no bye is sent', async (t) => {
   t.equal(line.sent.length - count <= 1, true);
   t.equal(line.destroyed, true);
 });
+
+t.test('whoever is at the other end goes: that is the end, and the line is closed at once', async (t) => {
+  const { line, socket } = agreed(t);
+  line.receive(HEARD);
+  const recorder = new Recorder();
+  socket.setHandler(recorder);
+  line.handler.onEnd();
+  t.equal(recorder.ended, true);
+  t.equal(line.destroyed, true);
+  t.same(recorder.closes, [undefined]);
+});

@@ -86,16 +86,23 @@ t.test('says when nobody is there, when nobody answers, and when it is an echo',
   const folder = temporaryFolder(t);
   const away = await startPlainServer(join(folder, 'away'));
   away.server.on('connection', (socket) => socket.destroy());
+  // Has read everything, so that its end is no error.
+  const left = await startPlainServer(join(folder, 'left'));
+  left.server.on('connection', (socket) => socket.once('data', () => socket.end()));
   const silent = await startPlainServer(join(folder, 'silent'));
   const echo = await startPlainServer(join(folder, 'echo'));
   echo.server.on('connection', (socket) => socket.pipe(socket));
   t.teardown(() => {
-    for (const { server } of [away, silent, echo]) server.close();
+    for (const { server } of [away, left, silent, echo]) server.close();
   });
   const what = (name: string): string => `cannot connect to virtserial:${folder}/${name}: `;
   await t.rejects(connect(join(folder, 'away')), {
     name: 'OperationError',
     message: /: (EPIPE \(|ECONNRESET \()?nobody is at the other end; start portferry there, and QEMU/,
+  });
+  await t.rejects(connect(join(folder, 'left')), {
+    name: 'OperationError',
+    message: `${what('left')}nobody is at the other end; start portferry there, and QEMU where that is the host`,
   });
   await t.rejects(connect(join(folder, 'silent'), { timeoutMs: 20 }), {
     message: `${what('silent')}no portferry answers within 20 ms; does portferry-guest run in the VM? And has no`,
