@@ -30,10 +30,7 @@ export async function listenForChannel(
   onSocket: (socket: RawSocket) => void,
   onError: (error: Error) => void,
 ): Promise<ChannelListener> {
-  if (address.kind === 'vsock') {
-    const stop = listenForVsockChannel(address, onSocket, onError);
-    return { address, close: async () => stop() };
-  }
+  if (address.kind === 'vsock') return { address, close: listenForVsockChannel(address, onSocket, onError) };
   const server = net.createServer({ pauseOnConnect: true, allowHalfOpen: true });
   const listening = await listen(server, address);
   const tcp = address.kind === 'tcp';

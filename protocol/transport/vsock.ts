@@ -74,11 +74,11 @@ export function listenForVsockChannel(
   onSocket: (socket: RawSocket) => void,
   onError: (error: Error) => void,
   findMeans: (what: string) => VsockMeans = findVsockMeans,
-): () => void {
+): () => Promise<void> {
   const what = `cannot listen on ${formatAddress(address)}`;
   const means = findMeans(what);
   try {
-    return listenVsock(means, address.port, {
+    const stop = listenVsock(means, address.port, {
       onSocket: (socket, cid) => {
         if (address.cid === undefined || cid === address.cid) onSocket(socket);
         else {
@@ -90,6 +90,7 @@ export function listenForVsockChannel(
       },
       onError: (error) => onError(systemFailure(`accepting on ${formatAddress(address)}`, error)),
     });
+    return async () => stop();
   } catch (thrown) {
     throw systemFailure(what, thrown, ADVICE);
   }

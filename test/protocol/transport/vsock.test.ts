@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import t from 'tap';
 import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
 import { settings } from '../../../protocol/socket/settings.js';
-import { checkConnectable } from '../../../protocol/transport/connect-channel.js';
+import { checkConnectable, connectChannel } from '../../../protocol/transport/connect-channel.js';
 import { listenForChannel } from '../../../protocol/transport/listen-for-channel.js';
 import {
   connectVsockChannel,
@@ -111,6 +111,7 @@ t.test('without handles, koffi or Linux it is refused in a sentence', async (t) 
   settings.internals = null;
   const message = /cannot (connect to|listen on) vsock:1:5000: .*AF_VSOCK/;
   t.throws(() => checkConnectable(address), { message });
+  await t.rejects(connectChannel(address), { message });
   const refused = listenForChannel(
     address,
     () => {},
