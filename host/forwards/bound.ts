@@ -37,8 +37,10 @@ export function makeForward(listener: Listener | UdpListener, claims: ReadonlySe
 
 /** Whether a forward of ours has an address, or what stands for it. */
 export function isInTheWay({ rule, filtered }: Forward, ip: string): boolean {
-  if (rule.proto === 'unix') return false;
-  return rule.hostIps.some((own) => addressesOverlap(filtered ? wildcardOf(own) : own, ip));
+  return (
+    rule.proto !== 'unix' &&
+    rule.hostIps.some((own) => addressesOverlap(filtered ? wildcardOf(own) : own, ip))
+  );
 }
 
 /** For messages. */

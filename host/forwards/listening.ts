@@ -208,15 +208,14 @@ export class Listening {
   }
 
   /** A port that the OS chooses may be one that another program has on another address: then the next one. */
-  async #bindUnshared(rule: ForwardRule): Promise<Listener | UdpListener> {
-    for (let attempt = 1; ; attempt++) {
-      const listener = await this.#bind(rule);
-      if (!this.#guard || rule.proto === 'unix' || rule.hostPort !== 0) return listener;
-      const held = (await this.look([listener.rule], true)).heldBy(listener.rule);
-      if (!held) return listener;
-      await listener.close();
-      if (attempt === PORT_CHOICES) throw takenBy(held);
-    }
+  async #bindUnshared(rule: ForwardRule, choices = PORT_CHOICES): Promise<Listener | UdpListener> {
+    const listener = await this.#bind(rule);
+    if (!this.#guard || rule.proto === 'unix' || rule.hostPort !== 0) return listener;
+    const held = (await this.look([listener.rule], true)).heldBy(listener.rule);
+    if (!held) return listener;
+    await listener.close();
+    if (choices === 1) throw takenBy(held);
+    return this.#bindUnshared(rule, choices - 1);
   }
 
   /**

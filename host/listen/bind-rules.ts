@@ -53,9 +53,12 @@ export class LocalAddresses {
     this.#allowed.add(ip);
   }
 
-  /** @param ip the client's end on this machine; a link-local one may have a zone, which not every rule names */
-  allows(ip: string): boolean {
-    return this.#allowed.has(ip) || this.#allowed.has(withoutZone(ip));
+  /**
+   * @param ip the client's end on this machine; a link-local one may have a zone, which not every rule names; of a
+   *   client that has gone already the OS may not tell it
+   */
+  allows(ip: string | undefined): boolean {
+    return ip !== undefined && (this.#allowed.has(ip) || this.#allowed.has(withoutZone(ip)));
   }
 }
 

@@ -149,7 +149,7 @@ export class Listener {
     this.#servers.push(server);
     server.on('error', (error) => this.#logError(error));
     acceptSockets(server, tcp, (socket) => {
-      if (allowed && !allowed.allows(socket.local?.ip ?? '')) this.#turnAway(socket);
+      if (allowed && !allowed.allows(socket.local?.ip)) this.#turnAway(socket);
       else if (this.#onClient) this.#onClient(socket);
       else this.#early.push(socket);
     });

@@ -115,6 +115,22 @@ t.test('an engine that does not answer in time', async (t) => {
   await t.rejects(client.openEvents(0, signal), { message });
 });
 
+t.test('events are waited for longer than for anything else, where there is patience', async (t) => {
+  const engine = await EngineServer.start(t);
+  const client = new EngineClient(engine.socket, 5);
+  let begin: (() => void) | undefined;
+  engine.onEvents = (response) => {
+    begin = () => response.end('{"Type":"daemon","Action":"reload"}\n');
+  };
+  const events = client.openEvents(0, signal, true);
+  await engine.until(() => begin !== undefined);
+  engine.onList = () => {};
+  // That this one is given up shows that more than the usual time has passed.
+  await t.rejects(client.listContainers(signal), { name: 'EngineError', trouble: 'silent' });
+  begin?.();
+  t.match(await collect(await events), [{ type: 'daemon', action: 'reload' }]);
+});
+
 t.test('where it runs', async (t) => {
   const engine = await EngineServer.start(t);
   const client = new EngineClient(engine.socket);

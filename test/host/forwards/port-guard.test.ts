@@ -71,6 +71,19 @@ t.test("another program's port is not taken, for the user or a guest", async (t)
   t.equal(other?.state, 'listening');
 });
 
+t.test("another program's TCP port is not in the way of a UDP forward of the same number", async (t) => {
+  const host = new SharingHost(t);
+  const port = await freePort();
+  host.owner = () => 'nginx (pid 7)';
+  const [tcp, udp] = await host.claim(`127.0.0.1:${port}:53`, `127.0.0.1:${port}:53/udp`);
+  t.match([tcp?.state, udp?.state], ['failed', 'listening']);
+  t.same(
+    host.searches.map((addresses) => addresses.map(({ proto }) => proto)),
+    [['tcp']],
+    'nobody was looked for on the UDP port',
+  );
+});
+
 t.test('who comes between look and bind keeps the port', async (t) => {
   const host = new SharingHost(t);
   const port = await freePort();

@@ -33,6 +33,7 @@ t.test('addresses with and without a zone', async (t) => {
   t.equal(new LocalAddresses('fe80::1').allows('fe80::1%en0'), true);
   t.equal(new LocalAddresses('fe80::1%en0').allows('fe80::1%en1'), false);
   t.equal(new LocalAddresses('fe80::1%en0').allows('fe80::1%en0'), true);
+  t.equal(new LocalAddresses('::1').allows(undefined), false, 'who does not say where is not let in');
 });
 
 t.test('a low port of localhost: bound on every address, and only localhost served', async (t) => {
