@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
 import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { Agent } from '../../guest/agent.js';
 import { HostControl } from '../../guest/publish/host-control.js';
 import { ControlClient } from '../../host/control/client.js';
 import { runHost } from '../../host/daemon.js';
@@ -13,11 +14,11 @@ import { parseSpec } from '../../host/rule/forward-spec.js';
 import { OperationError } from '../../protocol/errors.js';
 import { encodeHandshakePayload } from '../../protocol/wire/handshake.js';
 import { DatagramRecorder } from '../fixtures/datagram-recorder.js';
-import { chooseFreePorts, freePorts } from '../fixtures/free-ports.js';
+import { chooseFreePorts, freePort, freePorts } from '../fixtures/free-ports.js';
 import { takenPort } from '../fixtures/leases.js';
 import { INFO, LogRecorder } from '../fixtures/log-recorder.js';
 import { Peer } from '../fixtures/peer.js';
-import { temporaryFolder } from '../fixtures/programs.js';
+import { startServer, temporaryFolder } from '../fixtures/programs.js';
 import { UdpClient } from '../fixtures/udp-echo.js';
 import { Observer } from '../protocol/fixtures/observer.js';
 
@@ -142,6 +143,46 @@ t.test('a plain guest is told apart, and why it has gone is kept', async (t) => 
   await log.line(/^no channel/);
   t.match(await control.status(), {
     channel: { state: 'waiting', lastError: 'the peer closed the channel' },
+  });
+});
+
+t.test('what an older guest lacks is shown with the channel', async (t) => {
+  const options = makeOptions(temporaryFolder(t), []);
+  const { control, log } = await start(t, options);
+  await Peer.connect(t, options.channel.address, ['open-result', 'ping']);
+  await log.line(/^the channel is up/);
+  t.match((await control.status()).channel.peer, {
+    features: ['open-result', 'ping'],
+    missing: /^the peer, portferry test, lacks reset .*: upgrade it/,
+  });
+});
+
+t.test('a way through a real guest is diagnosed, up to its server', async (t) => {
+  const served = await startServer(t, (socket) => socket.resume().on('end', () => socket.end()));
+  const unserved = await freePort();
+  const options = makeOptions(temporaryFolder(t), [`127.0.0.1:0:${served}`, `127.0.0.1:0:${unserved}`]);
+  const { report, control, log } = await start(t, options);
+  const agent = new Agent({
+    channel: { mode: 'connect', address: options.channel.address },
+    version: 'test',
+    allowDial: [],
+    logger: new LogRecorder().logger,
+  });
+  await agent.start();
+  t.teardown(() => agent.stop());
+  await log.line(/^the channel is up/);
+  const [good = '', bad = ''] = report.forwards.map(({ addresses }) => addresses[0]?.split(':')[1]);
+  t.match(await control.doctor(good), {
+    ok: true,
+    probe: { outcome: 'connected' },
+    remarks: [/^the guest is portferry-guest test, and this host \d.*: upgrade the older one$/],
+  });
+  t.match(await control.doctor(bad), {
+    ok: false,
+    complaint: {
+      problem: `nothing in the VM listens on 127.0.0.1:${unserved}, where tcp 127.0.0.1:${bad} leads`,
+    },
+    probe: { record: { ending: { code: 'ECONNREFUSED' } } },
   });
 });
 
