@@ -7,6 +7,7 @@ import { reportForward } from '../../../host/records/reports.js';
 import { parseSpec } from '../../../host/rule/forward-spec.js';
 import { freePort } from '../../fixtures/free-ports.js';
 import { LogRecorder } from '../../fixtures/log-recorder.js';
+import { Program } from '../../fixtures/programs.js';
 
 const GUEST = { origin: 'published', publisher: 'docker' } as const;
 
@@ -69,6 +70,24 @@ t.test("another program's port is not taken, for the user or a guest", async (t)
   const [claim, other] = await host.claim(held, `127.0.0.1:${await freePort()}:80`);
   t.match(claim, { state: 'failed', reason: { message, code: 'EADDRINUSE' } });
   t.equal(other?.state, 'listening');
+});
+
+t.test('who looks by default finds the programs of this machine', async (t) => {
+  const listen = `require('net').createServer().listen(0, '127.0.0.1', function () { console.log('on', this.address().port) })`;
+  const program = Program.start(t, process.execPath, ['-e', listen]);
+  const port = Number((await program.line(/^on (\d+)$/))[1]);
+  const table = new ForwardTable({
+    onClient: (socket) => socket.reset(),
+    logger: new LogRecorder().logger,
+    bindRules: { wildcardOnlyBelow: 0, sharesPorts: true },
+  });
+  t.teardown(() => table.close());
+  await t.rejects(table.expose(parseSpec(`127.0.0.1:${port}:80`)), {
+    // How Node calls its own process depends on its version.
+    message: new RegExp(
+      `^cannot listen on 127.0.0.1:${port}: EADDRINUSE by \\S+ \\(pid ${program.child.pid}\\); free it`,
+    ),
+  });
 });
 
 t.test("another program's TCP port is not in the way of a UDP forward of the same number", async (t) => {
