@@ -97,8 +97,10 @@ t.test('a guest at the far end that is suspended is replaced, and holds up no st
     for (const pid of guests) if (runs(pid)) process.kill(pid, 'SIGKILL');
   });
   process.kill(guests[0] as number, 'SIGSTOP');
+  // Whoever comes asks whether it is there.
+  await started.pair.connect(started.port);
   guests.push(await pidIn(file, host, 2));
-  t.equal(host.count(/nothing was heard from the peer for [\d.]+ s/), 1);
+  t.equal(host.count(/"level":40.*nothing was heard from the peer for [\d.]+ s/), 1);
   await exchange(t, started);
   process.kill(guests[1] as number, 'SIGSTOP');
   await stop(t, started.pair);

@@ -71,6 +71,6 @@ t.test('the single executable needs no Node, and none of its files', async (t) =
   await carriesKoffi(t, guest, temporary);
   t.equal(guest.count(/warning/i), 0);
   t.equal(await guest.stop('SIGTERM'), 0);
-  t.match(await run(t, program, '--version'), { outcome: 0, output: /^\d+\.\d+\.\d+$/ });
+  t.match(await run(t, program, '--version'), { outcome: 0, output: /^\d+\.\d+\.\d+\nNode\.js v/ });
   t.match(await run(t, program, '--nonsense'), { outcome: 2, output: /^portferry-guest: unknown argument/ });
 });
