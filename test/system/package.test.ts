@@ -17,6 +17,7 @@ t.test('the package contains what its programs need, and nothing else', async (t
     'dist/guest/main.js',
     'dist/host/bench/far-end-process.js',
     'dist/host/bench/saturate.js',
+    'dist/host/enter.js',
     'dist/host/main.js',
     'dist/licences.txt',
     'dist/portferry-guest.mjs',
@@ -27,6 +28,8 @@ t.test('the package contains what its programs need, and nothing else', async (t
     'guest/packaging/linuxkit.yml',
     'guest/packaging/portferry-guest.openrc',
     'guest/packaging/portferry-guest.service',
+    'man/portferry-guest.1',
+    'man/portferry.1',
     'package.json',
     'protocol/SPEC.md',
   ];
@@ -43,7 +46,7 @@ for (const release of RELEASES) {
     const call = await install(t, temporaryFolder(t), node);
     for (const program of ['portferry', 'portferry-guest']) {
       const [command, args] = call(program, '--version');
-      t.match(await run(t, command, ...args), { outcome: 0, output: /^\d+\.\d+\.\d+$/ });
+      t.match(await run(t, command, ...args), { outcome: 0, output: /^\d+\.\d+\.\d+\nNode\.js v/ });
     }
   });
 }
