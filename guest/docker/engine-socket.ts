@@ -15,10 +15,13 @@ export type EngineTrouble = 'gone' | 'silent' | 'faulty' | 'ended';
 export class EngineError extends OperationError {
   override name = 'EngineError';
   readonly trouble: EngineTrouble;
+  /** Nobody is at its socket: when that changes, something happens to the socket's path. */
+  readonly unattended: boolean;
 
-  constructor(trouble: EngineTrouble, message: string) {
+  constructor(trouble: EngineTrouble, message: string, unattended = false) {
     super(message);
     this.trouble = trouble;
+    this.unattended = unattended;
   }
 }
 
@@ -89,6 +92,8 @@ export class EngineSocket {
     return new EngineError(
       trouble,
       `the Docker engine at ${this.path} cannot be asked for ${path}: ${reasonOf(thrown)}`,
+      // Somebody who stands between us and the engine takes the connection, and breaks it.
+      trouble === 'gone' && errnoOf(thrown) !== 'ECONNRESET',
     );
   }
 }

@@ -174,7 +174,7 @@ export class DockerPublisher {
       // A list that is still awaited belongs to an engine that has gone.
       session.abort();
       if (stopping.aborted) return;
-      await this.#retries.pause(reason instanceof EngineError && reason.trouble === 'gone');
+      await this.#retries.pause(reason instanceof EngineError && reason.unattended);
     }
   }
 

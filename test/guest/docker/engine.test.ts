@@ -223,6 +223,14 @@ t.test('no engine', async (t) => {
   await t.rejects(client.listContainers(signal), {
     message: /nobody listens there \(ECONNREFUSED\); is dockerd/,
     trouble: 'gone',
+    unattended: true,
+  });
+  const between = net.createServer((socket) => socket.destroy()).listen(`${socket}.second`);
+  await once(between, 'listening');
+  t.teardown(() => between.close());
+  await t.rejects(new EngineClient(`${socket}.second`).listContainers(signal), {
+    trouble: 'gone',
+    unattended: false,
   });
   const long = new EngineClient(`/${'x'.repeat(200)}`);
   await t.rejects(long.listContainers(signal), { message: /the socket path .* is 201 bytes long/ });
