@@ -28,6 +28,9 @@ export class EngineError extends OperationError {
 /** What of an answer that is no success is put into the error. */
 const MAX_MESSAGE_LENGTH = 300;
 
+/** With others somebody takes the connection, who stands between us and the engine, and breaks it. */
+const UNATTENDED: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'ECONNREFUSED', 'EACCES']);
+
 /** What errors of its socket mean, and what to do. */
 const ADVICE: ReadonlyMap<string, readonly [what: string, next: string]> = new Map([
   ['ENOENT', ['there is no such socket', '; is dockerd running?']],
@@ -92,8 +95,7 @@ export class EngineSocket {
     return new EngineError(
       trouble,
       `the Docker engine at ${this.path} cannot be asked for ${path}: ${reasonOf(thrown)}`,
-      // Somebody who stands between us and the engine takes the connection, and breaks it.
-      trouble === 'gone' && errnoOf(thrown) !== 'ECONNRESET',
+      trouble === 'gone' && UNATTENDED.has(errnoOf(thrown) ?? ''),
     );
   }
 }

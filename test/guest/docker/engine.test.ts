@@ -229,6 +229,7 @@ t.test('no engine', async (t) => {
   await once(between, 'listening');
   t.teardown(() => between.close());
   await t.rejects(new EngineClient(`${socket}.second`).listContainers(signal), {
+    name: 'EngineError',
     trouble: 'gone',
     unattended: false,
   });
