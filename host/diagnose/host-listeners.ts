@@ -1,15 +1,10 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import { messageOf } from '../../protocol/errors.js';
 import { findHolders, readProcNet } from '../../protocol/machine/proc-net.js';
 import type { Finding, ListenerReport } from '../../protocol/services/inspect.js';
-import { parseLsof } from '../listen/port-owner.js';
+import { runLsof } from '../listen/lsof.js';
 
 /** lsof may hang on dead network mounts (ms). */
 const LSOF_TIMEOUT_MS = 5_000;
-
-/** What lsof may write: some 100,000 sockets. */
-const MAX_LSOF_BYTES = 4 * 1024 * 1024;
 
 /** Where it is looked; the defaults are this machine. */
 export interface ListenerSources {
@@ -22,8 +17,6 @@ export interface ListenerSources {
 
 const here: ListenerSources = { platform: process.platform, proc: '/proc', lsof: '/usr/sbin/lsof' };
 
-const run = promisify(execFile);
-
 /** What listens on a port of this host, on whichever address, with the process that has it where the OS tells. */
 export async function findListeners(
   proto: 'tcp' | 'udp',
@@ -32,7 +25,7 @@ export async function findListeners(
 ): Promise<Finding<ListenerReport[]>> {
   const { platform, proc, lsof } = { ...here, ...sources };
   try {
-    return { found: await (platform === 'linux' ? readProc(proc, proto, port) : runLsof(lsof, proto, port)) };
+    return { found: await (platform === 'linux' ? readProc(proc, proto, port) : askLsof(lsof, proto, port)) };
   } catch (thrown) {
     return { unseen: `the listeners of this host cannot be read: ${messageOf(thrown)}` };
   }
@@ -47,19 +40,11 @@ async function readProc(proc: string, proto: 'tcp' | 'udp', port: number): Promi
   return sockets.map(({ ip, inode }) => ({ proto, ip, port, ...holders.get(inode) }));
 }
 
-async function runLsof(lsof: string, proto: 'tcp' | 'udp', port: number): Promise<ListenerReport[]> {
-  const which = proto === 'tcp' ? [`-iTCP:${port}`, '-sTCP:LISTEN'] : [`-iUDP:${port}`];
-  const options = { timeout: LSOF_TIMEOUT_MS, maxBuffer: MAX_LSOF_BYTES };
-  const { stdout } = await run(lsof, ['-nP', ...which, '-Fpcn'], options).catch(
-    (thrown: { code?: unknown }) => {
-      // It ends with 1 where it has found nothing.
-      if (thrown.code === 1) return { stdout: '' };
-      throw thrown;
-    },
-  );
-  return parseLsof(stdout).map(({ ip, pid, command }) => ({
-    ...{ proto, ip, port },
-    ...(pid !== undefined && { pid }),
-    ...(command !== undefined && { command }),
-  }));
+async function askLsof(lsof: string, proto: 'tcp' | 'udp', port: number): Promise<ListenerReport[]> {
+  const sockets = await runLsof(lsof, proto, LSOF_TIMEOUT_MS, port).catch((thrown: { code?: unknown }) => {
+    // It ends with 1 where it has found nothing.
+    if (thrown.code === 1) return [];
+    throw thrown;
+  });
+  return sockets.map(({ ip, pid, command }) => ({ proto, ip, port, pid, command }));
 }

@@ -2,12 +2,9 @@ import dgram from 'node:dgram';
 import { chmodSync, readFileSync, symlinkSync } from 'node:fs';
 import net from 'node:net';
 import t from 'tap';
-import {
-  findPortOwners,
-  type PortOwnerSources,
-  parseLsof,
-  parseProcNet,
-} from '../../../host/listen/port-owner.js';
+import { parseLsof } from '../../../host/listen/lsof.js';
+import { findPortOwners, type PortOwnerSources } from '../../../host/listen/port-owner.js';
+import { parseProcNet } from '../../../protocol/machine/proc-net.js';
 
 async function findPortOwner(
   ip: string,
