@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 import { messageOf, OperationError } from '../../protocol/errors.js';
+import { SHORT_ID_LENGTH } from '../../protocol/services/container-name.js';
 import { EVERY_ADDRESS } from '../../protocol/wire/address.js';
 import { MAX_PORT } from '../../protocol/wire/destination.js';
 import { type ContainerEndpoint, readEndpoints } from './container-networks.js';
@@ -28,14 +29,6 @@ export interface PublishedPort {
   port: number;
   /** The port inside the container. */
   privatePort: number;
-}
-
-/** How many digits of a container's id people see. */
-const SHORT_ID_LENGTH = 12;
-
-/** `container web (1a2b3c4d5e6f)`: how people are told which one it is. */
-export function describeContainer({ name, id }: Container): string {
-  return `container ${name} (${shortId(id)})`;
 }
 
 /**

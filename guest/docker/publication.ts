@@ -1,16 +1,11 @@
 import { isIP } from 'node:net';
+import { nameContainer } from '../../protocol/services/container-name.js';
 import type { VpnkitPort } from '../../protocol/services/control.js';
-import { EVERY_ADDRESS } from '../../protocol/wire/address.js';
+import { EVERY_ADDRESS, reachableAt } from '../../protocol/wire/address.js';
 import { type Destination, formatHostPort, MAX_PORT } from '../../protocol/wire/destination.js';
-import { type Container, describeContainer, type PublishedPort } from './containers.js';
+import type { Container, PublishedPort } from './containers.js';
 import type { PublishRule } from './rules.js';
 import { type LabelWishes, readLabelWishes, type Wishes, wishesFor } from './wishes.js';
-
-/** By which address something is reached that listens on every address of a family. */
-const ANYWHERE: ReadonlyMap<string, string> = new Map([
-  ['0.0.0.0', '127.0.0.1'],
-  ['::', '::1'],
-]);
 
 /** What is to be published, and what there is to say about the rest. */
 export interface Publication {
@@ -50,11 +45,11 @@ export function computePublication(
     if (container.problem !== undefined)
       remarks.push({
         level: 'warn',
-        text: `${describeContainer(container)}: its ports are not published: ${container.problem}`,
+        text: `${nameContainer(container)}: its ports are not published: ${container.problem}`,
       });
     const labels = readLabelWishes(container);
     for (const problem of labels.problems)
-      remarks.push({ level: 'warn', text: `${describeContainer(container)}: ${problem}` });
+      remarks.push({ level: 'warn', text: `${nameContainer(container)}: ${problem}` });
     for (const port of container.ports) {
       const outcome = decide(port, container, labels, rules, reach);
       if ('level' in outcome) remarks.push(outcome);
@@ -82,7 +77,7 @@ function decide(
   const { proto } = port;
   const remark = (level: Remark['level'], why: string): Remark => ({
     level,
-    text: `${describeContainer(container)}: ${describePort(port)} is not published: ${why}`,
+    text: `${nameContainer(container)}: ${describePort(port)} is not published: ${why}`,
   });
   if (proto !== 'tcp' && proto !== 'udp') return remark('warn', `portferry cannot forward ${proto}`);
   const rule = rules.find((candidate) => candidate.matches(port, container));
@@ -103,7 +98,7 @@ function decide(
       ...(ip !== undefined && { out_ip: ip }),
       out_port: hostPort,
       ...destinationOf(proto, port, container, reach),
-      annotation: describeContainer(container),
+      annotation: nameContainer(container),
       ...extras(proto, wishes),
     })),
   };
@@ -129,7 +124,7 @@ function destinationOf(
   // The engine, too, leads from one family to the other only where the container has no address of the same.
   const ip = own.find((address) => isIP(address) === isIP(published)) ?? own[0];
   if (ip !== undefined) return { in_ip: ip, in_port: privatePort };
-  return { in_ip: ANYWHERE.get(published) ?? published, in_port: port };
+  return { in_ip: reachableAt(published), in_port: port };
 }
 
 function describePort({ proto, addresses, port }: PublishedPort): string {

@@ -1,4 +1,5 @@
 import type http from 'node:http';
+import { SHORT_ID_LENGTH } from '../../protocol/services/container-name.js';
 import type { ContainerReport, PublishedReport } from '../../protocol/services/inspect.js';
 
 /** The part of guest/docker's EngineSocket that is needed to look. */
@@ -56,9 +57,6 @@ const MAX_RUNNING = 50;
 
 /** What is read of an answer of the engine. */
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
-
-/** How people name containers by their ids. */
-const SHORT_ID_LENGTH = 12;
 
 /**
  * The containers that run, and what would be needed to see what listens in them.

@@ -1,7 +1,9 @@
+import { nameContainer } from '../../protocol/services/container-name.js';
 import type { ContainerReport } from '../../protocol/services/inspect.js';
+import { isLoopback } from '../../protocol/socket/loopback.js';
 import { formatHostPort } from '../../protocol/wire/destination.js';
-import { type Complaint, containerOn, type Evidence, isLoopback, wayOf } from './evidence.js';
-import { describeListeners, nameContainer } from './hops.js';
+import { type Complaint, containerOn, type Evidence, wayOf } from './evidence.js';
+import { describeListeners } from './hops.js';
 
 /** What can be wrong with a container, and with what it publishes. */
 

@@ -32,10 +32,6 @@ export function foundIn(finding: PathReport['listeners']): ListenerReport[] {
   return finding && 'found' in finding ? finding.found : [];
 }
 
-export function isLoopback(ip: string): boolean {
-  return ip === '::1' || ip.startsWith('127.');
-}
-
 /** Whether a listener gets what is sent to an address of its machine. */
 export function serves({ ip }: ListenerReport, address: string): boolean {
   return ip === address || ip === '::' || (ip === '0.0.0.0' && !address.includes(':'));

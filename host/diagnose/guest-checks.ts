@@ -1,6 +1,7 @@
+import { nameContainer } from '../../protocol/services/container-name.js';
 import type { ForwardReport } from '../records/reports.js';
 import { type Complaint, containerOn, type Evidence, serves, wayOf } from './evidence.js';
-import { describeListeners, nameContainer } from './hops.js';
+import { describeListeners } from './hops.js';
 
 /** What can be wrong in the guest's own network, and with a connection that was tried. */
 

@@ -1,3 +1,4 @@
+import { nameContainer } from '../../protocol/services/container-name.js';
 import type {
   ContainerReport,
   DnatReport,
@@ -20,9 +21,6 @@ export interface Hop {
   /** Whether it could be seen. */
   seen: boolean;
 }
-
-/** How many digits of a container's id people see. */
-const SHORT_ID_LENGTH = 12;
 
 /** The stations of a way in their order; what was not found on it is left out, and what could not be seen is not. */
 export function hopsOf({ listeners, pid, forwards, channel, guest }: PathReport): Hop[] {
@@ -141,11 +139,6 @@ function describeChannel({
   const who = peer?.version ? `portferry-guest ${peer.version}` : 'a plain guest, such as vpnkit-forwarder';
   const roundTrip = roundTripMs === undefined ? '' : `, round trip ${roundTripMs.toFixed(2)} ms`;
   return `${address}: ${who}${roundTrip}, ${streams} streams`;
-}
-
-/** `container web (1a2b3c4d5e6f)` */
-export function nameContainer({ name, id }: Pick<ContainerReport, 'name' | 'id'>): string {
-  return `container ${name} (${id.slice(0, SHORT_ID_LENGTH)})`;
 }
 
 function describeContainer(container: ContainerReport): string {

@@ -1,5 +1,6 @@
 import net from 'node:net';
 import { errnoOf } from '../../protocol/errors.js';
+import { reachableAt } from '../../protocol/wire/address.js';
 import { formatHostPort } from '../../protocol/wire/destination.js';
 import type { ConnectionRecord } from '../records/connection-record.js';
 import type { Records } from '../records/records.js';
@@ -22,12 +23,6 @@ export interface ProbeReport {
   /** Why the host's own port could not be connected to. */
   error?: string;
 }
-
-/** By which address a listener on every address of a family is reached. */
-const ANYWHERE: ReadonlyMap<string, string> = new Map([
-  ['0.0.0.0', '127.0.0.1'],
-  ['::', '::1'],
-]);
 
 /**
  * Makes a connection through a TCP forward, sends nothing, and closes it.
@@ -61,7 +56,7 @@ function targetOf(address: string): net.NetConnectOpts {
   if (address.startsWith('/')) return { path: address };
   const colon = address.lastIndexOf(':');
   const host = address.slice(0, colon).replace(/^\[|\]$/g, '');
-  return { host: ANYWHERE.get(host) ?? host, port: Number(address.slice(colon + 1)) };
+  return { host: reachableAt(host), port: Number(address.slice(colon + 1)) };
 }
 
 /** @returns who the client is to the listener */

@@ -7,6 +7,11 @@ export const LOCALHOST: readonly string[] = ['127.0.0.1', '::1'];
 /** Every address of a machine: each for its own family only. */
 export const EVERY_ADDRESS: readonly string[] = ['0.0.0.0', '::'];
 
+/** The address of this machine by which something is reached that listens on an address, which may be every one. */
+export function reachableAt(ip: string): string {
+  return LOCALHOST[EVERY_ADDRESS.indexOf(ip)] ?? ip;
+}
+
 /** The bytes of a literal address in network order: 4 for IPv4, 16 for IPv6. */
 export function addressToBytes(ip: string): number[] {
   // Each connection names three addresses: those of the common form are not worth a whole parser.

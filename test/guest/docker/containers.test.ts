@@ -1,5 +1,6 @@
 import t from 'tap';
-import { type Container, describeContainer, parseContainers } from '../../../guest/docker/containers.js';
+import { type Container, parseContainers } from '../../../guest/docker/containers.js';
+import { nameContainer } from '../../../protocol/services/container-name.js';
 import { EVERY_ADDRESS } from '../../../protocol/wire/address.js';
 
 const id = '1a2b3c4d5e6f7a8b9c';
@@ -39,7 +40,7 @@ t.test('a container as the engine lists it', async (t) => {
     ports: [{ proto: 'tcp', addresses: EVERY_ADDRESS, port: 8080, privatePort: 80 }],
     endpoints: [],
   });
-  t.equal(container && describeContainer(container), 'container web (1a2b3c4d5e6f)');
+  t.equal(container && nameContainer(container), 'container web (1a2b3c4d5e6f)');
 });
 
 t.test('what may be missing, or null', async (t) => {
@@ -114,7 +115,7 @@ t.test('what is not as it should be is a problem of that container alone', async
       { ports: [], problem },
       { id: 'b', ports: [{ port: 80 }] },
     ]);
-    t.match(describeContainer(containers[0] as Container), /^container number 1 of the list \(/);
+    t.match(nameContainer(containers[0] as Container), /^container number 1 of the list \(/);
   }
   t.throws(() => parseContainers({ message: 'x' }), { name: 'OperationError', message: /it is no list/ });
 });
