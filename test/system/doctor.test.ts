@@ -194,7 +194,7 @@ const SET_UPS: readonly SetUp[] = [
         '-c',
         'exit 4',
       );
-      await until(bench, async () =>
+      await until(async () =>
         (await bench.vm.docker('inspect', '-f', '{{.State.Status}} {{.RestartCount}}', name)).match(
           /^restarting ([4-9]|\d\d)/,
         ),
@@ -212,7 +212,7 @@ const SET_UPS: readonly SetUp[] = [
       const port = bench.takePort();
       const check = ['--health-cmd', 'false', '--health-interval', '1s', '--health-retries', '1'];
       const name = await container(t, bench, [...check, '-p', `${port}:80`], ...httpd('80'));
-      await until(bench, async () =>
+      await until(async () =>
         (await bench.vm.docker('inspect', '-f', '{{.State.Health.Status}}', name)).includes('unhealthy'),
       );
       await bench.on.listens(`tcp *:${port}`);
@@ -234,7 +234,7 @@ const SET_UPS: readonly SetUp[] = [
     async make(t, bench) {
       const port = bench.takePort();
       const name = await container(t, bench, [], ...httpd(String(port)));
-      await until(bench, async () =>
+      await until(async () =>
         (await bench.vm.docker('exec', name, BUSYBOX, 'netstat', '-lnt')).includes(`:${port} `),
       );
       return String(port);
@@ -383,7 +383,7 @@ async function firewall(t: Test, { vm }: Bench, ...rule: string[]): Promise<void
 }
 
 /** Asks again until it is so: engines tell no events of these. */
-async function until(_bench: Bench, isSo: () => Promise<unknown>): Promise<void> {
+async function until(isSo: () => Promise<unknown>): Promise<void> {
   while (!(await isSo()));
 }
 
