@@ -19,7 +19,7 @@ export function loadLibc(load: () => unknown = loadKoffi): Libc | null {
       ),
     };
   } catch {
-    // portferry goes on without it: slower, and what it carries is not reset when it dies (see sockets.ts).
+    // portferry goes on without it: slower, and what it carries is not reset when it dies (see start.ts).
     return null;
   }
 }

@@ -2,8 +2,12 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
+import { ControlClient } from '../../host/control/client.js';
 import { Observer } from '../protocol/fixtures/observer.js';
 import { Pair } from './fixtures/pair.js';
+
+/** Answers in a row that tell of no more bytes: the guest, too, has written what its server's buffer takes. */
+const STEADY_ANSWERS = 10;
 
 const LINUX_ONLY = process.platform === 'linux' ? false : 'elsewhere the system tells no client';
 
@@ -29,6 +33,7 @@ t.test('a client that has sent what was not read yet is told', { skip: LINUX_ONL
     client.socket.write(block);
     await new Promise(setImmediate);
   }
+  await noMoreIsRead(pair);
   await pair.guest.stop('SIGKILL');
   t.match(await client.outcome(), /^(ECONNRESET|EPIPE)$/);
 });
@@ -45,6 +50,21 @@ t.test('a server behind a unix socket: the guest says the same', async (t) => {
   t.equal(await outcome, 'end');
   await pair.guest.line(/"connection to server closed \(a unix socket knows no reset: /);
 });
+
+/**
+ * Resolves when the host has stopped reading from its one client, which has more to send: each answer comes from the
+ * event loop that would have read it before.
+ */
+async function noMoreIsRead({ control }: Pair): Promise<void> {
+  const client = new ControlClient(control);
+  let read = -1;
+  for (let equal = 0; equal < STEADY_ANSWERS; ) {
+    const [connection] = await client.connections();
+    const bytes = connection?.bytesToGuest ?? 0;
+    equal = bytes === read ? equal + 1 : 0;
+    read = bytes;
+  }
+}
 
 /** A pair with one unix forward, to a server on a unix socket. */
 async function start(t: Test, serve: (socket: net.Socket) => void) {
