@@ -1,6 +1,7 @@
+import { chmodSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { findLink } from '../../../guest/inspect/container-link.js';
-import { FakeMachine } from './fixtures/machine.js';
+import { FakeMachine } from '../../fixtures/fake-machine.js';
 
 const BRIDGE = { Id: '62cbfa9c328c3524', Driver: 'bridge', Options: {} };
 
@@ -57,7 +58,6 @@ t.test('by ip', async (t) => {
     'sys/ip',
     `#!/bin/sh\necho '[{"ifname":"docker0","ifindex":2,"flags":["UP"]},{"ifname":"veth9","ifindex":5}]'\n`,
   );
-  const { chmodSync } = await import('node:fs');
   chmodSync(script, 0o755);
   const named = { ...BRIDGE, Options: { 'com.docker.network.bridge.name': 'docker0' } };
   t.same(await findLink(named, 77, { proc: machine.proc, ip: script }), {

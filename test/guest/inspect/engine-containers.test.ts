@@ -5,7 +5,7 @@ import {
   getJson,
   type Wanted,
 } from '../../../guest/inspect/engine-containers.js';
-import { engineWithWeb, fakeEngine, fakeWeb, idOf, listedWeb } from './fixtures/machine.js';
+import { engineWithWeb, fakeEngine, fakeWeb, idOf, listedWeb } from '../../fixtures/fake-machine.js';
 
 const { signal } = new AbortController();
 

@@ -2,9 +2,9 @@ import t, { type Test } from 'tap';
 import type { EngineReader } from '../../../guest/inspect/engine-containers.js';
 import { GuestInspector } from '../../../host/diagnose/guest-inspector.js';
 import { INSPECT_SERVICE } from '../../../protocol/services/inspect.js';
+import { engineWithWeb, fakeEngine } from '../../fixtures/fake-machine.js';
 import { type Guest, startGuest } from '../../fixtures/guest.js';
 import type { StreamRecorder } from '../../fixtures/peer.js';
-import { engineWithWeb, fakeEngine } from './fixtures/machine.js';
 
 /** A guest, and what the host asks it with. */
 async function start(t: Test, engine?: EngineReader): Promise<Guest & { inspector: GuestInspector }> {

@@ -10,7 +10,7 @@ import {
   idOf,
   listedWeb,
   procLine,
-} from './fixtures/machine.js';
+} from '../../fixtures/fake-machine.js';
 
 const PUBLISHED: Wanted = { kind: 'published', proto: 'tcp', port: 8080 };
 

@@ -1,6 +1,8 @@
 import t, { type Test } from 'tap';
 import { GuestInspector } from '../../../host/diagnose/guest-inspector.js';
 import { startGuest } from '../../fixtures/guest.js';
+import { Peer } from '../../fixtures/peer.js';
+import { temporaryFolder } from '../../fixtures/programs.js';
 import { makeWay } from './fixtures/make-path.js';
 
 const QUERY = { published: '8080' };
@@ -14,8 +16,6 @@ async function look(
   answer: string | undefined,
   timeoutMs?: number,
 ): ReturnType<GuestInspector['look']> {
-  const { Peer } = await import('../../fixtures/peer.js');
-  const { temporaryFolder } = await import('../../fixtures/programs.js');
   const address = { kind: 'unix', path: `${temporaryFolder(t)}/c` } as const;
   const guest = await Peer.listen(t, address);
   const host = await Peer.connect(t, address);

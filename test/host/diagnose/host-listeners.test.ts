@@ -2,8 +2,8 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { findListeners } from '../../../host/diagnose/host-listeners.js';
+import { FakeMachine, procLine } from '../../fixtures/fake-machine.js';
 import { temporaryFolder } from '../../fixtures/programs.js';
-import { FakeMachine, procLine } from '../../guest/inspect/fixtures/machine.js';
 
 t.test('Linux', async (t) => {
   const machine = new FakeMachine(t);

@@ -1,7 +1,8 @@
+import { rmSync } from 'node:fs';
 import net from 'node:net';
 import t from 'tap';
 import { findHolders, parseProcNet, readProcNet } from '../../../protocol/machine/proc-net.js';
-import { FakeMachine, procLine } from '../../guest/inspect/fixtures/machine.js';
+import { FakeMachine, procLine } from '../../fixtures/fake-machine.js';
 
 const UDP = `   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
   101: 00000000:1F90 00000000:0000 07 00000000:00000000 00:00000000 00000000   100        0 6161 2 0000000000000000 0
@@ -40,7 +41,6 @@ t.test('of several processes that have a socket one is named; none where none ca
 t.test('a process that ends while it is looked at has lost its name', async (t) => {
   const machine = new FakeMachine(t);
   machine.process(10, 'short', 7);
-  const { rmSync } = await import('node:fs');
   rmSync(`${machine.proc}/10/comm`);
   t.same((await findHolders(['7'], machine.proc)).get('7'), { pid: 10, command: 'a process' });
 });
