@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import { ChannelKeeper, type KeeperState, STOP_GRACE_MS } from '../protocol/channel/channel-keeper.js';
+import { ChannelKeeper, STOP_GRACE_MS } from '../protocol/channel/channel-keeper.js';
 import { LogLimiter } from '../protocol/program/log-limiter.js';
 import { startProgramSockets } from '../protocol/program/program-sockets.js';
 import { VERSION } from '../protocol/program/version.js';
@@ -8,8 +8,7 @@ import { SlabPool } from '../protocol/slab.js';
 import type { RawSocket } from '../protocol/socket/raw-socket.js';
 import type { SocketReport } from '../protocol/socket/socket-report.js';
 import type { Stream } from '../protocol/stream.js';
-import type { PeerIdentity } from '../protocol/wire/handshake.js';
-import { differenceInFeatures } from '../protocol/wire/missing-features.js';
+import type { HostObserver } from './control/event-hub.js';
 import { type ControlServer, LateLeaseServer, startControlServer } from './control/late-server.js';
 import type { ControlTarget } from './control/server.js';
 import { Descriptors } from './descriptors.js';
@@ -23,13 +22,12 @@ import { Leases } from './forwards/leases.js';
 import { StateFile } from './forwards/state-file.js';
 import type { UdpListener } from './listen/udp-listener.js';
 import type { HostContext, HostOptions } from './options.js';
+import { reportChannel } from './records/channel-report.js';
 import { ConnectionLog } from './records/connection-log.js';
 import { type DumpReport, makeDump } from './records/dump.js';
 import { Records } from './records/records.js';
 import {
-  type ChannelReport,
   type ForwardReport,
-  type PeerReport,
   reportForward,
   type StateFileReport,
   type StatusReport,
@@ -58,6 +56,7 @@ export async function runHost(options: HostOptions, context: HostContext): Promi
 /** What a part tells those that are made after it. */
 interface HostEvents {
   channelUp: [];
+  channelDown: [];
   /** The guest has opened a stream. */
   stream: [Stream];
   client: [RawSocket, Forward];
@@ -75,6 +74,7 @@ class Host implements ControlTarget {
   readonly #sockets: SocketReport;
   readonly #startedAt = performance.now();
   readonly #descriptors = new Descriptors();
+  readonly #events = new EventEmitter<HostEvents>();
   readonly #limiter: LogLimiter;
   readonly #stateFile: StateFile | undefined;
   readonly #keeper: ChannelKeeper;
@@ -88,7 +88,7 @@ class Host implements ControlTarget {
   /** Makes the parts, each of those before it, and then connects them; nothing happens before start(). */
   constructor(options: HostOptions, context: HostContext, sockets: SocketReport) {
     const { logger } = context;
-    const events = new EventEmitter<HostEvents>();
+    const events = this.#events;
     this.#options = options;
     this.#sockets = sockets;
     this.#context = context;
@@ -103,7 +103,7 @@ class Host implements ControlTarget {
       owner: {
         onUp: () => events.emit('channelUp'),
         onStream: (stream) => events.emit('stream', stream),
-        onDown: () => {},
+        onDown: () => events.emit('channelDown'),
       },
     });
     this.forwards = new ForwardTable({
@@ -221,6 +221,17 @@ class Host implements ControlTarget {
     this.#records.settle();
   }
 
+  observe(observer: HostObserver): () => void {
+    const onChannel = (): void => observer.onChannel(reportChannel(this.#keeper.state));
+    this.#events.on('channelUp', onChannel).on('channelDown', onChannel);
+    const undo = [
+      this.#records.observe(observer),
+      this.forwards.observe(observer),
+      () => this.#events.off('channelUp', onChannel).off('channelDown', onChannel),
+    ];
+    return () => undo.forEach((end) => void end());
+  }
+
   connections(): ReturnType<Records['report']> {
     return this.#records.report();
   }
@@ -263,27 +274,6 @@ class Host implements ControlTarget {
 
 function reportState({ path, problem }: StateFile): StateFileReport {
   return problem === undefined ? { path } : { path, problem };
-}
-
-function reportPeer(peer: PeerIdentity): PeerReport {
-  const missing = differenceInFeatures(peer, VERSION);
-  const { version = null, features } = peer;
-  return { version, features: [...features], ...(missing !== undefined && { missing }) };
-}
-
-function reportChannel(state: KeeperState): ChannelReport {
-  const { peer, lastError, roundTripMs, since, mode, address, reconnects, streams } = state;
-  return {
-    state: state.state,
-    address,
-    mode,
-    since: since.toISOString(),
-    reconnects,
-    streams,
-    ...(peer && { peer: reportPeer(peer) }),
-    ...(lastError !== undefined && { lastError }),
-    ...(roundTripMs !== undefined && { roundTripMs }),
-  };
 }
 
 function linesOf(text: string): string[] {

@@ -45,6 +45,12 @@ export class Connections {
     return `the host is busy: ${this.#max} control requests are under way, and it takes no more at once; try again`;
   }
 
+  /** It has left HTTP, and is not idle until it ends: a WebSocket. */
+  hold(socket: net.Socket): void {
+    this.#idle.delete(socket);
+    this.#count(socket, 1);
+  }
+
   #opened(socket: net.Socket): void {
     socket.on('close', () => this.#forget(socket));
     if (this.#served.size >= this.#max && !this.#makeWay()) {

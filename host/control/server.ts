@@ -4,31 +4,23 @@ import { UsageError } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import type { Diagnosis } from '../diagnose/diagnosis.js';
 import { type PathQuestion, parsePathQuestion } from '../diagnose/path.js';
-import type { ForwardTable } from '../forwards/forward-table.js';
 import { type DumpReport, formatDump } from '../records/dump.js';
-import {
-  type ConnectionReport,
-  type ForwardReport,
-  reportForward,
-  type StatusReport,
-} from '../records/reports.js';
+import { type ConnectionReport, type ForwardReport, reportForward } from '../records/reports.js';
 import { matcherFromVpnkit, parseSpecMatcher } from '../rule/forward-matcher.js';
 import { parseSpec } from '../rule/forward-spec.js';
 import { ruleFromVpnkit, ruleToVpnkit } from '../rule/vpnkit-rule.js';
 import { type ConnectionLimits, Connections } from './connections.js';
+import type { ObservedHost } from './event-hub.js';
 import { readBodies, reportErrors } from './json-api.js';
+import { serveEvents } from './late-events.js';
 import { describeUnmatched } from './unmatched.js';
 import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
 
 /** The host, as far as the control API shows and changes it. */
-export interface ControlTarget {
-  readonly forwards: ForwardTable;
+export interface ControlTarget extends ObservedHost {
   readonly diagnosis: Diagnosis;
   /** Why what is exposed now would not outlast a restart; undefined when it is saved, or is not to be. */
   readonly saveProblem: string | undefined;
-  status(): StatusReport;
-  /** Brings the forwards' counters up to date with what open connections have carried so far. */
-  settle(): void;
   /** Open connections, and those that ended last. */
   connections(): ConnectionReport[];
   /** The whole state, for a report of a problem. */
@@ -55,7 +47,8 @@ export async function makeControlApp(
   // That connections are idle is looked after by Connections, before a limit is reached and when it is.
   const timeouts = { keepAliveTimeout: 0, requestTimeout: REQUEST_TIMEOUT_MS };
   const app = fastify({ bodyLimit: MAX_BODY_BYTES, ...timeouts });
-  refuseBeyond(app, new Connections(app.server, logger, limits));
+  const connections = new Connections(app.server, logger, limits);
+  refuseBeyond(app, connections);
   readBodies(app, (text) => parseJson('the body', text, MAX_BODY_VALUES));
   reportErrors(app, logger);
   serveVpnkit(app, () => vpnkitTarget(target));
@@ -63,6 +56,11 @@ export async function makeControlApp(
     reply.type('text/plain; charset=utf-8').send(formatDump(target.dump())),
   );
   serveV1(app, target);
+  serveEvents(app, target, {
+    connections,
+    maxConnections: limits.maxConnections ?? Number.POSITIVE_INFINITY,
+    logger,
+  });
   await app.ready();
   return app;
 }

@@ -5,6 +5,7 @@ import { formatRule } from '../rule/forward-rule.js';
 import type { Bound } from './bound.js';
 import { type Claim, type Holder, RUNTIME } from './claim.js';
 import { forwardId } from './forward.js';
+import type { ForwardObserver } from './forward-observer.js';
 import type { HostEnds } from './host-ends.js';
 import type { ListenFailure } from './listen-failure.js';
 import { GUEST_LINES_PER_MINUTE, type Listening } from './listening.js';
@@ -22,6 +23,8 @@ export interface AttemptsOptions {
   /** All claims there are. */
   claims: HostEnds<Claim>;
   logger: Logger;
+  /** Is told of claims that fail. */
+  observer: ForwardObserver;
   /** How often (ms) it is tried again to listen where that has failed. Default: RETRY_MS. */
   retryMs?: number | undefined;
 }
@@ -132,6 +135,7 @@ export class Attempts {
     const explained = await this.#options.listening.explain(failure, claim.holder === RUNTIME);
     if (!claim.due) return;
     claim.failed({ message: explained, code });
+    this.#options.observer.onFailed(claim);
     if (persistent) this.#logFailure(claim, explained, code);
   }
 

@@ -6,6 +6,7 @@ import { Attempts } from './attempts.js';
 import type { Bound } from './bound.js';
 import { Claim, type Holder, RUNTIME } from './claim.js';
 import type { Forward } from './forward.js';
+import { type ForwardObserver, ForwardObservers } from './forward-observer.js';
 import { HostEnds } from './host-ends.js';
 import { ListenFailure } from './listen-failure.js';
 import { Listening, type ListeningOptions } from './listening.js';
@@ -36,6 +37,7 @@ const RULES_BETWEEN_EVENTS = 32;
  */
 export class ForwardTable {
   readonly #options: ForwardTableOptions;
+  readonly #observers = new ForwardObservers();
   readonly #listening: Listening;
   readonly #attempts: Attempts;
   readonly #turns = new Turns();
@@ -47,12 +49,13 @@ export class ForwardTable {
 
   constructor(options: ForwardTableOptions) {
     this.#options = options;
-    this.#listening = new Listening(options);
+    this.#listening = new Listening(options, this.#observers);
     this.#attempts = new Attempts({
       listening: this.#listening,
       turns: this.#turns,
       claims: this.#claims,
       logger: options.logger,
+      observer: this.#observers,
       retryMs: options.retryMs,
     });
   }
@@ -107,7 +110,10 @@ export class ForwardTable {
    */
   async claim(claims: readonly Claim[], released: readonly Claim[], persistent = true): Promise<void> {
     const bound = released.flatMap((claim) => this.#withdraw(claim));
-    for (const claim of claims) this.#claims.set(claim, claim.rule);
+    for (const claim of claims) {
+      this.#claims.set(claim, claim.rule);
+      if (claim.state === 'refused') this.#observers.onFailed(claim);
+    }
     for (const some of inSlices(bound)) await this.#turns.take(() => this.#release(some), false);
     await this.#attempts.try(claims, persistent);
   }
@@ -149,6 +155,11 @@ export class ForwardTable {
   at(end: string): ForwardRule[] {
     const shown = [...this.#claims.at(end)].filter(({ forward, missing }) => forward || missing);
     return [...new Map(shown.map(({ rule }) => [formatRule(rule), rule])).values()];
+  }
+
+  /** From now on `observer` hears of what becomes of forwards. @returns ends that */
+  observe(observer: ForwardObserver): () => void {
+    return this.#observers.add(observer);
   }
 
   /** Has further clients of all forwards wait in the OS's queues, or lets them in again. */
@@ -247,6 +258,7 @@ export class ForwardTable {
   /** @returns what it was listened on by */
   #withdraw(claim: Claim): [Claim, Bound][] {
     const bound = this.#boundOf(claim);
+    this.#tellGone(claim);
     claim.withdraw();
     this.#attempts.forget(claim);
     this.#claims.delete(claim);
@@ -254,6 +266,7 @@ export class ForwardTable {
   }
 
   #removeForUser(claim: Claim): void {
+    this.#tellGone(claim);
     this.#attempts.forget(claim);
     if (claim.holder.origin === 'published') {
       claim.removedByUser();
@@ -262,6 +275,11 @@ export class ForwardTable {
     this.#own.delete(ownKey(claim.holder, claim.rule));
     this.#claims.delete(claim);
     claim.withdraw();
+  }
+
+  /** What is listened on is told of when that ends. */
+  #tellGone(claim: Claim): void {
+    if (claim.missing) this.#observers.onNoLonger(claim);
   }
 }
 

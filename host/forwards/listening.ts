@@ -14,6 +14,7 @@ import { type ForwardRule, formatHostEnd, formatRule, type PortRule } from '../r
 import { type Bound, describeForward, isInTheWay, makeForward } from './bound.js';
 import type { Claim } from './claim.js';
 import type { Forward } from './forward.js';
+import type { ForwardObserver } from './forward-observer.js';
 import { HostEnds } from './host-ends.js';
 import { ListenFailure, needsEveryAddress, takenBy } from './listen-failure.js';
 
@@ -54,6 +55,7 @@ export interface ListenerDescriptors {
 /** The listeners of a host's forwards. */
 export class Listening {
   readonly #options: ListeningOptions;
+  readonly #observer: ForwardObserver;
   readonly #owners: PortOwners;
   readonly #bindRules: BindRules;
   readonly #guard: PortGuard | undefined;
@@ -65,8 +67,10 @@ export class Listening {
   #accepting = true;
   readonly #missing = new Set<string>();
 
-  constructor(options: ListeningOptions) {
+  /** @param observer is told what is listened on */
+  constructor(options: ListeningOptions, observer: ForwardObserver) {
     this.#options = options;
+    this.#observer = observer;
     this.#owners = options.owners ?? new PortOwners();
     this.#bindRules = options.bindRules ?? BIND_RULES;
     this.#guard = this.#bindRules.sharesPorts ? (options.guard ?? new PortGuard()) : undefined;
@@ -152,6 +156,7 @@ export class Listening {
       if (!this.#accepting) listener.setAccepting(false);
       listener.start((socket) => onClient(socket, forward));
     }
+    this.#observer.onListening(forward);
   }
 
   /** Gives up listening, where that has not been done already. Resolves when the addresses are free. */
@@ -162,7 +167,10 @@ export class Listening {
     for (const bound of bounds) this.#bound.delete(bound);
     await Promise.all(bounds.map(({ listener }) => listener.close()));
     for (const { forward } of bounds) descriptors?.giveListeners(forward.addresses.length);
-    for (const { forward } of stopped) this.#log(forward, 'no longer', {}, 'no longer listening');
+    for (const { forward } of stopped) {
+      this.#log(forward, 'no longer', {}, 'no longer listening');
+      this.#observer.onNoLonger(forward);
+    }
     if (stopped.length > 0) onRemoved?.();
   }
 

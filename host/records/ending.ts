@@ -31,6 +31,11 @@ export interface Ending extends Cause {
   termination: string;
 }
 
+/** Whether it ended as it should; all else is a failure to whoever looks for one. */
+export function isFine({ outcome, empty }: Pick<Ending, 'outcome' | 'empty'>): boolean {
+  return outcome === 'closed' && !empty;
+}
+
 const WHO: Record<EndedBy, string> = {
   ...{ client: 'C', server: 'S', host: 'H', guest: 'G', channel: 'X', policy: 'P' },
 };

@@ -1,7 +1,7 @@
 import type { Source } from '../../protocol/wire/extension.js';
 import type { Forward } from '../forwards/forward.js';
 import { type ConnectionObserver, ConnectionRecord, type RecordKeeper } from './connection-record.js';
-import type { Ending } from './ending.js';
+import { type Ending, isFine } from './ending.js';
 import { Recent } from './recent.js';
 import type { ConnectionReport } from './reports.js';
 
@@ -94,8 +94,7 @@ export class Records implements RecordKeeper {
     if (ending.empty) counters.empty++;
     if (ending.outcome === 'refused') counters.refused++;
     if (ending.outcome === 'failed') counters.failed++;
-    const fine = ending.outcome === 'closed' && !ending.empty;
-    (fine ? this.#successes : this.#failures).add(record);
+    (isFine(ending) ? this.#successes : this.#failures).add(record);
     for (const observer of this.#observers) observer.onEnded?.(record, ending);
   }
 }

@@ -270,7 +270,10 @@ export class ChannelKeeper implements StreamOpener {
     this.#since = wasUp ? new Date() : this.#since;
     this.#onIdle?.();
     this.#onGone?.();
-    if (wasUp) this.#options.owner.onDown(reason);
+    if (wasUp) {
+      this.#lastError = reason.message;
+      this.#options.owner.onDown(reason);
+    }
     const advice = wasUp ? '' : handshakeAdvice(this.#options.address);
     this.#failed(reason.message + advice, reason.code);
     const newcomer = this.#newcomers.take();

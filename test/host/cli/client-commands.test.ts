@@ -29,6 +29,7 @@ async function startHost(
       status: () => fakeStatus(),
       connections: () => [fakeConnection()],
       settle: () => {},
+      observe: () => () => {},
       dump: () => fakeDump(),
       diagnosis: fakeDiagnosis(),
     },

@@ -35,6 +35,7 @@ async function startControl(t: Test, limits?: ConnectionLimits): Promise<Control
     status: () => fakeStatus(),
     connections: () => [fakeConnection()],
     settle: () => {},
+    observe: () => () => {},
     dump: () => fakeDump(),
     diagnosis: fakeDiagnosis(),
   };
@@ -236,6 +237,7 @@ t.test('what a guest wants is listed too, with the reason why it is not there', 
     status: () => fakeStatus(),
     connections: () => [],
     settle() {},
+    observe: () => () => {},
     dump: () => fakeDump(),
     diagnosis: fakeDiagnosis(),
   };
