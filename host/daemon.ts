@@ -25,6 +25,7 @@ import type { HostContext, HostOptions } from './options.js';
 import { reportChannel } from './records/channel-report.js';
 import { ConnectionLog } from './records/connection-log.js';
 import { type DumpReport, makeDump } from './records/dump.js';
+import { Rates } from './records/rates.js';
 import { Records } from './records/records.js';
 import {
   type ForwardReport,
@@ -79,6 +80,7 @@ class Host implements ControlTarget {
   readonly #stateFile: StateFile | undefined;
   readonly #keeper: ChannelKeeper;
   readonly #records: Records;
+  readonly #rates = new Rates();
   readonly #relay: Relay;
   readonly #leaseServer: LateLeaseServer;
   /** The user's own forwards come first: a guest that is early is not to take their ports. */
@@ -123,7 +125,7 @@ class Host implements ControlTarget {
     this.#leaseServer = new LateLeaseServer(this.leases, logger);
     this.#records = new Records();
     this.diagnosis = new Diagnosis({
-      forwards: () => this.#reportForwards(),
+      forwards: () => this.reportForwards(),
       channel: () => reportChannel(this.#keeper.state),
       inspector: new GuestInspector(this.#keeper),
       records: this.#records,
@@ -237,7 +239,6 @@ class Host implements ControlTarget {
   }
 
   dump(): DumpReport {
-    this.settle();
     return makeDump({
       status: this.status(),
       limits: {
@@ -246,15 +247,17 @@ class Host implements ControlTarget {
         leasedForwards: this.leases.maxForwards,
         holdSeconds: this.#options.holdSeconds,
       },
-      forwards: this.#reportForwards(),
+      forwards: this.reportForwards(),
       leases: linesOf(this.leases.describe()),
       connections: this.connections(),
       multiplexer: linesOf(this.#keeper.multiplexer?.describe() ?? 'no channel\n'),
     });
   }
 
-  #reportForwards(): ForwardReport[] {
-    return [...this.forwards.list(), ...this.forwards.missing()].map(reportForward);
+  reportForwards(): ForwardReport[] {
+    this.#records.settle();
+    const listening = this.forwards.list().map((forward) => reportForward(forward, this.#rates.of(forward)));
+    return [...listening, ...this.forwards.missing().map((claim) => reportForward(claim))];
   }
 
   // ---- inside ----------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { nameContainer } from '../../protocol/services/container-name.js';
+import { nameContainer, SHORT_ID_LENGTH } from '../../protocol/services/container-name.js';
 import type { VpnkitPort } from '../../protocol/services/control.js';
 import { EVERY_ADDRESS, reachableAt } from '../../protocol/wire/address.js';
 import { type Destination, formatHostPort, MAX_PORT } from '../../protocol/wire/destination.js';
@@ -63,7 +63,8 @@ export function computePublication(
 /** A port is published once; whoever shares a container's network may be listed with it, too. */
 function addOnce(forwards: Map<string, VpnkitPort>, port: PublishedPort, forward: VpnkitPort): void {
   const { addresses, port: published } = port;
-  const key = JSON.stringify({ ...forward, in_ip: addresses, in_port: published, annotation: undefined });
+  const { annotation: _, container: _name, container_id: _id, ...ends } = forward;
+  const key = JSON.stringify({ ...ends, in_ip: addresses, in_port: published });
   if (!forwards.has(key)) forwards.set(key, forward);
 }
 
@@ -99,6 +100,8 @@ function decide(
       out_port: hostPort,
       ...destinationOf(proto, port, container, reach),
       annotation: nameContainer(container),
+      container: container.name,
+      container_id: container.id.slice(0, SHORT_ID_LENGTH),
       ...extras(proto, wishes),
     })),
   };

@@ -30,7 +30,7 @@ export const MAX_LEASE_REQUESTS = 16;
 /** All but the requests that name whole leases have one forward in their body. */
 const MAX_FORWARD_BODY_BYTES = 16 * 1024;
 
-/** A forward has 11 members; later versions may have more. */
+/** A forward has 13 members; later versions may have more. */
 const MAX_FORWARD_VALUES = 16;
 
 /** The forwards of a lease, who asks for them, and what later versions may say beside that. */

@@ -21,6 +21,8 @@ export interface ControlTarget extends ObservedHost {
   readonly diagnosis: Diagnosis;
   /** Why what is exposed now would not outlast a restart; undefined when it is saved, or is not to be. */
   readonly saveProblem: string | undefined;
+  /** Those that are listened on, and those that are only wanted; with what has been carried so far. */
+  reportForwards(): ForwardReport[];
   /** Open connections, and those that ended last. */
   connections(): ConnectionReport[];
   /** The whole state, for a report of a problem. */
@@ -94,10 +96,7 @@ function serveV1(app: FastifyInstance, target: ControlTarget): void {
   app.get('/v1/dump', async () => target.dump());
   app.get('/v1/path', async (request) => target.diagnosis.path(readQuestion(request.query)));
   app.get('/v1/doctor', async (request) => target.diagnosis.doctor(readQuestion(request.query)));
-  app.get('/v1/forwards', async () => {
-    target.settle();
-    return [...forwards.list(), ...forwards.missing()].map(reportForward);
-  });
+  app.get('/v1/forwards', async () => target.reportForwards());
   app.post('/v1/forwards', async (request) => {
     const rules = readSpecs(request.body).flatMap(parseSpec);
     return report(await forwards.expose(rules), 'it is listened on, but will not outlast a restart');

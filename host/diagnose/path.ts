@@ -1,4 +1,5 @@
 import { UsageError } from '../../protocol/errors.js';
+import { SHORT_ID_LENGTH } from '../../protocol/services/container-name.js';
 import type { Finding, ListenerReport, WayReport } from '../../protocol/services/inspect.js';
 import { MAX_PORT } from '../../protocol/wire/destination.js';
 import type { ChannelReport, ForwardReport } from '../records/reports.js';
@@ -88,13 +89,30 @@ export async function tracePath(question: PathQuestion, sources: PathSources): P
   };
 }
 
-function isAbout(
-  { proto, out_port: port, out_path: path, annotation = '' }: ForwardReport,
-  question: PathQuestion,
+function isAbout(forward: ForwardReport, question: PathQuestion): boolean {
+  switch (question.kind) {
+    case 'path':
+      return forward.out_path === question.path;
+    case 'port':
+      return forward.proto === question.proto && forward.out_port === question.port;
+    case 'name':
+      return isForContainer(forward, question.name);
+  }
+}
+
+/** @param name a container's name, or as much of its id as is asked for */
+function isForContainer(
+  { container, container_id: id = '', annotation = '' }: ForwardReport,
+  name: string,
 ): boolean {
-  if (question.kind === 'path') return path === question.path;
-  if (question.kind === 'port') return proto === question.proto && port === question.port;
-  return annotation.startsWith(`container ${question.name} (`) || annotation.includes(`(${question.name}`);
+  if (container !== undefined) return container === name || isIdOf(name, id);
+  // An older guest tells it by its annotation alone.
+  return annotation.startsWith(`container ${name} (`) || annotation.includes(`(${name}`);
+}
+
+/** A name may look like the beginning of an id: what engines show has so many digits, and guests tell no more. */
+function isIdOf(name: string, id: string): boolean {
+  return id.length >= SHORT_ID_LENGTH && name.startsWith(id.slice(0, SHORT_ID_LENGTH));
 }
 
 function hostEndOf(

@@ -4,6 +4,7 @@ import { Listener } from '../listen/listener.js';
 import type { UdpListener } from '../listen/udp-listener.js';
 import { addressesOverlap, formatHostEnd } from '../rule/forward-rule.js';
 import type { Claim } from './claim.js';
+import { FailureCauses } from './failure-causes.js';
 import { type Forward, forwardId, noCounts } from './forward.js';
 
 /** A forward that is bound, and who wants it: it goes when the last one lets go. */
@@ -32,6 +33,7 @@ export function makeForward(listener: Listener | UdpListener, claims: ReadonlySe
     addresses,
     filtered: listener instanceof Listener && listener.filtered,
     counters: noCounts(),
+    failures: new FailureCauses(),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { ForwardRule } from '../rule/forward-rule.js';
+import { type ForwardRule, type Note, setNote } from '../rule/forward-rule.js';
 import type { Forward, ForwardOrigin } from './forward.js';
 
 /** Who wants forwards. */
@@ -103,12 +103,10 @@ export class Claim {
     this.#forward = undefined;
   }
 
-  /** The newest annotation is what people are shown; nothing else about a forward changes with it. */
-  annotate(annotation: string | undefined): void {
-    // The annotation of a forward that the user has exposed, too, is the user's.
+  /** The newest note is what people are shown; nothing else about a forward changes with it. */
+  annotate(note: Note): void {
+    // The note of a forward that the user has exposed, too, is the user's.
     const published = this.#forward?.origin === 'published' ? [this.#forward.rule] : [];
-    for (const rule of [this.asked, ...published])
-      if (annotation === undefined) delete rule.annotation;
-      else rule.annotation = annotation;
+    for (const rule of [this.asked, ...published]) setNote(rule, note);
   }
 }

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { OperationError } from '../../protocol/errors.js';
 import type { ForwardMatcher } from '../rule/forward-matcher.js';
-import { type ForwardRule, formatRule } from '../rule/forward-rule.js';
+import { type ForwardRule, formatRule, type Note } from '../rule/forward-rule.js';
 import { Attempts } from './attempts.js';
 import type { Bound } from './bound.js';
 import { Claim, type Holder, RUNTIME } from './claim.js';
@@ -123,9 +123,9 @@ export class ForwardTable {
     return this.#meant(matcher).filter((claim) => claim.holder === holder);
   }
 
-  /** People are shown this annotation from now on. */
-  annotate(claim: Claim, annotation: string | undefined): void {
-    claim.annotate(annotation);
+  /** People are shown this note from now on. */
+  annotate(claim: Claim, note: Note): void {
+    claim.annotate(note);
   }
 
   // ---- what is there ---------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
 import { type ForwardRule, formatHostEnd } from '../rule/forward-rule.js';
+import type { FailureCauses } from './failure-causes.js';
 
 /** What happened on a forward since it was exposed; whoever serves its clients keeps it up to date. */
 export interface ForwardCounters {
@@ -33,6 +34,8 @@ export interface Forward {
   /** Every address is bound, as the system lets no narrower one be; who comes by another one than asked for is reset. */
   readonly filtered?: boolean;
   readonly counters: ForwardCounters;
+  /** Why connections have failed. */
+  readonly failures: FailureCauses;
 }
 
 /** Static ones come from the configuration, runtime ones from the user; else it is the guest that wants it. */

@@ -1,7 +1,7 @@
 import { messageOf, OperationError } from '../../protocol/errors.js';
 import type { LeaseOutcome, LeaseReport, VpnkitPort } from '../../protocol/services/control.js';
 import { type ForwardMatcher, matcherFromVpnkit } from '../rule/forward-matcher.js';
-import { type ForwardRule, formatRule } from '../rule/forward-rule.js';
+import { type ForwardRule, formatRule, type Note } from '../rule/forward-rule.js';
 import { ruleToVpnkit } from '../rule/vpnkit-rule.js';
 import { Claim, type Failure, type Holder } from './claim.js';
 import type { ExposePolicy } from './expose-policy.js';
@@ -21,7 +21,7 @@ export interface LeaseKeeper {
   /** As ForwardTable.find. */
   find(matcher: ForwardMatcher, holder: Holder): Claim[];
   /** As ForwardTable.annotate. */
-  annotate(claim: Claim, annotation: string | undefined): void;
+  annotate(claim: Claim, note: Note): void;
   /** How many forwards beyond that are listed, and how many may be. */
   listed: number;
   readonly maxListed: number;
@@ -155,7 +155,7 @@ export class Lease implements Holder {
       return { state: 'refused', ...this.#keeper.full, code: 'EMFILE' };
     }
     const claim = known ?? this.#make(rule);
-    this.#keeper.annotate(claim, rule.annotation);
+    this.#keeper.annotate(claim, rule);
     claims.set(name, claim);
     return claim;
   }

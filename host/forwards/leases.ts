@@ -1,7 +1,7 @@
 import { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import type { ForwardMatcher } from '../rule/forward-matcher.js';
-import { formatRule } from '../rule/forward-rule.js';
+import { formatRule, type Note } from '../rule/forward-rule.js';
 import type { Claim, Failure, Holder } from './claim.js';
 import type { ExposePolicy } from './expose-policy.js';
 import { forwardId } from './forward.js';
@@ -93,8 +93,8 @@ export class Leases implements LeaseKeeper {
     return this.#forwards.find(matcher, holder);
   }
 
-  annotate(claim: Claim, annotation: string | undefined): void {
-    this.#forwards.annotate(claim, annotation);
+  annotate(claim: Claim, note: Note): void {
+    this.#forwards.annotate(claim, note);
   }
 
   logRefusal({ asked, holder, reason }: Claim): void {

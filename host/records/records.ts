@@ -94,7 +94,14 @@ export class Records implements RecordKeeper {
     if (ending.empty) counters.empty++;
     if (ending.outcome === 'refused') counters.refused++;
     if (ending.outcome === 'failed') counters.failed++;
-    (isFine(ending) ? this.#successes : this.#failures).add(record);
+    const fine = isFine(ending);
+    if (!fine) record.forward.failures.add(causeOf(ending), ending.message);
+    (fine ? this.#successes : this.#failures).add(record);
     for (const observer of this.#observers) observer.onEnded?.(record, ending);
   }
+}
+
+/** `SC ECONNREFUSED`: what failures of a forward are told apart by. */
+function causeOf({ termination, code }: Ending): string {
+  return code === undefined ? termination : `${termination} ${code}`;
 }

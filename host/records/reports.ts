@@ -4,9 +4,11 @@ import type { SocketReport } from '../../protocol/socket/socket-report.js';
 import { EVERY_ADDRESS } from '../../protocol/wire/address.js';
 import { formatDestination } from '../../protocol/wire/destination.js';
 import { Claim } from '../forwards/claim.js';
+import type { FailureReport } from '../forwards/failure-causes.js';
 import { type Forward, type ForwardCounters, forwardId, noCounts } from '../forwards/forward.js';
 import type { ForwardRule } from '../rule/forward-rule.js';
 import { ruleToVpnkit } from '../rule/vpnkit-rule.js';
+import type { RatesReport } from './rates.js';
 
 /** `GET /v1/status`. */
 export interface StatusReport {
@@ -112,14 +114,19 @@ export interface ForwardReport extends VpnkitPort {
   /** ISO 8601. */
   createdAt: string;
   counters: ForwardCounters;
+  /** Why connections of it have failed, the last cause first; absent where none has. */
+  failures?: FailureReport[];
+  /** What it carries at present, where somebody has looked at it a moment before. */
+  rates?: RatesReport;
   /** What the user should know who has exposed or removed it just now. */
   warning?: string;
 }
 
-/** A forward that is listened on, or one that only is wanted. */
-export function reportForward(forward: Forward | Claim): ForwardReport {
+/** A forward that is listened on, or one that only is wanted. @param rates if they are known */
+export function reportForward(forward: Forward | Claim, rates?: RatesReport): ForwardReport {
   if (forward instanceof Claim) return reportClaim(forward);
   const { id, rule, origin, publisher, addresses, createdAt, counters, filtered } = forward;
+  const failures = forward.failures.report();
   return {
     ...ruleToVpnkit(rule),
     id,
@@ -131,6 +138,8 @@ export function reportForward(forward: Forward | Claim): ForwardReport {
     addresses,
     createdAt: createdAt.toISOString(),
     counters: { ...counters },
+    ...(failures.length > 0 && { failures }),
+    ...(rates && { rates }),
   };
 }
 

@@ -7,8 +7,16 @@ export const DEFAULT_IDLE_SECONDS = 90;
 /** A forward as it is asked for. */
 export type ForwardRule = PortRule | PathRule;
 
+/** What people are told of a forward beside its ends; nothing about it changes with that. */
+export interface Note {
+  annotation?: string;
+  /** The name of the container that it is for, and the beginning of its id. */
+  container?: string;
+  containerId?: string;
+}
+
 /** From a port of the host. */
-export interface PortRule {
+export interface PortRule extends Note {
   proto: 'tcp' | 'udp';
   /**
    * Literal addresses in their canonical form: `['127.0.0.1', '::1']` is localhost, `['0.0.0.0', '::']` every
@@ -18,7 +26,6 @@ export interface PortRule {
   /** 0 stands for a free one. */
   hostPort: number;
   destination: Destination;
-  annotation?: string;
   /** Tells a TCP destination who the client is, in a header of this version before its first byte. */
   proxyProtocol?: 1 | 2;
   /** How long (s) a UDP flow may be idle; see DEFAULT_IDLE_SECONDS. */
@@ -26,11 +33,21 @@ export interface PortRule {
 }
 
 /** From a unix socket of the host. */
-export interface PathRule {
+export interface PathRule extends Note {
   proto: 'unix';
   hostPath: string;
   destination: Destination;
-  annotation?: string;
+}
+
+const NOTES = ['annotation', 'container', 'containerId'] as const;
+
+/** Gives a rule another note; what the new one does not say goes. */
+export function setNote(rule: Note, note: Note): void {
+  for (const name of NOTES) {
+    const text = note[name];
+    if (text === undefined) delete rule[name];
+    else rule[name] = text;
+  }
 }
 
 /** The host's end: `localhost:8080`, `*:8080`, `[::1]:80` or a path. */
@@ -47,7 +64,7 @@ export function formatGuestEnd({ destination }: ForwardRule): string {
   return formatHostPort(destination.ip, destination.port);
 }
 
-/** The SPEC of a rule, in full: parseSpec reads it back. The annotation has no place in it. */
+/** The SPEC of a rule, in full: parseSpec reads it back. The note has no place in it. */
 export function formatRule(rule: ForwardRule): string {
   if (rule.proto === 'unix') return `unix:${formatHostEnd(rule)}:${formatGuestEnd(rule)}`;
   const { proto, proxyProtocol, idleSeconds } = rule;

@@ -2,7 +2,7 @@ import { UsageError } from '../../protocol/errors.js';
 import { isIdleSeconds, MAX_IDLE_SECONDS, type VpnkitPort } from '../../protocol/services/control.js';
 import { canonicalIp, EVERY_ADDRESS, lacksZone } from '../../protocol/wire/address.js';
 import { type Destination, MAX_PORT } from '../../protocol/wire/destination.js';
-import type { ForwardRule, PortRule } from './forward-rule.js';
+import { type ForwardRule, type Note, type PortRule, setNote } from './forward-rule.js';
 import { problemOfPath } from './forward-spec.js';
 
 const DEFAULT_GUEST_IP = '127.0.0.1';
@@ -14,9 +14,10 @@ const DEFAULT_GUEST_IP = '127.0.0.1';
  */
 export function ruleFromVpnkit(body: unknown): ForwardRule {
   const port = readObject(body);
-  const annotation = readText(port, 'annotation');
+  const note = readNote(port);
   const rule = readRule(port, true);
-  return annotation === undefined ? rule : { ...rule, annotation };
+  setNote(rule, note);
+  return rule;
 }
 
 /**
@@ -42,6 +43,8 @@ export function ruleToVpnkit(rule: ForwardRule): VpnkitPort {
   if (destination.proto === 'unix') port.in_path = destination.path;
   else Object.assign(port, { in_ip: destination.ip, in_port: destination.port });
   if (rule.annotation) port.annotation = rule.annotation;
+  if (rule.container) port.container = rule.container;
+  if (rule.containerId) port.container_id = rule.containerId;
   if (rule.proto === 'tcp' && rule.proxyProtocol) port.proxy_protocol = rule.proxyProtocol;
   if (rule.proto === 'udp' && rule.idleSeconds) port.idle_seconds = rule.idleSeconds;
   return port;
@@ -54,6 +57,17 @@ function readObject(body: unknown): Fields {
   throw new UsageError(
     'the body must be one JSON object such as {"proto":"tcp","out_port":8080,"in_port":80}',
   );
+}
+
+function readNote(port: Fields): Note {
+  const annotation = readText(port, 'annotation');
+  const container = readText(port, 'container');
+  const containerId = readText(port, 'container_id');
+  return {
+    ...(annotation !== undefined && { annotation }),
+    ...(container !== undefined && { container }),
+    ...(containerId !== undefined && { containerId }),
+  };
 }
 
 function readRule(port: Fields, complete: boolean): ForwardRule {

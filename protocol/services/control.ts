@@ -32,7 +32,7 @@ export const LIST_RESOURCE = '/forwards/list';
 
 /**
  * A forward as the control API of Docker's forwarder writes it (`/forwards/*`); what is empty is left out.
- * `out` is the host's end, `in` the guest's. The last two fields are portferry's own.
+ * `out` is the host's end, `in` the guest's. All that follows `annotation` is portferry's own.
  */
 export interface VpnkitPort {
   proto: 'tcp' | 'udp' | 'unix';
@@ -43,6 +43,9 @@ export interface VpnkitPort {
   in_port?: number;
   in_path?: string;
   annotation?: string;
+  /** The name of the container that it is for, and the beginning of its id, where its publisher tells. */
+  container?: string;
+  container_id?: string;
   /** The version of the PROXY protocol's header that the destination gets first; TCP only. */
   proxy_protocol?: 1 | 2;
   /** How long (s) a UDP flow may be idle. */

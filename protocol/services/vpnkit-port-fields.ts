@@ -5,7 +5,7 @@ import type { VpnkitPort } from './control.js';
 /** A text of a forward: no path or address is longer. */
 const MAX_TEXT_LENGTH = 4096;
 
-const TEXTS = ['out_ip', 'out_path', 'in_ip', 'in_path', 'annotation'] as const;
+const TEXTS = ['out_ip', 'out_path', 'in_ip', 'in_path', 'annotation', 'container', 'container_id'] as const;
 const PORTS = ['out_port', 'in_port'] as const;
 const NUMBERS = ['proxy_protocol', 'idle_seconds'] as const;
 

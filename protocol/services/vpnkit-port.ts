@@ -13,7 +13,7 @@ const EVERY_IPV4 = '0.0.0.0';
  *
  * The host's end must be the same: `out_ip` in whatever spelling, where 0.0.0.0 and none mean each other. The
  * guest's end must be the same as far as it is given: its address only counts beside a port. All else, such as
- * the annotation, makes no difference.
+ * the annotation and the container, makes no difference.
  */
 export function isMeant(named: VpnkitPort, other: VpnkitPort): boolean {
   const sameHostEnd =

@@ -48,7 +48,7 @@ await withEachEngine(t, 'what containers publish in the VM is there on the host'
     const id = (await vm.docker('inspect', '-f', '{{.Id}}', 'web')).slice(0, 12);
     t.match(report, {
       publisher: 'docker',
-      annotation: `container web (${id})`,
+      ...{ annotation: `container web (${id})`, container: 'web', container_id: id },
       destination: /^tcp 172\.\d+\.\d+\.\d+:80$/,
     });
     await remove('web');

@@ -12,6 +12,8 @@ import { makeContainer, makePort } from './fixtures/make-container.js';
 const FAR: Reach = { linkedGateways: new Set(), mayDial: () => true };
 
 const annotation = 'container web (1a2b3c4d5e6f)';
+/** What the host is told of its container. */
+const NOTE = { annotation, container: 'web', container_id: '1a2b3c4d5e6f' };
 
 function withRules(
   t: Test,
@@ -39,7 +41,7 @@ t.test('a published port is asked for as it is', async (t) => {
       out_port: 8080,
       in_ip: inIp,
       in_port: 8080,
-      annotation,
+      ...NOTE,
     };
     t.same(computePublication([container], DEFAULT_RULES, FAR), { forwards: [forward], remarks: [] });
   }
@@ -109,14 +111,14 @@ t.test('the first rule that matches decides', async (t) => {
     in_ip: '127.0.0.1',
     in_port: 8080,
     proxy_protocol: 1,
-    annotation,
+    ...NOTE,
   };
   t.same(
     new Set(forwards),
     new Set([
       { ...moved, out_ip: '127.0.0.1' },
       { ...moved, out_ip: '::1' },
-      { proto: 'udp', out_port: 5354, in_ip: '127.0.0.1', in_port: 5353, idle_seconds: 30, annotation },
+      { proto: 'udp', out_port: 5354, in_ip: '127.0.0.1', in_port: 5353, idle_seconds: 30, ...NOTE },
     ]),
   );
   t.same(remarks, [
@@ -145,7 +147,7 @@ t.test('labels fill in what rules leave open, and cannot undo a denial', async (
   ];
   const container = makeContainer({ labels, ports: [...ports, makePort({ port: 81 })] });
   const { forwards, remarks } = withRules(t, rules, container);
-  const common = { in_ip: '127.0.0.1', annotation };
+  const common = { in_ip: '127.0.0.1', ...NOTE };
   t.same(
     new Set(forwards),
     new Set([

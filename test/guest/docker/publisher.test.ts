@@ -70,7 +70,10 @@ t.test('what runs is published, and what starts and ends later follows', async (
   const { publisher, lease, log } = publish(t, engine.socket);
   await lease.has(8080);
   t.same(lease.published[0], [
-    { proto: 'tcp', out_port: 8080, in_ip: '127.0.0.1', in_port: 8080, annotation: 'container web (a)' },
+    {
+      ...{ proto: 'tcp', out_port: 8080, in_ip: '127.0.0.1', in_port: 8080 },
+      ...{ annotation: 'container web (a)', container: 'web', container_id: 'a' },
+    },
   ]);
   t.match(await log.line(UP), { level: INFO });
 
@@ -80,7 +83,7 @@ t.test('what runs is published, and what starts and ends later follows', async (
   engine.containers = [listed('b', 'sql', 5432)];
   engine.emit('container', 'destroy', 'a');
   await lease.has(5432);
-  t.match(lease.published.at(-1), [{ annotation: 'container sql (b)' }]);
+  t.match(lease.published.at(-1), [{ annotation: 'container sql (b)', container: 'sql' }]);
 
   publisher.stop();
   t.equal(lease.closed, true);

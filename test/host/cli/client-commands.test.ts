@@ -7,6 +7,7 @@ import { noCounts } from '../../../host/forwards/forward.js';
 import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { formatDump } from '../../../host/records/dump.js';
 import type { ForwardReport } from '../../../host/records/reports.js';
+import { reportForward } from '../../../host/records/reports.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js';
 import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
@@ -30,6 +31,8 @@ async function startHost(
       connections: () => [fakeConnection()],
       settle: () => {},
       observe: () => () => {},
+      reportForwards: () =>
+        [...forwards.list(), ...forwards.missing()].map((forward) => reportForward(forward)),
       dump: () => fakeDump(),
       diagnosis: fakeDiagnosis(),
     },

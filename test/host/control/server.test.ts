@@ -10,6 +10,7 @@ import { startControlServer } from '../../../host/control/late-server.js';
 import type { ControlTarget } from '../../../host/control/server.js';
 import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { formatDump } from '../../../host/records/dump.js';
+import { reportForward } from '../../../host/records/reports.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
 import { freePorts } from '../../fixtures/free-ports.js';
@@ -36,6 +37,8 @@ async function startControl(t: Test, limits?: ConnectionLimits): Promise<Control
     connections: () => [fakeConnection()],
     settle: () => {},
     observe: () => () => {},
+    reportForwards: () =>
+      [...forwards.list(), ...forwards.missing()].map((forward) => reportForward(forward)),
     dump: () => fakeDump(),
     diagnosis: fakeDiagnosis(),
   };
@@ -238,6 +241,8 @@ t.test('what a guest wants is listed too, with the reason why it is not there', 
     connections: () => [],
     settle() {},
     observe: () => () => {},
+    reportForwards: () =>
+      [...host.forwards.list(), ...host.forwards.missing()].map((forward) => reportForward(forward)),
     dump: () => fakeDump(),
     diagnosis: fakeDiagnosis(),
   };

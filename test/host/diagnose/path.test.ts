@@ -75,6 +75,12 @@ t.test('a container, by its name or its id', async (t) => {
   for (const of of ['web', '1a2b3c4d5e6f'])
     t.match(await trace(of), { forwards: [{ id: 'tcp *:8080' }], ports: ['tcp 8080'] });
   const { annotation: _, ...other } = makeForward();
+  // A guest that tells which container it is; what is written for people is not looked at then.
+  const told = { ...makeForward(), container: 'db', container_id: 'abcdefabcdef' };
+  for (const of of ['db', 'abcdefabcdef', 'abcdefabcdef0123'])
+    t.match(await trace(of, [told]), { forwards: [{ id: 'tcp *:8080' }] });
+  for (const of of ['web', 'abc', '1a2b3c4d5e6f']) t.match(await trace(of, [told]), { forwards: [] });
+  t.match(await trace('abcdefabcdef', [{ ...other, container: 'db' }]), { forwards: [] });
   const nobody = await trace('web', [other]);
   t.match(nobody, { forwards: [], ports: [], looked: [{ container: 'web' }] });
   t.notOk('listeners' in nobody);

@@ -56,8 +56,9 @@ t.test('a forward that stays is annotated anew', async (t) => {
   const one = await freePort();
   await lease.set(request({ ...port(one), annotation: 'container old' }));
   const [forward] = host.forwards.list();
-  await lease.set(request({ ...port(one), annotation: 'container new' }));
-  t.same(lease.list(), [{ ...port(one), annotation: 'container new' }]);
+  const note = { annotation: 'container new', container: 'new', container_id: '1a2b3c4d5e6f' };
+  await lease.set(request({ ...port(one), ...note }));
+  t.same(lease.list(), [{ ...port(one), ...note }]);
   await lease.set(request(port(one)));
   t.same(lease.list(), [port(one)]);
   t.equal(host.forwards.list()[0], forward, 'and is not touched');

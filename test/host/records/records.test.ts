@@ -3,6 +3,7 @@ import type { Forward } from '../../../host/forwards/forward.js';
 import type { ConnectionRecord } from '../../../host/records/connection-record.js';
 import { clientFailed, closed, endedByHost } from '../../../host/records/ending.js';
 import { Records } from '../../../host/records/records.js';
+import { reportForward } from '../../../host/records/reports.js';
 import { fakeForward } from '../../fixtures/fake-forward.js';
 
 const NOBODY = { client: undefined, listener: undefined };
@@ -150,4 +151,21 @@ t.test('of connections that have ended the last are kept, and failures longer', 
   end(endedByHost({ code: 'STOPPED', message: '' }), 1);
   serve(records, forward);
   t.same(ids(), [56, 55, 54, 53, 4, 3], 'open ones come first');
+});
+
+t.test('a forward knows why its connections have failed', async (t) => {
+  const records = new Records();
+  const forward = fakeForward();
+  t.notOk('failures' in reportForward(forward));
+  serve(records, forward).ended(closed('client'));
+  serve(records, forward).ended(RESET);
+  serve(records, forward).ended(RESET);
+  serve(records, forward).ended(closed('server'));
+  t.match(reportForward(forward, { toGuest: 1, toHost: 2 }), {
+    failures: [
+      { cause: 'SE', count: 1, lastMessage: 'the server ended the connection', lastAt: /T.*Z$/ },
+      { cause: 'CC ECONNRESET', count: 2, lastMessage: /^the client reset the connection/ },
+    ],
+    rates: { toGuest: 1, toHost: 2 },
+  });
 });

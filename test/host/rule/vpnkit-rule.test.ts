@@ -26,6 +26,8 @@ t.test('reads and writes vpnkit’s objects', async (t) => {
   const proxied = { ...web, proxy_protocol: 2 } as const;
   t.equal(formatRule(ruleFromVpnkit(proxied)), '127.0.0.1:8080:172.17.0.2:80/tcp/proxy=v2');
   t.same(ruleToVpnkit(ruleFromVpnkit(proxied)), proxied);
+  const contained = { ...web, container: 'web', container_id: '1a2b3c4d5e6f' } as const;
+  t.same(ruleToVpnkit(ruleFromVpnkit(contained)), contained);
 });
 
 t.test('what is absent or empty: every address, a free port, 127.0.0.1', async (t) => {
