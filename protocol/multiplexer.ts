@@ -3,6 +3,7 @@ import { type Link, MAX_QUEUED_CONTROL_BYTES, Outbox } from './outbox.js';
 import { Sharing } from './sharing.js';
 import type { Slab, SlabPool } from './slab.js';
 import { notAccepted, Stream, type StreamCarrier, type StreamHandler } from './stream.js';
+import type { MidFrame } from './tap.js';
 import { MAX_WINDOW_BYTES, WindowBudget } from './window.js';
 import { FrameDecoder, type FrameSink } from './wire/decoder.js';
 import type { Destination } from './wire/destination.js';
@@ -161,6 +162,11 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
 
   get streams(): ReadonlyMap<number, Stream> {
     return this.#streams;
+  }
+
+  /** Where in the peer's bytes the next frame begins. */
+  get midFrame(): MidFrame {
+    return this.#decoder.midFrame;
   }
 
   /** Whether open() would work now. */

@@ -3,6 +3,7 @@ import { Slab } from './slab.js';
 import { connectSocket } from './socket/connect-socket.js';
 import type { RawSocket, SocketAddress, SocketHandler } from './socket/raw-socket.js';
 import type { Stream, StreamEnd, StreamHandler } from './stream.js';
+import type { Tap } from './tap.js';
 import type { OpenResult, Reason } from './wire/extension.js';
 import { DATA_HEADER_BYTES } from './wire/frame.js';
 
@@ -60,6 +61,8 @@ export class Splice implements SocketHandler, StreamHandler {
   #finished = false;
   /** While the socket is being connected by dial(): since when (performance.now). */
   #dialStartedAt: number | undefined;
+  /** Who looks at what passes; nearly always nobody. May be changed at any time. */
+  tap: Tap | undefined;
   /** Which side was the first to end its direction in good order. */
   firstToEnd: 'socket' | 'stream' | undefined;
 
@@ -140,8 +143,9 @@ export class Splice implements SocketHandler, StreamHandler {
     return (this.#slab ?? scratch).room;
   }
 
-  onRead(_memory: Buffer, length: number): boolean {
+  onRead(memory: Buffer, length: number): boolean {
     const slab = this.#slab ?? scratch;
+    if (this.tap) this.tap.fromClient(memory.subarray(0, length));
     const more = this.#stream.write(slab, DATA_HEADER_BYTES, DATA_HEADER_BYTES + length, slab === scratch);
     this.#chooseMemory(length);
     return more;
@@ -150,6 +154,7 @@ export class Splice implements SocketHandler, StreamHandler {
   onEnd(): void {
     this.#socketEnded = true;
     this.firstToEnd ??= 'socket';
+    this.tap?.clientEnded();
     this.#releaseSlab();
     this.#stream.shutdown();
   }
@@ -180,6 +185,7 @@ export class Splice implements SocketHandler, StreamHandler {
     }
     const length = end - start;
     const payload = slab.bytes.subarray(start, end);
+    if (this.tap) this.tap.fromServer(payload);
     const copy = this.#copies(length);
     if (this.#socket.send(copy ? Buffer.from(payload) : payload)) {
       this.#stream.consumed(length);
@@ -206,6 +212,7 @@ export class Splice implements SocketHandler, StreamHandler {
 
   onShutdown(): void {
     this.firstToEnd ??= 'stream';
+    this.tap?.serverEnded();
     this.#socket.end();
   }
 

@@ -1,8 +1,10 @@
+import type { Tap, Tapped } from '../../protocol/tap.js';
 import { formatDestination, formatHostPort } from '../../protocol/wire/destination.js';
 import type { OpenResult, Source, SourceAddress } from '../../protocol/wire/extension.js';
 import type { Forward } from '../forwards/forward.js';
 import { type Cause, type Ending, type Outcome, type Phase, terminationOf } from './ending.js';
 import type { ConnectionReport, EndingReport } from './reports.js';
+import { Taps } from './taps.js';
 
 /** Where a client's connection stands, or what has become of it. */
 export type ConnectionState = 'held' | 'opening' | 'connected' | Outcome;
@@ -44,6 +46,9 @@ export class ConnectionRecord {
   readonly #openedAt = Date.now();
   #streamId = -1;
   #carrier: Carrier | undefined;
+  /** What can be looked at while it carries the connection, and who looks. */
+  #tapped: Tapped | undefined;
+  #taps: Taps | undefined;
   #streamOpenedAt = 0;
   #dialledAt = 0;
   #dialMicros = 0;
@@ -65,10 +70,16 @@ export class ConnectionRecord {
 
   // ---- what happens to it ----------------------------------------------------------------------------
 
-  /** Its stream was opened. @param carrier is asked for bytes from now on, and let go at the end */
-  streamOpened(streamId: number, carrier: Carrier): void {
+  /**
+   * Its stream was opened.
+   * @param carrier is asked for bytes from now on, and let go at the end
+   * @param tapped can be looked at from now on, before anything is carried
+   */
+  streamOpened(streamId: number, carrier: Carrier, tapped?: Tapped): void {
     this.#streamId = streamId;
     this.#carrier = carrier;
+    this.#tapped = tapped;
+    this.#taps?.carriedBy(tapped);
     this.#streamOpenedAt = performance.now();
   }
 
@@ -92,6 +103,7 @@ export class ConnectionRecord {
     const empty = cause.by === 'server' && cause.outcome === 'closed' && this.#bytesToHost === 0;
     this.#ending = { ...cause, phase, empty, termination: terminationOf(cause, phase, empty) };
     this.#keeper.onEnded(this, this.#ending);
+    this.#tapped = this.#taps = undefined;
   }
 
   /** Adds what was carried since it was last done to the forward's counters. */
@@ -102,6 +114,21 @@ export class ConnectionRecord {
     counters.bytesToHost += bytesToHost - this.#countedToHost;
     this.#countedToGuest = this.#bytesToGuest = bytesToGuest;
     this.#countedToHost = this.#bytesToHost = bytesToHost;
+  }
+
+  // ---- who looks at what it carries ------------------------------------------------------------------
+
+  /** `tap` sees what is carried from now on. A connection may have several. */
+  addTap(tap: Tap): void {
+    if (!this.#taps) {
+      this.#taps = new Taps();
+      this.#taps.carriedBy(this.#tapped);
+    }
+    this.#taps.add(tap);
+  }
+
+  removeTap(tap: Tap): void {
+    this.#taps?.delete(tap);
   }
 
   // ---- what is known of it ---------------------------------------------------------------------------
@@ -125,6 +152,11 @@ export class ConnectionRecord {
   /** The stream's id; -1 before there is one. */
   get streamId(): number {
     return this.#streamId;
+  }
+
+  /** When it began, in ms since 1970. */
+  get openedAt(): number {
+    return this.#openedAt;
   }
 
   get bytesToGuest(): number {

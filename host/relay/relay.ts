@@ -86,7 +86,7 @@ export class Relay {
         (handler) => attend(socket, handler),
       );
       client.splice = splice;
-      record.streamOpened(splice.stream.id, splice.stream);
+      record.streamOpened(splice.stream.id, splice.stream, splice);
       const header = proxyHeader(record);
       if (!header || splice.sendFirst(header)) socket.resume();
     } catch (thrown) {

@@ -1,5 +1,6 @@
 import type { DatagramStream } from '../../protocol/datagram-stream.js';
 import type { DeadlineQueue } from '../../protocol/deadline-queue.js';
+import type { Tap } from '../../protocol/tap.js';
 import type { SourceAddress } from '../../protocol/wire/extension.js';
 import type { Forward } from '../forwards/forward.js';
 import type { UdpServerSocket } from '../listen/udp-server-socket.js';
@@ -24,6 +25,8 @@ export interface UdpFlow {
   readonly record: ConnectionRecord;
   /** From the moment its stream is opened until it has ended. */
   stream: DatagramStream | undefined;
+  /** Who looks at what is carried; nearly always nobody. */
+  tap: Tap | undefined;
   /** Whether it was said that datagrams of this flow are dropped, or answers cannot be sent. */
   dropsLogged: boolean;
   answersLogged: boolean;

@@ -83,6 +83,7 @@ export class UdpRelay {
       return;
     }
     this.#touch(flow);
+    if (flow.tap) flow.tap.fromClient(payload);
     flow.stream?.send(payload);
   }
 
@@ -99,6 +100,7 @@ export class UdpRelay {
       ...{ group, key, client, socket },
       record: this.#records.begin(group.forward, { client, listener: socket.address }),
       stream: undefined,
+      tap: undefined,
       dropsLogged: false,
       answersLogged: false,
     };
@@ -123,7 +125,7 @@ export class UdpRelay {
         this.#streams.open(record.forward.rule.destination, handler, record.source),
       );
       flow.stream = stream;
-      record.streamOpened(stream.stream.id, stream);
+      record.streamOpened(stream.stream.id, stream, flow);
       return true;
     } catch (thrown) {
       record.ended(endedByHost({ code: errnoOf(thrown) ?? 'NOT_OPENED', message: messageOf(thrown) }));
@@ -152,6 +154,7 @@ export class UdpRelay {
 
   #answer(flow: UdpFlow, payload: Buffer): void {
     this.#touch(flow);
+    if (flow.tap) flow.tap.fromServer(payload);
     flow.socket.send(payload, flow.client, (error) => {
       this.#count(flow, 1);
       if (!flow.answersLogged)

@@ -4,6 +4,7 @@ import type { Logger } from '../program/logger.js';
 import type { SlabPool } from '../slab.js';
 import type { RawSocket } from '../socket/raw-socket.js';
 import type { Stream, StreamHandler } from '../stream.js';
+import type { ChannelTap } from '../tap.js';
 import { handshakeAdvice } from '../transport/advice.js';
 import { type ChannelAddress, type ChannelMode, formatAddress } from '../transport/channel-address.js';
 import { checkConnectable, connectChannel } from '../transport/connect-channel.js';
@@ -78,6 +79,7 @@ export class ChannelKeeper implements StreamOpener {
   #since = new Date();
   #lastError: string | undefined;
   #channels = 0;
+  #tap: ChannelTap | undefined;
   #onIdle: (() => void) | undefined;
   #onGone: (() => void) | undefined;
   /** Resolves when the last command of exec: has ended: it may take longer than its channel. */
@@ -128,6 +130,12 @@ export class ChannelKeeper implements StreamOpener {
   get multiplexer(): Multiplexer | undefined {
     const multiplexer = this.#channel?.multiplexer;
     return multiplexer?.peer ? multiplexer : undefined;
+  }
+
+  /** From now on `tap` sees the bytes of this channel and of those that follow; undefined: nobody does. */
+  observe(tap: ChannelTap | undefined): void {
+    this.#tap = tap;
+    this.#attachTap();
   }
 
   get takesStreams(): boolean {
@@ -242,6 +250,7 @@ export class ChannelKeeper implements StreamOpener {
       ...(address.kind === 'exec' && { handshakeTimeoutMs: COMMAND_HANDSHAKE_TIMEOUT_MS }),
       version,
       pool,
+      tap: this.#tap,
       owner: {
         onReady: (peer) => this.#ready(channel, peer),
         onStream: (stream, source) => owner.onStream(stream, source),
@@ -259,7 +268,16 @@ export class ChannelKeeper implements StreamOpener {
     this.#since = new Date();
     this.#backOff.reset();
     this.#log.up(peer, this.#options.version);
+    // Not now: the rest of what has been read is still to be decoded.
+    queueMicrotask(() => this.#attachTap());
     this.#options.owner.onUp(channel.multiplexer);
+  }
+
+  /** A channel whose handshake is under way gets it as soon as that is complete, and loses it at once. */
+  #attachTap(): void {
+    const channel = this.#channel;
+    if (!channel || channel.tap === this.#tap) return;
+    if (channel.multiplexer.peer || !this.#tap) channel.observe(this.#tap);
   }
 
   #ended(channel: Channel, reason: Reason, cause: unknown): void {

@@ -4,6 +4,7 @@ import type { Link } from '../outbox.js';
 import type { Slab, SlabPool } from '../slab.js';
 import type { RawSocket, SocketHandler } from '../socket/raw-socket.js';
 import type { StreamHandler } from '../stream.js';
+import type { ChannelTap } from '../tap.js';
 import { type Destination, isService } from '../wire/destination.js';
 import type { Reason } from '../wire/extension.js';
 import { FEATURES, type PeerIdentity } from '../wire/handshake.js';
@@ -18,6 +19,8 @@ export type ChannelOwner = Omit<MultiplexerOwner, 'onPong'>;
 export type ChannelOptions = Pick<MultiplexerOptions, 'dialled' | 'version' | 'features' | 'maxStreams'> & {
   pool: SlabPool;
   owner: ChannelOwner;
+  /** Who looks at its bytes, from the handshakes on. */
+  tap?: ChannelTap | undefined;
   /** How long (ms) the peer may take to send its whole handshake. Default: HANDSHAKE_TIMEOUT_MS. */
   handshakeTimeoutMs?: number;
 };
@@ -48,6 +51,8 @@ export class Channel implements SocketHandler, Link {
   /** Resolves when the socket is gone, and with it the command that it may have been; the multiplexer ends before. */
   readonly closed: Promise<void>;
   #onClosed = ignore;
+  /** Nearly always nobody: it is asked for at each read and write. */
+  #tap: ChannelTap | undefined;
   readonly #socket: RawSocket;
   readonly #pool: SlabPool;
   readonly #owner: ChannelOwner;
@@ -66,6 +71,8 @@ export class Channel implements SocketHandler, Link {
     this.closed = new Promise((resolve) => {
       this.#onClosed = resolve;
     });
+    this.#tap = options.tap;
+    this.#tap?.begun();
     this.#socket = socket;
     this.#pool = options.pool;
     this.#owner = options.owner;
@@ -82,6 +89,20 @@ export class Channel implements SocketHandler, Link {
   /** The last measured round trip to a peer that answers pings, in ms. */
   get roundTripMs(): number | undefined {
     return this.#heartbeat?.roundTripMs;
+  }
+
+  /** Who looks at its bytes. */
+  get tap(): ChannelTap | undefined {
+    return this.#tap;
+  }
+
+  /**
+   * From now on `tap` sees the bytes, or nobody does: which frame they are in, it is told. A tap is only to be given
+   * when the handshake is complete, and not while the channel is telling something.
+   */
+  observe(tap: ChannelTap | undefined): void {
+    tap?.begun(this.multiplexer.midFrame);
+    this.#tap = tap;
   }
 
   /**
@@ -107,6 +128,7 @@ export class Channel implements SocketHandler, Link {
   // ---- Link ------------------------------------------------------------------------------------------
 
   send(bytes: Uint8Array): boolean {
+    if (this.#tap) this.#tap.sent(bytes);
     return this.#socket.send(bytes);
   }
 
@@ -130,6 +152,7 @@ export class Channel implements SocketHandler, Link {
     this.#heartbeat?.heard();
     this.#onHeard?.(true);
     const slab = this.#slab;
+    if (this.#tap) this.#tap.received(slab.bytes.subarray(0, length));
     this.multiplexer.receive(slab, 0, length);
     if (slab.holds > 1) {
       this.#pool.release(slab);

@@ -88,6 +88,12 @@ export class FrameDecoder<C extends Chunk = Chunk> {
     }
   }
 
+  /** Where in its input it is: for somebody who reads the same bytes from here on. */
+  get midFrame(): { begun: Buffer; left: number } {
+    const begun = Buffer.from(this.#partial.subarray(0, this.#partialLength));
+    return { begun, left: this.#payloadLeft + this.#skipLeft };
+  }
+
   /** Skips all that is still to come, also of the chunk whose frame has just been handed on. */
   stop(): void {
     this.#payloadLeft = 0;
