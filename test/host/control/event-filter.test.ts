@@ -28,5 +28,6 @@ t.test('what nobody can ask for', async (t) => {
     ['traffic=', /^traffic must be 1 or 0, not ""$/],
     ['forward=x&'.repeat(101), /^101 forwards are named, and 100 can be/],
   ];
-  for (const [query, message] of cases) t.throws(() => parse(query), { name: 'UsageError', message }, query);
+  for (const [query, message] of cases)
+    t.throws(() => parse(query), { name: 'UsageError', message }, query.slice(0, 30));
 });

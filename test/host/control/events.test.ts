@@ -5,7 +5,9 @@ import { mock } from 'node:test';
 import fastify from 'fastify';
 import t, { type Test } from 'tap';
 import { WebSocketServer } from 'ws';
+import { ControlClient } from '../../../host/control/client.js';
 import { Connections } from '../../../host/control/connections.js';
+import { parseEventFilter } from '../../../host/control/event-filter.js';
 import { EventHub } from '../../../host/control/event-hub.js';
 import { EventServer } from '../../../host/control/event-server.js';
 import { serveEvents } from '../../../host/control/late-events.js';
@@ -30,7 +32,7 @@ t.test('what happens is told while it happens, after a hello and the state of th
   const forward = fakeForward().id;
   t.match(await reader.take(2), [
     { type: 'opened', time: /T.*Z$/, connection: { id: 1, forward, client: '127.0.0.1:5' } },
-    { type: 'ended', connection: { id: 1, ending: { termination: 'HD', message: 'it broke' } } },
+    { type: 'ended', connection: { id: 1, ending: { termination: 'HC', message: 'it broke' } } },
   ]);
   host.observer?.onChannel(fakeStatus({ state: 'waiting', lastError: 'gone' }).channel);
   t.match(await reader.take(1), [{ type: 'channel', channel: { state: 'waiting', lastError: 'gone' } }]);
@@ -95,13 +97,13 @@ t.test('traffic is told once a second, of forwards that have changed', async (t)
   host.serve('fine', first);
   mock.timers.enable({ apis: ['setInterval'] });
   t.teardown(() => mock.timers.reset());
-  const [all, some, other] = await Promise.all(
-    ['', `&forward=${second.id}`, `&forward=${second.id}`].map((query) =>
-      host.subscribe(t, `?types=channel&traffic=1${query}`).hello(),
-    ),
-  );
+  const subscribe = (query: string): Promise<Reader> =>
+    host.subscribe(t, `?types=channel&traffic=1${query}`).hello();
+  const all = await subscribe('');
+  const some = await subscribe(`&forward=${second.id}`);
+  const other = await subscribe('&forward=tcp+localhost:1');
   const none = await host.subscribe(t, '?types=opened').hello();
-  for (const reader of [all, some, other]) await reader?.take(2);
+  for (const reader of [all, some, other]) await reader.take(2);
   mock.timers.tick(1_000);
   host.serve('failed', second);
   const open = host.records.begin(first, { client: undefined, listener: undefined });
@@ -118,19 +120,19 @@ t.test('traffic is told once a second, of forwards that have changed', async (t)
     refused: 0,
     failed: 1,
   };
-  t.match(await all?.take(1), [
+  t.match(await all.take(1), [
     { type: 'traffic', time: /Z$/, forwards: [{ id: first.id, ...counts }, failed] },
   ]);
-  t.same(((await some?.take(1)) as { forwards?: object }[])[0]?.forwards, [failed]);
+  t.match(await some.take(1), [{ forwards: [failed] }]);
   carrier.bytesSent = 11;
   mock.timers.tick(1_000);
-  t.match(await all?.take(1), [{ forwards: [{ id: first.id, bytesToGuest: 12 }] }]);
-  t.same(some?.types, [], 'nothing of that is for them');
-  t.same(none.types, ['hello', 'opened']);
-  all?.socket.close();
-  some?.socket.close();
-  other?.socket.close();
-  await all?.until(() => all.closed !== undefined);
+  t.match(await all.take(1), [{ forwards: [{ id: first.id, bytesToGuest: 12 }] }]);
+  t.same([...some.types, ...other.types], [], 'nothing of that is for them');
+  t.same(none.types, ['hello', 'opened', 'opened']);
+  all.socket.close();
+  some.socket.close();
+  other.socket.close();
+  await all.until(() => all.closed !== undefined);
 });
 
 t.test('a slow reader is told how many it has missed, and delays nobody', async (t) => {
@@ -186,12 +188,10 @@ t.test('who may not subscribe hears why', async (t) => {
 t.test('readers do not count as idle, and leave room for others', async (t) => {
   const host = await ObservedHost.start(t, 4);
   const readers = await Promise.all([host.subscribe(t).hello(), host.subscribe(t).hello()]);
-  const ask = (): Promise<[http.IncomingMessage]> =>
-    once(
-      http.get({ socketPath: host.path, path: '/v1/status', agent: new http.Agent({ keepAlive: true }) }),
-      'response',
-    ) as Promise<[http.IncomingMessage]>;
-  for (let count = 0; count < 6; count++) t.equal((await ask())[0].resume().statusCode, 200);
+  const client = new ControlClient(host.path);
+  const idle = Array.from({ length: 6 }, () => net.connect(host.path));
+  for (const socket of idle) t.teardown(() => socket.destroy());
+  t.equal((await client.status()).version, '1.2.3');
   t.same(
     readers.map(({ closed }) => closed),
     [undefined, undefined],
@@ -281,14 +281,14 @@ t.test('one that does not answer a ping is gone', async (t) => {
   const sockets = new WebSocketServer({ host: '127.0.0.1', port: 0, autoPong: false });
   t.teardown(() => sockets.close());
   await once(sockets, 'listening');
-  const filter = { types: new Set(), forwards: undefined, failuresOnly: false, traffic: false } as const;
+  const filter = parseEventFilter(new URLSearchParams('types=opened'));
   sockets.on('connection', (socket) => hub.subscribe(socket, filter));
   const address = `ws://127.0.0.1:${(sockets.address() as net.AddressInfo).port}`;
   const [live, dead] = await Promise.all([
     new Reader(t, address).hello(),
     new Reader(t, address, { autoPong: false }).hello(),
   ]);
-  const ponged = once(live.socket, 'ping');
+  const ponged = once(live.socket, 'ping') as Promise<unknown>;
   mock.timers.tick(1_000);
   await ponged;
   const back = once(live.socket, 'pong');
