@@ -1,0 +1,22 @@
+// Prints TypeScript of the tests as one file for Node.js in the VM, with the test runner's library in it. koffi must
+// lie beside it, in node_modules.
+//   node scripts/vm/bundle-test.mjs SOURCE >FILE.mjs
+import { bundle, REQUIRE } from '../bundle.mjs';
+
+const [source] = process.argv.slice(2);
+
+/** The library shows React's elements by a package that it asks for when it is loaded. No test has any. */
+const withoutReact = {
+  name: 'without-react',
+  setup({ onLoad }) {
+    onLoad({ filter: /react-element-to-jsx-string\.js$/ }, () => ({ contents: 'export default String;' }));
+  },
+};
+
+const { outputFiles } = await bundle({
+  entryPoints: [source],
+  format: 'esm',
+  banner: { js: REQUIRE },
+  plugins: [withoutReact],
+});
+process.stdout.write(outputFiles[0].contents);
