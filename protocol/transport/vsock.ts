@@ -19,7 +19,9 @@ const ADVICE = {
     'nothing leads to that CID: in a VM, it needs a vsock device and the module vmw_vsock_virtio_transport, and the host is CID 2; on the host, the module vhost_vsock and a running VM with that CID; CID 1 needs vsock_loopback',
   ENETUNREACH: 'nothing leads to that CID; the host is CID 2, and a VM has the one that it was started with',
   ECONNRESET: 'nothing listens on that port there; start the end that listens first',
-  ETIMEDOUT: 'no answer from that CID; is its VM running, and the CID the one that it was started with?',
+  // Not every vsock device says that nobody listens: vhost-device-vsock does not, when it is asked from its VM.
+  ETIMEDOUT:
+    'no answer from that CID; does the other end listen on that port, is its VM running, and the CID the one that it was started with?',
   EADDRINUSE: 'another process listens on that port; stop that one, or choose another port',
   EACCES: 'ports below 1024 are for root; choose a higher one, or run as root',
   EPERM:

@@ -1,9 +1,10 @@
-// Prints TypeScript of the tests as one file for Node.js in the VM, with the test runner's library in it. koffi must
-// lie beside it, in node_modules.
-//   node scripts/vm/bundle-test.mjs SOURCE >FILE.mjs
+// Makes of TypeScript of the tests one file for Node.js in the VM, with the test runner's library in it. koffi must lie
+// beside it, in node_modules.
+//   node scripts/vm/bundle-test.mjs SOURCE FILE.mjs
+import { writeFileSync } from 'node:fs';
 import { bundle, REQUIRE } from '../bundle.mjs';
 
-const [source] = process.argv.slice(2);
+const [source, file] = process.argv.slice(2);
 
 /** The library shows React's elements by a package that it asks for when it is loaded. No test has any. */
 const withoutReact = {
@@ -16,7 +17,9 @@ const withoutReact = {
 const { outputFiles } = await bundle({
   entryPoints: [source],
   format: 'esm',
+  // A failure shows the line.
+  minifyWhitespace: false,
   banner: { js: REQUIRE },
   plugins: [withoutReact],
 });
-process.stdout.write(outputFiles[0].contents);
+writeFileSync(file, outputFiles[0].contents);

@@ -31,14 +31,16 @@ t.test('through the device', (t) => comply(t, { link: throughDevice, slow: true 
 t.test('a failure says the address, the errno and what to try', async (t) => {
   const connect = (cid: number | undefined, port: number): Promise<RawSocket> =>
     connectChannel({ kind: 'vsock', cid, port });
-  const unheard = (cid: number): string =>
-    `cannot connect to vsock:${cid}:${NOBODY}: ECONNRESET (nothing listens on that port there; start the end`;
-  await t.rejects(connect(LOCAL_CID, NOBODY), { name: 'OperationError', message: unheard(LOCAL_CID) });
-  await t.rejects(connect(HOST_CID, NOBODY), { name: 'OperationError', message: unheard(HOST_CID) });
-  await t.rejects(connect(UNKNOWN_CID, NOBODY), {
+  await t.rejects(connect(LOCAL_CID, NOBODY), {
     name: 'OperationError',
-    message: `cannot connect to vsock:${UNKNOWN_CID}:${NOBODY}: ETIMEDOUT (no answer from that CID; is its VM running,`,
+    message: `cannot connect to vsock:${LOCAL_CID}:${NOBODY}: ECONNRESET (nothing listens on that port there; start the`,
   });
+  // vhost-device-vsock answers neither.
+  for (const cid of [HOST_CID, UNKNOWN_CID])
+    await t.rejects(connect(cid, NOBODY), {
+      name: 'OperationError',
+      message: `cannot connect to vsock:${cid}:${NOBODY}: ETIMEDOUT (no answer from that CID; does the other end listen`,
+    });
   const listen = (): ReturnType<typeof listenForChannel> => listenForChannel(own(here), ignore, ignore);
   const listener = await listen();
   await t.rejects(listen(), {
