@@ -4,6 +4,7 @@ import { defineCommand } from '../../protocol/program/run-program.js';
 import type { ForwardReport } from '../records/reports.js';
 import { parseSpecMatcher } from '../rule/forward-matcher.js';
 import { parseSpec, SPEC_FORM, UNIX_SPEC_FORM } from '../rule/forward-spec.js';
+import { SPEC_EXAMPLES } from '../rule/spec-examples.js';
 import { CLIENT_OPTIONS, makeClient } from './control-option.js';
 import { formatForward, writeJson } from './output.js';
 
@@ -14,19 +15,8 @@ export const exposeCommand = defineCommand({
   describe: 'Add forwards to a running host, all or none',
   operands: OPERANDS,
   options: CLIENT_OPTIONS,
-  examples: [
-    ['$0 expose 8080', 'localhost:8080 to port 8080 in the guest'],
-    ['$0 expose 0.0.0.0:8080:80', 'port 8080 of every IPv4 address to port 80'],
-    ['$0 expose 5353:53/udp', 'UDP: a flow for each client, which ends after 90 s without a datagram'],
-    ['$0 expose 5353:53/udp/idle=30', 'which ends after 30 s'],
-    [
-      '$0 expose 8080:80/tcp/proxy=v2',
-      "tells the server each client's address, by the PROXY protocol (or v1)",
-    ],
-    ['$0 expose 8000-8010:9000-9010', 'eleven ports, all or none'],
-    ['$0 expose 0:80', 'a free port, which is printed'],
-    ['$0 expose unix:/tmp/db.sock:/run/db.sock', 'a unix socket'],
-  ],
+  // What a shell would expand is quoted.
+  examples: SPEC_EXAMPLES.map(([spec, meaning]) => [`$0 expose ${quoted(spec)}`, meaning]),
   async run({ control, json }, specs, { stdout, stderr, environment }) {
     // Here already, so that a wrong SPEC is wrong usage even while no host runs.
     specs.forEach(parseSpec);
@@ -46,6 +36,7 @@ export const unexposeCommand = defineCommand({
     ['$0 unexpose 8080', 'every forward of TCP port 8080, on whatever address'],
     ['$0 unexpose 127.0.0.1:8080', 'only that of this address'],
     ['$0 unexpose 8080:80', 'only those to port 80'],
+    ['$0 unexpose 8000-8010', 'those of eleven ports'],
     ['$0 unexpose 5353/udp', 'UDP, whose flows end with it'],
     ['$0 unexpose unix:/tmp/db.sock', 'a unix socket'],
   ],
@@ -58,6 +49,10 @@ export const unexposeCommand = defineCommand({
     if (unmatched.length > 0) throw new OperationError(unmatched.join('; '));
   },
 });
+
+function quoted(spec: string): string {
+  return /[*[]/.test(spec) ? `'${spec}'` : spec;
+}
 
 /** Each once, however many forwards it is about. */
 function writeWarnings(stderr: Writable, forwards: readonly ForwardReport[]): void {

@@ -14,7 +14,7 @@ import { dumpCommand, listCommand, statusCommand } from './show.js';
 import { makeUpCommand } from './up.js';
 
 const EPILOGUE = `SPEC: ${SPEC_FORM} or ${UNIX_SPEC_FORM}.
-8080 alone is 8080 on both sides. No host address is localhost, 127.0.0.1 and ::1; 0.0.0.0 is every IPv4 address, [::] every IPv6 address, * both. Host port 0 is a free port, which is printed. More may stand behind it: /tcp/proxy=v1 or /tcp/proxy=v2 tells the server who the client is, by the PROXY protocol; /udp/idle=SECONDS, from 1 to ${MAX_IDLE_SECONDS}, ends a flow that is idle for so long.
+8080 alone is 8080 on both sides. No host address is localhost, 127.0.0.1 and ::1; 0.0.0.0 is every IPv4 address, [::] every IPv6 address, * both. Host port 0 is a free port, which is printed. More may stand behind it: /tcp/proxy=v1 or /tcp/proxy=v2 tells the server who the client is, by the PROXY protocol; /udp/idle=SECONDS, from 1 to ${MAX_IDLE_SECONDS}, ends a flow that is idle for so long. portferry expose --help has an example of every part.
 
 ADDR: ${ALL_FORMS}. exec:COMMAND starts a program whose standard input and output are the channel, by words as in a shell but without one; stdio: is for what it starts at the other end.
 

@@ -1,5 +1,11 @@
 import yargs, { type Argv, type Options } from 'yargs';
-import { COMMON_OPTIONS, describeRange, type OptionDeclaration } from './declared-options.js';
+import { describeBuild } from './build-description.js';
+import {
+  BUILT_IN_OPTIONS,
+  COMMON_OPTIONS,
+  describeRange,
+  type OptionDeclaration,
+} from './declared-options.js';
 import type { CommandDeclaration, ProgramDeclaration } from './program-declaration.js';
 
 /** What a command line says: a command with its flags, or that something is to be shown, such as help. */
@@ -30,6 +36,10 @@ export function readArguments(program: ProgramDeclaration, args: readonly string
   return read && !shown ? read : { shown };
 }
 
+function describeVersion({ version, build }: ProgramDeclaration): string {
+  return [version, ...(build === undefined ? [] : [describeBuild(build)])].join('\n');
+}
+
 /** An option whose value may be left out gets it after `=` alone: what follows as a word of its own is an operand. */
 function markBareOptions(program: ProgramDeclaration, args: readonly string[]): string[] {
   const options = program.commands.flatMap((command) => Object.entries(command.options));
@@ -45,8 +55,8 @@ function makeParser(program: ProgramDeclaration): Argv {
     .usage(named.length > 0 ? `$0 <command> [options]\n\n${program.describe}` : program.describe)
     .example(program.examples)
     .epilogue(program.epilogue)
-    .version([program.version, ...(program.build === undefined ? [] : [program.build])].join('\n'))
-    .help()
+    .version('version', BUILT_IN_OPTIONS.version, describeVersion(program))
+    .help('help', BUILT_IN_OPTIONS.help)
     .alias('help', 'h')
     .locale('en')
     .strict()

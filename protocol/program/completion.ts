@@ -1,12 +1,12 @@
-import { COMMON_OPTIONS, type OptionDeclaration } from './declared-options.js';
+import { BUILT_IN_OPTIONS, COMMON_OPTIONS, type OptionDeclaration } from './declared-options.js';
 import type { CommandDeclaration, ProgramDeclaration } from './run-program.js';
 
 /** Shells that completion is written for. */
 export const SHELLS = ['bash', 'zsh', 'fish'] as const;
 export type Shell = (typeof SHELLS)[number];
 
-/** The options of every command that the parser itself brings. */
-const BUILT_IN: readonly string[] = ['help', 'version'];
+/** What may stand in the place of a command: --json belongs to --version. */
+const WITHOUT_COMMAND = [...Object.keys(BUILT_IN_OPTIONS), 'json'];
 
 type Program = Pick<ProgramDeclaration, 'name' | 'commands'>;
 
@@ -36,7 +36,7 @@ ${choices.join('\n')}
     *) case \${COMP_WORDS[1]} in
 ${cases.map((line) => `  ${line}`).join('\n')}
     esac
-    ((COMP_CWORD == 1)) && words=${quote([...commands.map((command) => command.name), ...BUILT_IN.map((option) => `--${option}`)].join(' '))} ;;
+    ((COMP_CWORD == 1)) && words=${quote([...commands.map((command) => command.name), ...WITHOUT_COMMAND.map((option) => `--${option}`)].join(' '))} ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$word"))
 }

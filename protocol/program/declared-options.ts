@@ -44,6 +44,12 @@ export const COMMON_OPTIONS = {
   config: { type: 'string', describe: 'Take options from this JSON file; flags and environment win over it' },
 } as const satisfies OptionDeclarations;
 
+/** What the parser itself brings, and every command has. */
+export const BUILT_IN_OPTIONS = {
+  help: 'Show help',
+  version: 'Show version, Node.js, platform and protocol features; with --json as one document',
+} as const;
+
 /** The option of the programs that run on and log. */
 export const LOG_LEVEL_OPTION = {
   type: 'string',

@@ -1,5 +1,16 @@
-import { COMMON_OPTIONS, describeRange, type OptionDeclaration } from './declared-options.js';
+import {
+  BUILT_IN_OPTIONS,
+  COMMON_OPTIONS,
+  describeRange,
+  type OptionDeclaration,
+} from './declared-options.js';
 import type { CommandDeclaration, Example, ProgramDeclaration } from './run-program.js';
+
+/** mandoc remarks on longer lines, and an escape at the start of one must have room. */
+const MAX_LINE_CHARACTERS = 78;
+
+/** A word of more characters may be broken where one of its parts ends: a narrow page has no room for it. */
+const MAX_UNBROKEN_CHARACTERS = 30;
 
 /**
  * A program's manual, for section 1, in the macros of man(7): made of what --help is made of. There is no date in
@@ -7,18 +18,25 @@ import type { CommandDeclaration, Example, ProgramDeclaration } from './run-prog
  */
 export function manPage(program: ProgramDeclaration): string {
   const { name, version, describe, commands, examples, epilogue } = program;
-  const lines = [
+  const page = [
     `.TH ${name.toUpperCase()} 1 "" ${quote(`portferry ${version}`)} "User commands"`,
+    // Forms of arguments are words without an end: spaces would be stretched between them.
+    '.ad l',
     '.SH NAME',
-    `${roff(name)} \\- ${roff(describe)}`,
+    ...lines(`${name} - ${describe}`),
     '.SH SYNOPSIS',
-    ...commands.flatMap((command) => ['.PP', synopsis(program, command)]),
+    ...separated(commands.map((command) => [synopsis(program, command)])),
     ...commands.flatMap((command) => commandSection(program, command)),
+    '.SH OPTIONS',
+    'Beside its own options every command has these.',
+    ...Object.entries(BUILT_IN_OPTIONS).flatMap(([option, text]) =>
+      optionItem([option, { type: 'boolean', describe: text }]),
+    ),
     ...exampleSection('.SH EXAMPLES', name, examples),
     '.SH NOTES',
     ...paragraphs(epilogue),
   ];
-  return `${lines.join('\n')}\n`;
+  return `${page.join('\n')}\n`;
 }
 
 function synopsis({ name }: ProgramDeclaration, command: CommandDeclaration): string {
@@ -34,9 +52,9 @@ function commandSection(program: ProgramDeclaration, command: CommandDeclaration
   return [
     `.SH ${quote(title)}`,
     ...paragraphs(describe),
-    ...(operands ? ['.TP', `\\fI${roff(operands.name)}\\fR`, line(operands.describe)] : []),
+    ...(operands ? ['.TP', `\\fI${roff(operands.name)}\\fR`, ...lines(operands.describe)] : []),
     ...Object.entries({ ...options, ...COMMON_OPTIONS }).flatMap(optionItem),
-    ...paragraphs(epilogue),
+    ...(epilogue === '' ? [] : ['.PP', ...paragraphs(epilogue)]),
     ...exampleSection('.SS Examples', program.name, examples),
   ];
 }
@@ -47,7 +65,7 @@ function optionItem([name, declaration]: [string, OptionDeclaration]): string[] 
   const allowed = type === 'number' ? describeRange(declaration) : choices?.join(', ');
   const text = [describe, ...(allowed === undefined ? [] : [`: ${allowed}`])].join('');
   const more = defaultDescription === undefined ? '' : ` (default: ${defaultDescription})`;
-  return ['.TP', `\\fB\\-\\-${roff(name)}\\fR${value}`, line(`${text}${more}`)];
+  return ['.TP', `\\fB\\-\\-${roff(name)}\\fR${value}`, ...lines(`${text}${more}`)];
 }
 
 function exampleSection(heading: string, name: string, examples: readonly Example[]): string[] {
@@ -55,18 +73,36 @@ function exampleSection(heading: string, name: string, examples: readonly Exampl
   const items = examples.flatMap(([command, what]) => [
     '.TP',
     `\\fB${roff(command.replace('$0', name))}\\fR`,
-    line(what),
+    ...lines(what),
   ]);
   return [heading, ...items];
 }
 
+/** The first one follows its heading. */
 function paragraphs(text: string): string[] {
-  return text.split('\n\n').flatMap((paragraph) => (paragraph === '' ? [] : ['.PP', line(paragraph)]));
+  return separated(text.split('\n\n').map(lines));
+}
+
+function separated(parts: readonly string[][]): string[] {
+  return parts.flatMap((part, index) => (index === 0 ? part : ['.PP', ...part]));
+}
+
+/** Text, broken at spaces into lines that editors and mandoc like. */
+function lines(text: string): string[] {
+  const broken: string[] = [];
+  let line = '';
+  for (const word of text.split(/\s+/).map((plain) => breakable(roff(plain)))) {
+    if (line !== '' && line.length + 1 + word.length > MAX_LINE_CHARACTERS) {
+      broken.push(asText(line));
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  return [...broken, asText(line)];
 }
 
 /** A line that begins like a request is none. */
-function line(text: string): string {
-  return roff(text).replace(/^(?=[.'])/, '\\&');
+function asText(line: string): string {
+  return line.replace(/^(?=[.'])/, '\\&');
 }
 
 /** What stands for itself on every device: a hyphen may be broken at, and a quote turned into another. */
@@ -78,8 +114,12 @@ function roff(text: string): string {
     .replaceAll('^', '\\(ha')
     .replaceAll('~', '\\(ti')
     .replaceAll('…', '...')
-    .replaceAll('→', '\\(->')
-    .replaceAll('\n', ' ');
+    .replaceAll('→', '\\(->');
+}
+
+/** Where a long word may be broken without a hyphen. */
+function breakable(word: string): string {
+  return word.length > MAX_UNBROKEN_CHARACTERS ? word.replace(/[\]|:/](?=.)/g, '$&\\:') : word;
 }
 
 function quote(text: string): string {

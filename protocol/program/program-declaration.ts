@@ -1,4 +1,5 @@
 import type { Writable } from 'node:stream';
+import type { BuildReport } from './build-description.js';
 import type { OptionDeclarations, OptionValues } from './declared-options.js';
 
 /** What a program gets from its process, so that it can also be run inside a test. */
@@ -30,8 +31,8 @@ export interface CommandDeclaration<O extends OptionDeclarations = OptionDeclara
 export interface ProgramDeclaration {
   readonly name: string;
   readonly version: string;
-  /** What --version shows behind the version, for reports of problems. */
-  readonly build?: string;
+  /** What --version shows beside the version, for reports of problems. */
+  readonly build?: BuildReport;
   readonly describe: string;
   readonly commands: readonly CommandDeclaration[];
   readonly examples: readonly Example[];

@@ -52,6 +52,7 @@ async function chooseCommand(
   context: ProgramContext,
 ): Promise<() => Promise<void>> {
   refuseUnknownCommand(program, context.args);
+  if (asksForVersion(context.args)) return async () => void context.stdout.write(versionDocument(program));
   const fileKeys = new Set(program.commands.flatMap((command) => Object.keys(command.options)));
   const plain = readPlainArguments(program.commands, context.args);
   if (plain) return () => runCommand(program, plain.command, plain.flags, context, fileKeys);
@@ -64,6 +65,15 @@ async function chooseCommand(
   } catch (thrown) {
     throw new UsageError(`${inLowerCase(messageOf(thrown))} (see ${helpCall(program, context.args)})`);
   }
+}
+
+/** `--version --json`, for programs; what is for people the parser for everything knows. */
+function asksForVersion(args: readonly string[]): boolean {
+  return args.length === 2 && args.includes('--version') && args.includes('--json');
+}
+
+function versionDocument({ name, version, build }: ProgramDeclaration): string {
+  return `${JSON.stringify({ name, version, ...build }, undefined, 2)}\n`;
 }
 
 async function runCommand(

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import t from 'tap';
+import { parse } from 'yaml';
 import { ALL_OPTIONS } from '../../protocol/program/environment.js';
 import { parseAddress } from '../../protocol/transport/channel-address.js';
 
@@ -20,6 +21,14 @@ t.test('each option of portferry on the page is one', async (t) => {
     ...command.replace(/'exec:[^']*'/g, '').matchAll(/ --([a-z-]+)/g),
   ]);
   for (const [text, name = ''] of named) t.ok(ALL_OPTIONS.includes(name), text);
+});
+
+t.test('what keeps Lima from forwarding itself is the same on the page and in the file', async (t) => {
+  // Without guestIPMustBeZero it is for what listens on 0.0.0.0 alone, and without proto for TCP alone.
+  const rule = { guestIP: '0.0.0.0', guestIPMustBeZero: false, proto: 'any', ignore: true };
+  const [, example = ''] = /^```yaml\n(portForwards:\n.*?)^```$/ms.exec(PAGE) ?? [];
+  const file = readFileSync(new URL('../../guest/packaging/lima.yaml', import.meta.url), 'utf8');
+  for (const text of [example, file]) t.same(parse(text).portForwards, [rule]);
 });
 
 /** The lines of its examples that begin with one of the programs, with the lines that they are continued on. */

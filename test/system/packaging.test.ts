@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { parse } from 'yaml';
 import { Pair } from '../e2e/fixtures/pair.js';
 import { freePort } from '../fixtures/free-ports.js';
@@ -12,6 +12,7 @@ import { copyGuestProgram } from './fixtures/guest-programs.js';
 
 const PACKAGING = fileURLToPath(new URL('../../guest/packaging/', import.meta.url));
 const SYSTEMD = fileURLToPath(new URL('fixtures/user-systemd.sh', import.meta.url));
+const OPENRC = fileURLToPath(new URL('fixtures/openrc.sh', import.meta.url));
 const UNIT = 'portferry-guest.service';
 /** How often the list is looked at, each time by a new process, before its lacking a forward is a failure. */
 const MAX_LOOKS = 50;
@@ -106,6 +107,77 @@ t.test('the script of OpenRC is one that a shell can read', async (t) => {
     ].join('\n'),
   );
 });
+
+t.test('OpenRC runs the guest by that script, and wrong options are given up', async (t) => {
+  if (process.getuid?.() !== 0) return t.plan(0, 'a root folder of its own needs root');
+  if (requireProgram(t, 'unshare') === undefined) return;
+  const folder = shortFolder(t);
+  const files = await openRcFiles(t, folder);
+  if (files === undefined) return;
+  const root = join(folder, 'root');
+  mkdirSync(root);
+  const script = join(folder, 'script');
+  writeFileSync(
+    script,
+    `
+    log=/var/log/portferry-guest.log socket=/run/portferry/channel.sock
+    service() { /etc/init.d/portferry-guest "$@" </dev/null >/tmp/output 2>&1; code=$?; grep 'status:' /tmp/output; echo "$1 $code"; }
+    options() { echo "export PORTFERRY_DOCKER=off PORTFERRY_LISTEN=$1" >/etc/conf.d/portferry-guest; }
+    # So many guests have come to listen so far.
+    until_guest() { until [ "$(grep -c 'waiting for the channel' $log)" = "$1" ]; do :; done 2>/dev/null; }
+    options unix:$socket
+    service status
+    service start; until_guest 1
+    service status
+    stat --format 'runtime folder %a' /run/portferry
+    service restart; until_guest 2
+    kill -9 "$(pgrep -x portferry-guest)"; until_guest 3
+    echo started again
+    service status
+    service stop
+    pgrep -x portferry-guest || echo no guest
+    [ -e $socket ] || echo no socket
+    service status
+    options nonsense
+    service start
+    # Its name is longer than the 15 characters that the kernel keeps.
+    while pgrep -x supervise-daemo >/dev/null; do :; done
+    echo "tried $(grep -c nonsense $log) times"
+    service status
+    `,
+  );
+  const enter = ['unshare', '--mount', '--pid', '--fork', '--kill-child', OPENRC];
+  const guest = copyGuestProgram('portferry-guest', folder);
+  const { output } = await run(
+    t,
+    ...['timeout', String(DEADLINE_SECONDS)],
+    ...[...enter, root, files, guest, join(PACKAGING, 'portferry-guest.openrc'), script],
+  );
+  t.same(output.split('\n'), [
+    ...[' * status: stopped', 'status 3', 'start 0', ' * status: started', 'status 0'],
+    ...['runtime folder 700', 'restart 0', 'started again', ' * status: started', 'status 0'],
+    ...['stop 0', 'no guest', 'no socket', ' * status: stopped', 'status 3'],
+    ...['start 0', 'tried 11 times', ' * status: stopped', 'status 3'],
+  ]);
+});
+
+/** What is in Debian's packages of OpenRC, which are not installed; without it the test is skipped. */
+async function openRcFiles(t: Test, folder: string): Promise<string | undefined> {
+  for (const name of ['apt-get', 'dpkg-deb'])
+    if (requireProgram(t, name, true) === undefined) return undefined;
+  const files = join(folder, 'files');
+  const { outcome, output } = await run(
+    t,
+    'sh',
+    '-c',
+    'cd "$1" && apt-get -o APT::Sandbox::User=root download openrc librc1 libeinfo1 && for package in *.deb; do dpkg-deb -x "$package" files; done',
+    'sh',
+    folder,
+  );
+  if (outcome === 0) return files;
+  t.plan(0, `the package openrc cannot be had: ${output}`);
+  return undefined;
+}
 
 t.test("LinuxKit's service publishes containers' ports with the rights it has, and no others", async (t) => {
   const curl = requireProgram(t, 'curl');

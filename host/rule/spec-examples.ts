@@ -1,0 +1,20 @@
+/** A SPEC, and what it means: one for every part that a SPEC can have. */
+export const SPEC_EXAMPLES: readonly (readonly [spec: string, meaning: string])[] = [
+  ['8080', 'localhost:8080 to port 8080 in the guest'],
+  ['8080:80', 'localhost:8080 to port 80 in the guest'],
+  ['127.0.0.1:8080:80', 'on one address of this host'],
+  ['0.0.0.0:8080:80', 'on every IPv4 address'],
+  ['[::1]:8080:80', 'on an IPv6 address: in brackets'],
+  ['[::]:8080:80', 'on every IPv6 address'],
+  ['*:8080:80', 'on every address'],
+  ['8080:192.168.5.3:80', 'to another machine, which the guest reaches'],
+  ['8080:[fd00::3]:80', 'the same by IPv6'],
+  ['8000-8010:9000-9010', 'eleven ports, all or none'],
+  ['0:80', 'a free port, which is printed'],
+  ['8080:80/tcp', 'TCP, as when nothing is said'],
+  ['8080:80/tcp/proxy=v1', "tells the server each client's address, by the PROXY protocol"],
+  ['8080:80/tcp/proxy=v2', 'the same in its binary form'],
+  ['5353:53/udp', 'UDP: a flow for each client, which ends after 90 s without a datagram'],
+  ['5353:53/udp/idle=30', 'which ends after 30 s'],
+  ['unix:/tmp/db.sock:/run/db.sock', 'a unix socket'],
+];
