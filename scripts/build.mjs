@@ -70,17 +70,28 @@ function refuseLostPlaces({ outputs, inputs }) {
   }
 }
 
+/** What start.ts begins, and the guest's code in a comment behind it: see there. */
 async function bundleGuest() {
-  const { outputFiles, metafile } = await bundle({
+  const { outputFiles: code, metafile } = await bundle({
     entryPoints: ['guest/main.ts'],
+    outfile: 'guest.cjs',
+    format: 'cjs',
+    plugins: [carriedKoffi],
+    define: { 'import.meta.url': 'fileUrl', 'import.meta.filename': 'filePath' },
+  });
+  const { outputFiles: start } = await bundle({
+    entryPoints: ['guest/single-file/start.ts'],
     outfile: join(DIST, 'portferry-guest.mjs'),
     format: 'esm',
-    banner: { js: REQUIRE },
-    plugins: [carriedKoffi],
+    target: 'node12.22',
+    banner: { js: '#!/bin/sh' },
   });
-  const carried = koffiBuilds().map(([name, base64]) => `// ${name} ${base64}\n`);
-  const [{ path, text }] = outputFiles;
-  write(path, withShellLine(text, 'guest/main.ts') + carried.join(''));
+  // A function has no first line for the system.
+  const body = code[0].text.replace(/^#!.*\n/, '');
+  const carried = [['code', JSON.stringify(body)], ...koffiBuilds()];
+  const [{ path, text }] = start;
+  const comments = carried.map(([name, line]) => `// ${name} ${line}\n`);
+  write(path, withShellLine(text, 'guest/main.ts') + comments.join(''));
   return metafile;
 }
 

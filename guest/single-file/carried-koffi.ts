@@ -4,6 +4,7 @@ import { getAsset, isSea } from 'node:sea';
 import { brotliDecompressSync } from 'node:zlib';
 import type { Koffi } from '../../protocol/socket/koffi.js';
 import { loadAddon } from './load-addon.js';
+import { readComment } from './read-comment.js';
 
 /** The C libraries that koffi has a build for, the likeliest first. */
 const C_LIBRARIES = ['linux', 'musl'] as const;
@@ -21,17 +22,6 @@ export function readAsset(name: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** What a script of one file carries: comments at its end, `// NAME BASE64`, a line each. */
-export function readComment(path: string, name: string): string | undefined {
-  const text = readFileSync(path, 'latin1');
-  const mark = `\n// ${name} `;
-  const at = text.lastIndexOf(mark);
-  if (at < 0) return undefined;
-  const start = at + mark.length;
-  const end = text.indexOf('\n', start);
-  return text.slice(start, end < 0 ? undefined : end);
 }
 
 /** How what this program carries is read. */

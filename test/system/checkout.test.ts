@@ -14,13 +14,14 @@ function copyCheckout(t: Test): string {
   return folder;
 }
 
-for (const release of ['12', '18']) {
+for (const release of ['12', '14', '16', '18']) {
   t.test(`Node ${release} is too old, which is one line and no stack`, async (t) => {
     const node = await installNode(t, release);
     if (node === undefined) return;
     for (const [name, main] of [
       ['portferry', 'host/main.js'],
       ['portferry-guest', 'guest/main.js'],
+      ['portferry-guest', 'portferry-guest.mjs'],
     ] as const) {
       const called = await run(
         t,
@@ -31,7 +32,7 @@ for (const release of ['12', '18']) {
         join(CHECKOUT, 'dist', main),
         '--version',
       );
-      t.equal(called.outcome, 1);
+      t.equal(called.outcome, 1, main);
       t.match(
         called.output,
         new RegExp(`^${name}: this is Node.js v${release}\\S+, which is too old: [^\n]+$`),

@@ -32,6 +32,12 @@ async function carriesKoffi(t: Test, guest: Program, temporary: string): Promise
   t.same(readdirSync(temporary), [], 'nothing is left in the folder for temporary files');
 }
 
+/** What a program says of how it was built. */
+async function buildOf(t: Test, ...command: string[]): Promise<unknown> {
+  const { output } = await run(t, 'env', '-u', 'NODE_OPTIONS', ...command, '--version', '--json');
+  return JSON.parse(output).build;
+}
+
 for (const release of RELEASES) {
   t.test(`the guest's single file needs nothing but Node ${release}`, async (t) => {
     const node = await installNode(t, release);
@@ -52,6 +58,7 @@ for (const release of RELEASES) {
     await carriesKoffi(t, guest, temporary);
     t.equal(guest.count(/warning/i), 0, 'Node warns of nothing');
     t.equal(await guest.stop('SIGTERM'), 0);
+    t.equal(await buildOf(t, node, file), 'single file');
   });
 }
 
@@ -72,5 +79,6 @@ t.test('the single executable needs no Node, and none of its files', async (t) =
   t.equal(guest.count(/warning/i), 0);
   t.equal(await guest.stop('SIGTERM'), 0);
   t.match(await run(t, program, '--version'), { outcome: 0, output: /^\d+\.\d+\.\d+\nNode\.js v/ });
+  t.equal(await buildOf(t, program), 'executable');
   t.match(await run(t, program, '--nonsense'), { outcome: 2, output: /^portferry-guest: unknown argument/ });
 });

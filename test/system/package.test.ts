@@ -47,6 +47,8 @@ for (const release of RELEASES) {
     for (const program of ['portferry', 'portferry-guest']) {
       const [command, args] = call(program, '--version');
       t.match(await run(t, command, ...args), { outcome: 0, output: /^\d+\.\d+\.\d+\nNode\.js v/ });
+      const [, more] = call(program, '--version', '--json');
+      t.match(JSON.parse((await run(t, command, ...more)).output), { name: program, build: 'package' });
     }
   });
 }

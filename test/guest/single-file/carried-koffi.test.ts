@@ -8,10 +8,10 @@ import {
   chooseReader,
   loadCarriedKoffi,
   loadKoffi,
-  readComment,
   readMaps,
 } from '../../../guest/single-file/carried-koffi.js';
 import { loadAddon } from '../../../guest/single-file/load-addon.js';
+import { readComment } from '../../../guest/single-file/read-comment.js';
 import { temporaryFolder } from '../../fixtures/programs.js';
 
 /** koffi's own build for this machine. */
