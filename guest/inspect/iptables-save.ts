@@ -8,13 +8,20 @@ const FLAGS: { readonly [flag: string]: Exclude<keyof RuleMatch, 'to'> } = {
 
 /**
  * The rules in the output of `iptables-save -c`, or of ip6tables-save: `[3:180] -A DOCKER -p tcp --dport 8080 …`.
- * What is no rule is left out.
+ * A chain that
+ * drops what none of its rules has taken, `:OUTPUT DROP [4:240]`, has one more. All else is left out.
  */
 export function parseIptablesSave(output: string): NetfilterRule[] {
   const rules: NetfilterRule[] = [];
   let table = '';
   for (const line of output.split('\n')) {
     if (line.startsWith('*')) table = line.slice(1).trim();
+    const [, dropping, dropped] = /^:(\S+) DROP \[(\d+):\d+\]$/.exec(line) ?? [];
+    if (dropping !== undefined)
+      rules.push({
+        ...{ table, chain: dropping, packets: Number(dropped), text: 'policy DROP', target: 'DROP' },
+        match: {},
+      });
     const [, packets, chain, text] = /^\[(\d+):\d+\] -A (\S+) (.*)$/.exec(line) ?? [];
     if (chain === undefined || text === undefined) continue;
     const { target, match } = readRule(text.split(' '));

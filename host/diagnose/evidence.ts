@@ -1,6 +1,7 @@
 import type { ContainerReport, ListenerReport, WayReport } from '../../protocol/services/inspect.js';
 import type { PathReport } from './path.js';
 import type { ProbeReport } from './probe.js';
+import type { HostFacts } from './remarks.js';
 
 /** What is wrong, and what to do about it: a sentence each. `hop` names the station where it is. */
 export interface Complaint {
@@ -14,6 +15,10 @@ export interface Evidence {
   path: PathReport;
   /** Absent where no connection could be tried. */
   probe?: ProbeReport | undefined;
+  /** What the host knows of itself. */
+  facts?: HostFacts | undefined;
+  /** How the way was before the connection was tried; absent where none was, or it has worked. */
+  before?: PathReport | undefined;
 }
 
 /** A thing that can be wrong; undefined where it is not, or cannot be seen. */
