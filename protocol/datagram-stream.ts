@@ -77,6 +77,15 @@ export class DatagramStream implements StreamHandler {
     return this.#stream;
   }
 
+  /** As Stream has them. */
+  get sendStalledMs(): number {
+    return this.#stream.sendStalledMs;
+  }
+
+  get receiveStalledMs(): number {
+    return this.#stream.receiveStalledMs;
+  }
+
   /** Sends a datagram, or drops it. @param payload not to be changed any more */
   send(payload: Buffer): void {
     const takes = !this.#over && !this.#stream.over && payload.length <= MAX_DATAGRAM_BYTES;

@@ -1,4 +1,5 @@
 import { messageOf, OperationError, ProtocolError } from './errors.js';
+import type { FrameRing } from './frame-ring.js';
 import { type Link, MAX_QUEUED_CONTROL_BYTES, Outbox } from './outbox.js';
 import { Sharing } from './sharing.js';
 import type { Slab, SlabPool } from './slab.js';
@@ -79,6 +80,8 @@ export interface MultiplexerOptions {
   defer?: (run: () => void) => void;
   /** A clock in ms that only goes forward. Default: performance.now. */
   now?: () => number;
+  /** Gets each frame that is sent or received, but for the handshake. Default: nobody does. */
+  frames?: FrameRing | undefined;
 }
 
 /** Late or unknown frames that were skipped, by kind: a peer's bug or a harmless race, never an error. */
@@ -109,7 +112,8 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   readonly #maxStreams: number;
   readonly #announced: readonly Feature[];
   readonly #defer: (run: () => void) => void;
-  readonly #now: () => number;
+  readonly #frames: FrameRing | undefined;
+  readonly now: () => number;
   readonly #idStep: 1 | -1;
   #nextId: number;
   readonly #handshake = new HandshakeDecoder();
@@ -135,7 +139,9 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   #ended = false;
   readonly #flushLater = (): void => {
     this.#flushScheduled = false;
+    this.#frames?.turn();
     this.#guard(() => this.#flush());
+    this.#frames?.turn();
   };
 
   /** Sends this end's handshake at once. */
@@ -147,8 +153,9 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
     this.#maxStreams = options.maxStreams ?? MAX_STREAMS;
     this.#announced = options.features ?? FEATURES;
     this.#defer = options.defer ?? setImmediate;
-    this.#now = options.now ?? (() => performance.now());
-    this.#sharing = new Sharing(this.#now);
+    this.#frames = options.frames;
+    this.now = options.now ?? (() => performance.now());
+    this.#sharing = new Sharing(this.now);
     this.#idStep = options.dialled ? -1 : 1;
     this.#nextId = options.dialled ? MAX_STREAM_ID : 0;
     this.#outbox.addFrame(encodeHandshake(options.version, this.#announced));
@@ -195,8 +202,8 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
     const openFrame = encodeOpen(id, destination);
     const stream = new Stream(id, destination, false, this, handler);
     this.#streams.set(id, stream);
-    if (sourceFrame) this.#outbox.addFrame(sourceFrame);
-    this.#outbox.addFrame(openFrame);
+    if (sourceFrame) this.#addFrame(Command.source, id, sourceFrame);
+    this.#addFrame(Command.open, id, openFrame);
     if (this.#earlyData > 0) this.#scheduleFlush();
     else this.scheduleWindow(stream);
     if (this.#onUsed) this.#used();
@@ -206,7 +213,7 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   /** Asks the peer for a sign of life. @returns false when it does not know pings */
   ping(token: number): boolean {
     if (!this.#has('ping')) return false;
-    this.#outbox.addFrame(encodePing(token));
+    this.#addFrame(Command.ping, 0, encodePing(token));
     this.#scheduleFlush();
     return true;
   }
@@ -220,7 +227,7 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   goAway(reason: Reason): void {
     this.#goAwaySent = true;
     if (!this.#has('goaway')) return;
-    this.#outbox.addFrame(encodeGoAway(reason));
+    this.#addFrame(Command.goAway, 0, encodeGoAway(reason));
     this.#scheduleFlush();
   }
 
@@ -256,11 +263,13 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   /** Takes received bytes: `slab` from `start` up to `end`. A stream that keeps some adds a hold. */
   receive(slab: Slab, start: number, end: number): void {
     if (this.#ended) return;
+    this.#frames?.turn();
     this.#guard(() => {
       const at = this.#peer ? start : this.#receiveHandshake(slab.bytes, start, end);
       if (at < end) this.#decoder.push(slab, at, end);
       this.#flush();
     });
+    this.#frames?.turn();
   }
 
   /** The link has sent everything it was given. */
@@ -292,6 +301,7 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   sendSmall(id: number, from: Buffer, start: number, end: number): boolean {
     if (!this.#outbox.takesSmall(end - start)) return false;
     this.#outbox.addSmall(id, from, start, end);
+    this.#frames?.sent(Command.data, id, end - start);
     this.#scheduleFlush();
     if (this.#onUsed) this.#used();
     return true;
@@ -299,7 +309,9 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
 
   sendInPlace(id: number, slab: Slab, start: number, end: number): boolean {
     if (this.#onUsed) this.#used();
-    return this.#outbox.sendInPlace(id, slab, start, end);
+    if (!this.#outbox.sendInPlace(id, slab, start, end)) return false;
+    this.#frames?.sent(Command.data, id, end - start);
+    return true;
   }
 
   sendShutdown(id: number): void {
@@ -308,14 +320,14 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   }
 
   sendClose(id: number, reason: Reason | undefined): void {
-    if (reason && this.canReset) this.#outbox.addFrame(encodeReset(id, reason));
+    if (reason && this.canReset) this.#addFrame(Command.reset, id, encodeReset(id, reason));
     else this.#sendBare(Command.close, id);
     this.#scheduleFlush();
   }
 
   sendOpenResult(id: number, result: OpenResult): void {
     if (!this.#has('open-result')) return;
-    this.#outbox.addFrame(encodeOpenResult(id, result));
+    this.#addFrame(Command.openResult, id, encodeOpenResult(id, result));
     this.#scheduleFlush();
   }
 
@@ -348,6 +360,7 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   // ---- FrameSink: what the peer sends ----------------------------------------------------------------
 
   handleOpen(id: number, destination: Destination): void {
+    this.#frames?.received(Command.open, id, 0);
     const source = this.#source?.id === id ? this.#source.source : undefined;
     this.#source = undefined;
     if (this.#streams.has(id))
@@ -363,18 +376,22 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   }
 
   handleClose(id: number): void {
+    this.#frames?.received(Command.close, id, 0);
     this.#streamOf(id)?.handleClose();
   }
 
   handleShutdown(id: number): void {
+    this.#frames?.received(Command.shutdown, id, 0);
     this.#streamOf(id)?.handleShutdown();
   }
 
   handleWindow(id: number, allowed: number): void {
+    this.#frames?.received(Command.window, id, allowed);
     this.#streamOf(id)?.handleWindow(allowed);
   }
 
   handleData(id: number, length: number): void {
+    this.#frames?.received(Command.data, id, length);
     if (this.#onUsed) this.#used();
     const stream = this.#streams.get(id);
     this.#receiver = stream?.expectData(length) ? stream : undefined;
@@ -397,10 +414,12 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   }
 
   handleExtension(command: number, id: number, body: Buffer): void {
+    this.#frames?.received(command, id, 0);
     if (command === Command.openResult && this.#has('open-result'))
       this.#handleOpenResult(id, decodeOpenResult(body));
     else if (command === Command.reset && this.#has('reset')) this.#handleReset(id, decodeReason(body));
-    else if (command === Command.ping && this.#has('ping')) this.#outbox.addFrame(encodePong(body));
+    else if (command === Command.ping && this.#has('ping'))
+      this.#addFrame(Command.pong, id, encodePong(body));
     else if (command === Command.pong && this.#has('ping')) this.#owner.onPong(decodePong(body));
     else if (command === Command.source && this.#has('source'))
       this.#source = { id, source: decodeSource(body) };
@@ -473,10 +492,16 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
     return id;
   }
 
+  #addFrame(command: number, id: number, frame: Buffer): void {
+    this.#outbox.addFrame(frame);
+    this.#frames?.sent(command, id, 0);
+  }
+
   #sendBare(command: typeof Command.close | typeof Command.shutdown, id: number): void {
     this.#outbox.addShort(FRAME_HEADER_BYTES, (into, at) =>
       putHeader(into, at, FRAME_HEADER_BYTES, command, id),
     );
+    this.#frames?.sent(command, id, 0);
     this.#scheduleFlush();
   }
 
@@ -506,12 +531,13 @@ export class Multiplexer implements FrameSink<Slab>, StreamCarrier {
   }
 
   #addWindows(): void {
-    const now = this.#now();
+    const now = this.now();
     this.budget.cap = this.#sharing.windowCap(now);
     for (const stream of this.#windowsDue) {
       const allowed = stream.nextWindow(now);
-      if (allowed !== undefined)
-        this.#outbox.addShort(WINDOW_FRAME_BYTES, (into, at) => putWindow(into, at, stream.id, allowed));
+      if (allowed === undefined) continue;
+      this.#outbox.addShort(WINDOW_FRAME_BYTES, (into, at) => putWindow(into, at, stream.id, allowed));
+      this.#frames?.sent(Command.window, stream.id, allowed);
     }
     this.#windowsDue.clear();
   }

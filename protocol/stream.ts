@@ -2,6 +2,7 @@ import { EarlyPayload } from './early-payload.js';
 import { ProtocolError } from './errors.js';
 import { SMALL_PAYLOAD_BYTES } from './outbox.js';
 import type { Slab, SlabPool } from './slab.js';
+import { Stopwatch } from './stopwatch.js';
 import { ReceiveWindow, SendWindow, type WindowBudget } from './window.js';
 import type { Destination } from './wire/destination.js';
 import type { OpenResult, OpenStep, Reason } from './wire/extension.js';
@@ -63,6 +64,8 @@ export interface StreamCarrier {
   readonly earlyData: number;
   /** Whether a violating stream can be reset without ending the channel. */
   readonly canReset: boolean;
+  /** A clock in ms that only goes forward. */
+  now(): number;
   /** Runs a function before any other event, but not within the present one; what it throws ends the channel. */
   runSoon(run: () => void): void;
   /** Both sides have closed: the id is free. */
@@ -95,6 +98,9 @@ export class Stream {
   #pendingStart = 0;
   #pendingEnd = 0;
   #shutdownWanted = false;
+  /** While payload waits for the peer's Window, and while the peer has none of ours left; made when they are needed. */
+  #sendStall: Stopwatch | undefined;
+  #receiveStall: Stopwatch | undefined;
   #early: EarlyPayload | undefined;
   /** Small payloads received since the last large one. Without end before that: a new stream is one of requests. */
   #smallInARow = Number.POSITIVE_INFINITY;
@@ -134,6 +140,16 @@ export class Stream {
   /** Payload bytes received. */
   get bytesReceived(): number {
     return this.#receiveWindow.received;
+  }
+
+  /** How long (ms) payload has waited here because the peer had allowed no more. */
+  get sendStalledMs(): number {
+    return this.#sendStall?.elapsed ?? 0;
+  }
+
+  /** How long (ms) the peer was allowed to send nothing, since what it had sent was not taken here. */
+  get receiveStalledMs(): number {
+    return this.#receiveStall?.elapsed ?? 0;
   }
 
   /** Memory that read into can be sent from without a copy. */
@@ -229,6 +245,7 @@ export class Stream {
     if (!this.#carrier.othersWait) this.#sendPending();
     if (!this.#pending) return true;
     if (this.#sendWindow.available > 0) this.#carrier.waitForTurn(this);
+    else this.#stall();
     return false;
   }
 
@@ -265,14 +282,17 @@ export class Stream {
 
   /** The allowance for the Window frame that is about to be sent; undefined when none is due any more. */
   nextWindow(now: number): number | undefined {
-    return this.over || this.#shutdownReceived ? undefined : this.#receiveWindow.grant(now);
+    if (this.over || this.#shutdownReceived) return undefined;
+    this.#receiveStall?.stop();
+    return this.#receiveWindow.grant(now);
   }
 
   /** The stream's turn on the link: sends one quantum, which is what one read has brought. */
   takeTurn(): void {
     this.#sendPending();
     // The link was free, so what is still pending waits for a Window, which brings the next turn.
-    if (!this.#pending && !this.over) this.#handler.onWritable();
+    if (this.#pending) this.#stall();
+    else if (!this.over) this.#handler.onWritable();
   }
 
   /** @throws ProtocolError WINDOW_SHRANK or WINDOW_TOO_LARGE when the stream alone cannot be reset */
@@ -287,7 +307,9 @@ export class Stream {
       this.#violate('WINDOW_SHRANK', `window ${allowed} on stream ${this.id}, which had ${before} before`);
       return;
     }
-    if (this.#pending && this.#sendWindow.available > 0) this.#carrier.waitForTurn(this);
+    if (!this.#pending || this.#sendWindow.available === 0) return;
+    this.#sendStall?.stop();
+    this.#carrier.waitForTurn(this);
   }
 
   /**
@@ -304,6 +326,7 @@ export class Stream {
     }
     if (this.#receiveWindow.receive(length)) {
       this.#smallInARow = length < SMALL_PAYLOAD_BYTES ? this.#smallInARow + 1 : 0;
+      if (this.#receiveWindow.spent) this.#exhausted();
       return true;
     }
     const { received, allowed } = this.#receiveWindow;
@@ -327,6 +350,7 @@ export class Stream {
     if (this.#shutdownReceived || this.over) return;
     this.#shutdownReceived = true;
     this.#openerSpokeLast = this.#openedByPeer;
+    this.#receiveStall?.stop();
     this.#handler.onShutdown();
     if (this.#shutdownSent && !this.over) this.#close();
   }
@@ -393,6 +417,18 @@ export class Stream {
     this.#pending = undefined;
   }
 
+  /** Payload waits for a Window. */
+  #stall(): void {
+    this.#sendStall ??= new Stopwatch(() => this.#carrier.now());
+    this.#sendStall.start();
+  }
+
+  /** The peer waits for a Window, if it has more to send. */
+  #exhausted(): void {
+    this.#receiveStall ??= new Stopwatch(() => this.#carrier.now());
+    this.#receiveStall.start();
+  }
+
   #sendShutdown(): void {
     this.#shutdownSent = true;
     this.#carrier.sendShutdown(this.id);
@@ -422,6 +458,8 @@ export class Stream {
 
   #drop(): void {
     this.#dropPending();
+    this.#sendStall?.stop();
+    this.#receiveStall?.stop();
     this.#receiveWindow.release();
   }
 

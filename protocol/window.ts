@@ -139,6 +139,11 @@ export class ReceiveWindow {
     return this.#size;
   }
 
+  /** Whether the peer may send nothing more. */
+  get spent(): boolean {
+    return this.#received === this.#allowed;
+  }
+
   /**
    * Accounts for bytes that come in.
    * @returns false when they exceed what was allowed; they are not accounted for then

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // What the code of the data path costs by itself, without a kernel: ns per frame of codec, multiplexer and
 // splice. For developers, before and after a change; run `npm run build` first.
+import { FrameRing } from '../dist/protocol/frame-ring.js';
 import { Multiplexer } from '../dist/protocol/multiplexer.js';
 import { Slab, SlabPool } from '../dist/protocol/slab.js';
 import { Splice } from '../dist/protocol/splice.js';
@@ -81,6 +82,8 @@ function pair() {
       pool,
       dialled: side === 0,
       version: 'micro',
+      // As the host has it.
+      ...(side === 0 && { frames: new FrameRing() }),
       defer: (run) => deferred.push(run),
     });
     return end;

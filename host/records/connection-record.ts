@@ -13,7 +13,19 @@ export type ConnectionState = 'held' | 'opening' | 'connected' | Outcome;
 export interface Carrier {
   readonly bytesSent: number;
   readonly bytesReceived: number;
+  /** How long (ms) payload for the guest has waited for the guest, and the guest's for this end. */
+  readonly sendStalledMs: number;
+  readonly receiveStalledMs: number;
 }
+
+/** Each way, in ms. */
+interface StalledMs {
+  toGuest: number;
+  toHost: number;
+}
+
+/** One for all that were not, which are most of those that are kept. */
+const NOT_STALLED: Readonly<StalledMs> = { toGuest: 0, toHost: 0 };
 
 /** Who hears of what happens to connections. Each event comes once, and `ended` comes last. */
 export interface ConnectionObserver {
@@ -60,6 +72,8 @@ export class ConnectionRecord {
   /** What the forward's counters have of these bytes. */
   #countedToGuest = 0;
   #countedToHost = 0;
+  /** Of the carrier, at the end. */
+  #stalledMs = NOT_STALLED;
 
   constructor(id: number, forward: Forward, { client, listener }: Source, keeper: RecordKeeper) {
     this.id = id;
@@ -97,6 +111,7 @@ export class ConnectionRecord {
   /** Called once; nothing is told to the record any more. */
   ended(cause: Cause): void {
     this.settle();
+    this.#stalledMs = this.stalledMs;
     this.#carrier = undefined;
     this.#endedAt = performance.now();
     const phase = this.#phaseOf(cause);
@@ -167,9 +182,17 @@ export class ConnectionRecord {
     return this.#carrier?.bytesReceived ?? this.#bytesToHost;
   }
 
+  /** How long (ms) payload has waited each way because the other end had not allowed more. */
+  get stalledMs(): Readonly<StalledMs> {
+    if (!this.#carrier) return this.#stalledMs;
+    const { sendStalledMs: toGuest, receiveStalledMs: toHost } = this.#carrier;
+    return toGuest === 0 && toHost === 0 ? NOT_STALLED : { toGuest, toHost };
+  }
+
   report(): ConnectionReport {
     const { client } = this.source;
     const { rule } = this.forward;
+    const { toGuest, toHost } = this.stalledMs;
     return {
       id: this.id,
       streamId: this.#streamId,
@@ -183,6 +206,7 @@ export class ConnectionRecord {
       bytesToHost: this.bytesToHost,
       ...(rule.proto === 'udp' && { dropped: this.dropped }),
       timingsMicros: this.#timings(),
+      stalledMicros: { toGuest: Math.round(toGuest * 1000), toHost: Math.round(toHost * 1000) },
       ...(this.#ending && { ending: reportEnding(this.#ending) }),
     };
   }

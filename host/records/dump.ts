@@ -100,7 +100,7 @@ function formatForwardLine({ id, destination, state, counters, error }: ForwardR
 /** One line: what it is, what it has carried, how long each step took, and how it ended. */
 export function formatConnection(connection: ConnectionReport): string {
   const { id, state, streamId, forward, destination, client, openedAt, timingsMicros, ending } = connection;
-  const { bytesToGuest, bytesToHost, dropped } = connection;
+  const { bytesToGuest, bytesToHost, dropped, stalledMicros: stalled } = connection;
   const steps = Object.entries(timingsMicros).map(([step, micros]) => `${step}=${micros}µs`);
   return [
     `connection ${id} ${state}`,
@@ -113,6 +113,8 @@ export function formatConnection(connection: ConnectionReport): string {
     `to-guest=${bytesToGuest} to-host=${bytesToHost}`,
     ...(dropped === undefined ? [] : [`dropped=${dropped}`]),
     ...steps,
+    ...(stalled.toGuest > 0 ? [`stalled-to-guest=${stalled.toGuest}µs`] : []),
+    ...(stalled.toHost > 0 ? [`stalled-to-host=${stalled.toHost}µs`] : []),
     ...(ending ? [`: ${ending.message}`] : []),
   ].join(' ');
 }

@@ -77,6 +77,8 @@ export interface ConnectionReport {
   dropped?: number;
   /** What each part of the way took, in the order of the way. */
   timingsMicros: Record<string, number>;
+  /** How long payload has waited each way because its receiver had allowed no more: the server or client did not read. */
+  stalledMicros: { toGuest: number; toHost: number };
   /** How it ended, if it has. */
   ending?: EndingReport;
 }

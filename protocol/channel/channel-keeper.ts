@@ -1,4 +1,5 @@
 import { messageOf, OperationError } from '../errors.js';
+import type { FrameRing } from '../frame-ring.js';
 import type { Multiplexer } from '../multiplexer.js';
 import type { Logger } from '../program/logger.js';
 import type { SlabPool } from '../slab.js';
@@ -46,6 +47,8 @@ export interface KeeperOptions {
   owner: KeeperOwner;
   /** How long (ms) a peer may be silent while another one waits for its place. Default: SIGN_OF_LIFE_TIMEOUT_MS. */
   signOfLifeMs?: number;
+  /** Gets the frames of every channel, one after the other. Default: nobody does. */
+  frames?: FrameRing;
   /** What stdio: is. Default: this process's own. */
   standard?: StandardDescriptors;
 }
@@ -244,13 +247,14 @@ export class ChannelKeeper implements StreamOpener {
       socket.reset();
       return;
     }
-    const { version, pool, owner, address } = this.#options;
+    const { version, pool, owner, address, frames } = this.#options;
     const channel = new Channel(socket, {
       dialled,
       ...(address.kind === 'exec' && { handshakeTimeoutMs: COMMAND_HANDSHAKE_TIMEOUT_MS }),
       version,
       pool,
       tap: this.#tap,
+      frames,
       owner: {
         onReady: (peer) => this.#ready(channel, peer),
         onStream: (stream, source) => owner.onStream(stream, source),

@@ -16,7 +16,10 @@ export const HANDSHAKE_TIMEOUT_MS = 10_000;
 /** What a channel's owner hears of: a multiplexer's events, but for the pongs, which the channel keeps. */
 export type ChannelOwner = Omit<MultiplexerOwner, 'onPong'>;
 
-export type ChannelOptions = Pick<MultiplexerOptions, 'dialled' | 'version' | 'features' | 'maxStreams'> & {
+export type ChannelOptions = Pick<
+  MultiplexerOptions,
+  'dialled' | 'version' | 'features' | 'maxStreams' | 'frames'
+> & {
   pool: SlabPool;
   owner: ChannelOwner;
   /** Who looks at its bytes, from the handshakes on. */

@@ -569,3 +569,52 @@ t.test('a Window that is due is not sent when the stream is over before the flus
   t.match(other.end.sent.slice(-1), [`close ${TOP}`]);
   t.end();
 });
+
+t.test('how long payload has waited for a Window is known while it waits and afterwards', (t) => {
+  const { end, handler, stream } = solo(withoutEarlyData);
+  t.equal(stream.sendStalledMs, 0);
+  write(stream, Buffer.alloc(10));
+  end.now = 5;
+  t.equal(stream.sendStalledMs, 5);
+  end.receive(windowFrame(TOP, 4));
+  end.now = 8;
+  t.equal(stream.sendStalledMs, 8, 'the rest waits on');
+  end.receive(windowFrame(TOP, 4));
+  end.now = 10;
+  t.equal(stream.sendStalledMs, 10, 'the same allowance again allows nothing');
+  end.receive(windowFrame(TOP, 100));
+  end.now = 20;
+  t.equal(stream.sendStalledMs, 10);
+  write(stream, Buffer.alloc(200));
+  end.now = 25;
+  stream.reset(GAVE_UP);
+  end.now = 99;
+  t.equal(stream.sendStalledMs, 15);
+  t.equal(handler.end, undefined);
+  t.end();
+});
+
+t.test('a peer that has used up its Window is waited for by nobody but the reader here', (t) => {
+  const { end, handler, stream } = solo(everything);
+  handler.reads = false;
+  end.receive(dataFrame(TOP, Buffer.alloc(EARLY_DATA_BYTES - 1)));
+  end.now = 5;
+  t.equal(stream.receiveStalledMs, 0);
+  end.receive(dataFrame(TOP, Buffer.alloc(1)));
+  end.now = 12;
+  t.equal(stream.receiveStalledMs, 7);
+  handler.read();
+  t.match(end.sent.at(-1), /^window/);
+  end.now = 20;
+  t.equal(stream.receiveStalledMs, 7);
+  t.end();
+});
+
+t.test('nor does it wait after its last byte', (t) => {
+  const { end, handler, stream } = solo(everything);
+  handler.reads = false;
+  end.receive(dataFrame(TOP, Buffer.alloc(EARLY_DATA_BYTES)), shutdownFrame(TOP));
+  end.now = 12;
+  t.equal(stream.receiveStalledMs, 0);
+  t.end();
+});

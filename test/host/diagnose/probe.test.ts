@@ -5,6 +5,7 @@ import { probe } from '../../../host/diagnose/probe.js';
 import type { ConnectionRecord } from '../../../host/records/connection-record.js';
 import { closed, endedByHost } from '../../../host/records/ending.js';
 import { Records } from '../../../host/records/records.js';
+import { fakeCarrier } from '../../fixtures/fake-carrier.js';
 import { fakeForward } from '../../fixtures/fake-forward.js';
 import { temporaryFolder } from '../../fixtures/programs.js';
 
@@ -45,7 +46,7 @@ async function tryIt(
   return probe({ id: 'tcp localhost:8080', addresses: [change(address)] }, records, QUICK);
 }
 
-const open = (record: ConnectionRecord): void => record.streamOpened(1, { bytesSent: 0, bytesReceived: 0 });
+const open = (record: ConnectionRecord): void => record.streamOpened(1, fakeCarrier());
 
 t.test('a server that is reached', async (t) => {
   const outcome = await tryIt(t, (record) => {

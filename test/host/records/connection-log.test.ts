@@ -4,6 +4,7 @@ import { type Cause, closed, endedByHost, streamEnded } from '../../../host/reco
 import { Records } from '../../../host/records/records.js';
 import { LogLimiter } from '../../../protocol/program/log-limiter.js';
 import { createLogger } from '../../../protocol/program/logger.js';
+import { fakeCarrier } from '../../fixtures/fake-carrier.js';
 import { fakeForward } from '../../fixtures/fake-forward.js';
 import { DEBUG, INFO, LogRecorder, WARN } from '../../fixtures/log-recorder.js';
 
@@ -37,7 +38,7 @@ class Bench {
   /** A connection that ends; one that has no stream waits for a channel. */
   end(cause: Cause, { spec = '8080:80', stream = true } = {}): void {
     const record = this.records.begin(fakeForward(spec), NOBODY);
-    if (stream) record.streamOpened(7, { bytesSent: 0, bytesReceived: 0 });
+    if (stream) record.streamOpened(7, fakeCarrier());
     record.ended(cause);
   }
 }

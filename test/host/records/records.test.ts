@@ -4,6 +4,7 @@ import type { ConnectionRecord } from '../../../host/records/connection-record.j
 import { clientFailed, closed, endedByHost } from '../../../host/records/ending.js';
 import { Records } from '../../../host/records/records.js';
 import { reportForward } from '../../../host/records/reports.js';
+import { fakeCarrier } from '../../fixtures/fake-carrier.js';
 import { fakeForward } from '../../fixtures/fake-forward.js';
 
 const NOBODY = { client: undefined, listener: undefined };
@@ -12,11 +13,7 @@ const RESET = clientFailed({ code: 'ECONNRESET', message: 'read ECONNRESET' });
 const CONNECTED = { step: 'connected', micros: 200, reason: undefined } as const;
 
 /** A connection that has a stream. */
-function serve(
-  records: Records,
-  forward: Forward,
-  carried = { bytesSent: 0, bytesReceived: 0 },
-): ConnectionRecord {
+function serve(records: Records, forward: Forward, carried = fakeCarrier()): ConnectionRecord {
   const record = records.begin(forward, { client: CLIENT, listener: undefined });
   record.streamOpened(4, carried);
   return record;
@@ -30,7 +27,7 @@ t.test('a connection is reported from its beginning to its end', async (t) => {
   t.match(held, { id: 1, streamId: -1, state: 'held', client: '127.0.0.1:5555', openedAt: /T.*Z$/ });
   t.match(held, { forward: forward.id, destination: 'tcp 127.0.0.1:80', bytesToGuest: 0, timingsMicros: {} });
   t.notOk('ending' in held);
-  const carrier = { bytesSent: 3, bytesReceived: 0 };
+  const carrier = fakeCarrier(3);
   record.streamOpened(4, carrier);
   t.match(record.report(), { streamId: 4, state: 'opening', bytesToGuest: 3 });
   record.dialled(CONNECTED);
@@ -108,7 +105,7 @@ t.test('counters: what has ended, what is open, and what has been carried so far
   const records = new Records();
   const forward = fakeForward();
   const { counters } = forward;
-  const carried = { bytesSent: 10, bytesReceived: 20 };
+  const carried = fakeCarrier(10, 20);
   const record = serve(records, forward, carried);
   t.match(counters, { connections: 1, active: 1, bytesToGuest: 0 });
   records.settle();
@@ -128,7 +125,7 @@ t.test('counters: what has ended, what is open, and what has been carried so far
 t.test('a server that ends first and has said nothing is an empty reply', async (t) => {
   const records = new Records();
   const forward = fakeForward();
-  const record = serve(records, forward, { bytesSent: 5, bytesReceived: 0 });
+  const record = serve(records, forward, fakeCarrier(5));
   record.ended(closed('server'));
   t.match(record.report().ending, { termination: 'SE', empty: true });
   serve(records, forward).ended(closed('client'));
@@ -168,4 +165,16 @@ t.test('a forward knows why its connections have failed', async (t) => {
     ],
     rates: { toGuest: 1, toHost: 2 },
   });
+});
+
+t.test('how long payload has waited each way, while it is open and afterwards', async (t) => {
+  const records = new Records();
+  const carrier = fakeCarrier();
+  const record = serve(records, fakeForward(), carrier);
+  t.same(record.report().stalledMicros, { toGuest: 0, toHost: 0 });
+  Object.assign(carrier, { sendStalledMs: 1.5, receiveStalledMs: 20 });
+  t.same(record.report().stalledMicros, { toGuest: 1500, toHost: 20_000 });
+  record.ended(closed('client'));
+  Object.assign(carrier, { sendStalledMs: 99 });
+  t.same(record.report().stalledMicros, { toGuest: 1500, toHost: 20_000 });
 });
