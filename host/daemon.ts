@@ -8,6 +8,7 @@ import { SlabPool } from '../protocol/slab.js';
 import type { RawSocket } from '../protocol/socket/raw-socket.js';
 import type { SocketReport } from '../protocol/socket/socket-report.js';
 import type { Stream } from '../protocol/stream.js';
+import type { CaptureSources } from './capture/captures.js';
 import type { HostObserver } from './control/event-hub.js';
 import { type ControlServer, LateLeaseServer, startControlServer } from './control/late-server.js';
 import type { ControlTarget } from './control/server.js';
@@ -70,6 +71,7 @@ class Host implements ControlTarget {
   readonly forwards: ForwardTable;
   readonly leases: Leases;
   readonly diagnosis: Diagnosis;
+  readonly captureSources: CaptureSources;
   readonly #options: HostOptions;
   readonly #context: HostContext;
   readonly #sockets: SocketReport;
@@ -135,6 +137,12 @@ class Host implements ControlTarget {
         maxClients: this.#descriptors.maxClients,
       }),
     });
+    this.captureSources = {
+      version: VERSION,
+      records: this.#records,
+      channel: this.#keeper,
+      forwards: () => [...this.forwards.list(), ...this.forwards.missing()],
+    };
     const log = new ConnectionLog(logger, this.#limiter);
     const crowd = new Crowd({
       room: this.#descriptors,

@@ -1,8 +1,10 @@
 import http from 'node:http';
+import type { Readable } from 'node:stream';
 import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
 import { BodyTooLarge, readBody } from '../../protocol/services/http-body.js';
 import { textForPeople } from '../../protocol/services/text.js';
 import { connectablePath } from '../../protocol/transport/unix-path.js';
+import { CAPTURE_ID_HEADER } from '../capture/capture-id.js';
 import type { DoctorReport } from '../diagnose/diagnosis.js';
 import type { PathReport } from '../diagnose/path.js';
 import type { DumpReport } from '../records/dump.js';
@@ -21,6 +23,14 @@ export interface Unexposed {
   removed: ForwardReport[];
   /** For each SPEC that meant nothing: that, and what is there on its port. */
   unmatched: string[];
+}
+
+/** A capture under way. */
+export interface RunningCapture {
+  /** The file as it comes. It fails when the host goes. */
+  stream: Readable;
+  /** Has the host end the file in order: what is left of it still comes. */
+  stop(): Promise<void>;
 }
 
 /** Asks a running host over its control socket. Every method throws OperationError with what to try. */
@@ -71,6 +81,24 @@ export class ControlClient {
     return this.#ask('GET', `/v1/doctor?of=${encodeURIComponent(of)}`, isObject<DoctorReport>);
   }
 
+  /** Begins a capture. @param query as capture-api.ts reads it */
+  async capture(query: Readonly<Record<string, string | number>>): Promise<RunningCapture> {
+    const given = Object.entries(query).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
+    const resource = `/v1/capture?${given.join('&')}`;
+    const answered = new AbortController();
+    const timer = setTimeout(() => answered.abort(), this.#timeoutMs);
+    const response = await this.#open('GET', resource, '', answered.signal).catch((thrown: unknown) => {
+      throw this.#unreachable(thrown);
+    });
+    clearTimeout(timer);
+    if (response.statusCode !== OK) {
+      const body = await readBody(response, this.#maxAnswerBytes);
+      throw this.#refusal('GET', resource, Number(response.statusCode), body.toString('utf8'));
+    }
+    const id = encodeURIComponent(String(response.headers[CAPTURE_ID_HEADER]));
+    return { stream: response, stop: async () => void (await this.#exchange('DELETE', `/v1/capture/${id}`)) };
+  }
+
   /** The dump as text for people. */
   dumpText(): Promise<string> {
     return this.#exchange('GET', '/forwards/dump');
@@ -97,12 +125,36 @@ export class ControlClient {
       throw this.#unreachable(thrown);
     });
     if (status === OK) return text;
-    throw new OperationError(
+    throw this.#refusal(method, resource, status, text);
+  }
+
+  #refusal(method: string, resource: string, status: number, text: string): OperationError {
+    return new OperationError(
       messageIn(text) ?? `the host on ${this.path} answered ${method} ${resource} with ${status}`,
     );
   }
 
-  #request(method: string, resource: string, payload: string): Promise<{ status: number; text: string }> {
+  async #request(
+    method: string,
+    resource: string,
+    payload: string,
+  ): Promise<{ status: number; text: string }> {
+    const response = await this.#open(method, resource, payload, AbortSignal.timeout(this.#timeoutMs));
+    try {
+      const body = await readBody(response, this.#maxAnswerBytes);
+      return { status: Number(response.statusCode), text: body.toString('utf8') };
+    } finally {
+      response.destroy();
+    }
+  }
+
+  /** @returns the answer, of which the body has still to be read */
+  #open(
+    method: string,
+    resource: string,
+    payload: string,
+    signal: AbortSignal,
+  ): Promise<http.IncomingMessage> {
     return new Promise((resolve, reject) => {
       const headers =
         payload === ''
@@ -114,18 +166,10 @@ export class ControlClient {
         path: resource,
         headers,
         agent: false,
-        signal: AbortSignal.timeout(this.#timeoutMs),
+        signal,
       });
       request.on('error', reject);
-      request.on('response', (response) => {
-        readBody(response, this.#maxAnswerBytes).then(
-          (body) => resolve({ status: Number(response.statusCode), text: body.toString('utf8') }),
-          (thrown: unknown) => {
-            reject(thrown);
-            request.destroy();
-          },
-        );
-      });
+      request.on('response', resolve);
       request.end(payload);
     });
   }

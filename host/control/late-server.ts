@@ -54,9 +54,7 @@ export async function startControlServer(
     close: async () => {
       const closed = new Promise((resolve) => door.close(resolve));
       const app = await made;
-      const appClosed = app?.close();
-      app?.server.closeAllConnections();
-      await Promise.all([closed, appClosed]);
+      await Promise.all([closed, app?.close()]);
     },
   };
 }

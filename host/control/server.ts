@@ -2,6 +2,7 @@ import fastify, { type FastifyInstance } from 'fastify';
 import { parseJson } from '../../protocol/bounded-json.js';
 import { UsageError } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
+import type { CaptureSources } from '../capture/captures.js';
 import type { Diagnosis } from '../diagnose/diagnosis.js';
 import { type PathQuestion, parsePathQuestion } from '../diagnose/path.js';
 import { type DumpReport, formatDump } from '../records/dump.js';
@@ -9,6 +10,7 @@ import { type ConnectionReport, type ForwardReport, reportForward } from '../rec
 import { matcherFromVpnkit, parseSpecMatcher } from '../rule/forward-matcher.js';
 import { parseSpec } from '../rule/forward-spec.js';
 import { ruleFromVpnkit, ruleToVpnkit } from '../rule/vpnkit-rule.js';
+import { serveCaptures } from './capture-api.js';
 import { type ConnectionLimits, Connections } from './connections.js';
 import type { ObservedHost } from './event-hub.js';
 import { readBodies, reportErrors } from './json-api.js';
@@ -19,6 +21,7 @@ import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
 /** The host, as far as the control API shows and changes it. */
 export interface ControlTarget extends ObservedHost {
   readonly diagnosis: Diagnosis;
+  readonly captureSources: CaptureSources;
   /** Why what is exposed now would not outlast a restart; undefined when it is saved, or is not to be. */
   readonly saveProblem: string | undefined;
   /** Those that are listened on, and those that are only wanted; with what has been carried so far. */
@@ -63,6 +66,9 @@ export async function makeControlApp(
     maxConnections: limits.maxConnections ?? Number.POSITIVE_INFINITY,
     logger,
   });
+  serveCaptures(app, target.captureSources);
+  // Whoever waits for something to come gets no more. Captures have ended by now.
+  app.addHook('preClose', async () => app.server.closeAllConnections());
   await app.ready();
   return app;
 }

@@ -95,10 +95,10 @@ function buildCommand(builder: Argv, command: CommandDeclaration): Argv {
 
 /** Values stay text: flags, environment and file are then checked by the same code, with the same messages. */
 function yargsOption(declaration: OptionDeclaration): Options {
-  const { type, describe, choices, defaultDescription, bare } = declaration;
+  const { type, describe, short, choices, defaultDescription, bare } = declaration;
   const allowed = type === 'number' ? describeRange(declaration) : choices?.join(', ');
   const described = allowed === undefined ? describe : `${describe}: ${allowed}`;
-  const option: Options = { describe: described };
+  const option: Options = { describe: described, ...(short !== undefined && { alias: short }) };
   if (defaultDescription !== undefined) option.defaultDescription = defaultDescription;
   if (type === 'boolean') option.type = 'boolean';
   else if (type === 'list') Object.assign(option, { type: 'string', array: true, requiresArg: true });

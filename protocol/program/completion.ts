@@ -52,9 +52,10 @@ function fishScript({ name, commands }: Program): string {
     );
     const after = `complete -c ${name} -n ${quote(`__fish_seen_subcommand_from ${command.name}`)}`;
     if (command.words) lines.push(`${after} -a ${quote(command.words.join(' '))}`);
-    for (const [option, { describe, type, choices }] of optionsOf(command)) {
+    for (const [option, { describe, short, type, choices }] of optionsOf(command)) {
       const value = choices ? ` -x -a ${quote(choices.join(' '))}` : type === 'boolean' ? '' : ' -r';
-      lines.push(`${after} -l ${option}${value} -d ${quote(describe)}`);
+      const letter = short === undefined ? '' : ` -s ${short}`;
+      lines.push(`${after}${letter} -l ${option}${value} -d ${quote(describe)}`);
     }
   }
   return `${lines.join('\n')}\n`;

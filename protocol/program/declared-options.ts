@@ -7,6 +7,8 @@ import { LOG_LEVELS } from './logger.js';
 export interface OptionDeclaration {
   readonly type: 'string' | 'number' | 'boolean' | 'list';
   readonly describe: string;
+  /** One letter, where other programs have the option by it: `w` for `-w`. */
+  readonly short?: string;
   /** What help shows as default; the program itself fills it in. */
   readonly defaultDescription?: string;
   /** The value of an option that is given without one: as a flag alone, or `true` in the file. */

@@ -14,6 +14,8 @@ export const ALL_OPTIONS: readonly string[] = [
   ...['name', 'platform'],
   ...['engine', 'publish', 'image', 'engine-socket'],
   ...['quick', 'runs', 'only', 'rival', 'svg'],
+  ...['write', 'frames', 'snaplen', 'max-bytes', 'duration', 'count'],
+  ...['extcap', 'install-extcap', 'uninstall-extcap'],
   ...['allow-dial', 'proxy-socket', 'docker', 'publish-rules'],
   ...['data-connect', 'data-listen', 'control-listen', 'debug'],
 ];

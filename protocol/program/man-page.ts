@@ -60,12 +60,13 @@ function commandSection(program: ProgramDeclaration, command: CommandDeclaration
 }
 
 function optionItem([name, declaration]: [string, OptionDeclaration]): string[] {
-  const { type, describe, choices, defaultDescription, bare } = declaration;
+  const { type, describe, short, choices, defaultDescription, bare } = declaration;
   const value = type === 'boolean' ? '' : bare === undefined ? ` \\fI${type}\\fR` : `[=\\fI${type}\\fR]`;
   const allowed = type === 'number' ? describeRange(declaration) : choices?.join(', ');
   const text = [describe, ...(allowed === undefined ? [] : [`: ${allowed}`])].join('');
   const more = defaultDescription === undefined ? '' : ` (default: ${defaultDescription})`;
-  return ['.TP', `\\fB\\-\\-${roff(name)}\\fR${value}`, ...lines(`${text}${more}`)];
+  const letter = short === undefined ? '' : `\\fB\\-${short}\\fR, `;
+  return ['.TP', `${letter}\\fB\\-\\-${roff(name)}\\fR${value}`, ...lines(`${text}${more}`)];
 }
 
 function exampleSection(heading: string, name: string, examples: readonly Example[]): string[] {

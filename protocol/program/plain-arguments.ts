@@ -7,8 +7,8 @@ interface ReadableCommand {
   readonly options: OptionDeclarations;
 }
 
-/** An option: `--name`, `--name=value`, or with one dash, as vpnkit-forwarder has it. */
-const FLAG = /^(?:--(?<name>[a-z][a-z-]+)(?:=(?<value>.*))?|-(?<single>[a-z][a-z-]+))$/s;
+/** An option: `--name`, `--name=value`, or with one dash, as vpnkit-forwarder has it; and `-w`. */
+const FLAG = /^(?:--(?<name>[a-z][a-z-]+)(?:=(?<value>.*))?|-(?<single>[a-z][a-z-]*))$/s;
 
 /** What a parser might take for something else than a value: a flag, nothing, or quotes to be removed. */
 const UNUSUAL = /^(?:[-'"`]|$)/;
@@ -39,7 +39,7 @@ function readFlags({ operands, options }: ReadableCommand, args: string[] | read
   for (let at = 0; at < args.length; ) {
     const arg = args[at++] as string;
     const flag = FLAG.exec(arg)?.groups;
-    const name = flag?.['name'] ?? flag?.['single'];
+    const name = flag?.['name'] ?? nameOf(flag?.['single'], known);
     if (name === undefined) {
       if (!operands || UNUSUAL.test(arg)) return undefined;
       values.push(arg);
@@ -53,6 +53,12 @@ function readFlags({ operands, options }: ReadableCommand, args: string[] | read
   }
   if (operands) flags[operands.name] = values;
   return flags;
+}
+
+/** What is meant by a single dash: an option's name, or its one letter. */
+function nameOf(single: string | undefined, known: OptionDeclarations): string | undefined {
+  if (single?.length !== 1) return single;
+  return Object.keys(known).find((name) => known[name]?.short === single) ?? single;
 }
 
 /** @returns undefined where it is not plain what the value is */
