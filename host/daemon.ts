@@ -12,6 +12,7 @@ import type { CaptureSources } from './capture/captures.js';
 import type { HostObserver } from './control/event-hub.js';
 import { type ControlServer, LateLeaseServer, startControlServer } from './control/late-server.js';
 import type { ControlTarget } from './control/server.js';
+import { LateDashboard } from './dashboard/late-dashboard.js';
 import { Descriptors } from './descriptors.js';
 import { Diagnosis } from './diagnose/diagnosis.js';
 import { GuestInspector } from './diagnose/guest-inspector.js';
@@ -72,6 +73,7 @@ class Host implements ControlTarget {
   readonly leases: Leases;
   readonly diagnosis: Diagnosis;
   readonly captureSources: CaptureSources;
+  readonly dashboard: LateDashboard;
   readonly #options: HostOptions;
   readonly #context: HostContext;
   readonly #sockets: SocketReport;
@@ -143,6 +145,12 @@ class Host implements ControlTarget {
       channel: this.#keeper,
       forwards: () => [...this.forwards.list(), ...this.forwards.missing()],
     };
+    this.dashboard = new LateDashboard({
+      target: this,
+      tokenPath: options.dashboardTokenPath,
+      descriptors: this.#descriptors,
+      logger,
+    });
     const log = new ConnectionLog(logger, this.#limiter);
     const crowd = new Crowd({
       room: this.#descriptors,
@@ -174,7 +182,7 @@ class Host implements ControlTarget {
 
   /** The channel first: a client that comes early is then held, and not for longer than need be. */
   async start(): Promise<void> {
-    const { controlPath, forwards } = this.#options;
+    const { controlPath, forwards, dashboard } = this.#options;
     const { logger, onReady } = this.#context;
     await this.#keeper.start();
     const saved = (await this.#stateFile?.load()) ?? [];
@@ -184,7 +192,12 @@ class Host implements ControlTarget {
     this.#control = await startControlServer(this, controlPath, logger, {
       maxConnections: this.#descriptors.maxControlConnections,
     });
-    onReady?.({ controlPath, forwards: this.forwards.list() });
+    const { origin } = dashboard ? await this.dashboard.open(dashboard) : {};
+    onReady?.({
+      controlPath,
+      forwards: this.forwards.list(),
+      ...(origin !== undefined && { dashboard: origin }),
+    });
   }
 
   /**
@@ -204,7 +217,7 @@ class Host implements ControlTarget {
     await this.#stateFile?.close();
     await this.#keeper.stop(reason, STOP_GRACE_MS);
     this.#relay.abort(reason);
-    await this.#control?.close();
+    await Promise.all([this.#control?.close(), this.dashboard.close()]);
     this.#limiter.flush();
   }
 

@@ -10,7 +10,10 @@ const RESERVED = 48;
 /** Connections to the control socket: a person's commands, a few programs that watch. */
 const MAX_CONTROL_CONNECTIONS = 32;
 
-/** With very few descriptors these get no more than an eighth of them. */
+/** Connections to the dashboard: a browser opens six, and one more for each page that watches. */
+const MAX_DASHBOARD_CONNECTIONS = 16;
+
+/** With very few descriptors each of these two gets no more than an eighth of them. */
 const LEAST_CONTROL_SHARE = 8;
 
 /** Of what is left, listening sockets may have two thirds; clients always have the rest, and what these leave. */
@@ -52,7 +55,7 @@ export class Descriptors {
   /** Forwards that publishers in the guest may have. */
   readonly maxLeasedForwards: number;
   /** What clients and listeners have together. */
-  readonly #shared: number;
+  #shared: number;
   #listeners = 0;
 
   constructor(limit: number = descriptorLimit()) {
@@ -83,6 +86,13 @@ export class Descriptors {
       throw Object.assign(new OperationError(message), { code: 'EMFILE' });
     }
     this.#listeners += count;
+  }
+
+  /** The dashboard is on, and takes its share from the clients'. @returns how many connections it may have */
+  takeDashboard(): number {
+    const share = Math.min(MAX_DASHBOARD_CONNECTIONS, Math.floor(this.limit / LEAST_CONTROL_SHARE));
+    this.#shared -= share;
+    return share;
   }
 
   /** Gives back what takeListeners has taken. */

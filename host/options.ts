@@ -1,6 +1,7 @@
 import type { EndpointRule } from '../protocol/endpoint-rule.js';
 import type { Logger } from '../protocol/program/logger.js';
 import type { ChannelAddress } from '../protocol/transport/channel-address.js';
+import type { DashboardAddress } from './dashboard/address.js';
 import type { Forward } from './forwards/forward.js';
 import type { ForwardRule } from './rule/forward-rule.js';
 
@@ -16,6 +17,10 @@ export interface HostOptions {
   allowExpose?: EndpointRule[];
   /** Where publishers may have unix sockets by default: an absolute path. It is made when it is needed. */
   socketsFolder: string;
+  /** Where the dashboard is to listen from the start. Absent: it is off until somebody asks for it. */
+  dashboard?: DashboardAddress;
+  /** The file that keeps the dashboard's token. It is made when it is needed. */
+  dashboardTokenPath: string;
   /** How long a client waits for a channel before it is reset. */
   holdSeconds: number;
   /** Seconds of silence after which the system asks whether a TCP peer is there; 0: never. Absent: 15. */
@@ -36,6 +41,8 @@ export interface HostContext {
 export interface ReadyReport {
   controlPath: string;
   forwards: Forward[];
+  /** Where the dashboard is, if it is on, without its token. */
+  dashboard?: string;
 }
 
 /** How long (s) a client is held when nothing else is asked for. */

@@ -9,17 +9,20 @@ import { type CommandDeclaration, defineCommand } from '../../protocol/program/r
 import {
   defaultChannelAddress,
   defaultControlPath,
+  defaultDashboardTokenPath,
   defaultSocketsFolder,
   ensureFolder,
   runtimeFolder,
 } from '../../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../../protocol/program/stop-signals.js';
 import { checkMode, parseAddress } from '../../protocol/transport/channel-address.js';
+import { parseDashboardAddress } from '../dashboard/address.js';
 import { parseAllowExpose } from '../forwards/expose-policy.js';
 import { DEFAULT_HOLD_SECONDS, type HostContext, type HostOptions, MAX_HOLD_SECONDS } from '../options.js';
 import { reportForward } from '../records/reports.js';
 import { parseSpec } from '../rule/forward-spec.js';
 import { CONTROL_OPTION } from './control-option.js';
+import { DASHBOARD_OPTION, formatDashboard } from './dashboard-option.js';
 import { formatForward } from './output.js';
 
 const OPTIONS = {
@@ -33,6 +36,7 @@ const OPTIONS = {
   forward: { type: 'list', describe: 'Forward this SPEC; can be given more than once' },
   control: CONTROL_OPTION,
   state: { type: 'string', describe: 'Keep forwards that are exposed at run time in this file' },
+  dashboard: DASHBOARD_OPTION,
   'allow-expose': {
     type: 'list',
     describe:
@@ -66,6 +70,7 @@ export function makeHostCommand(loadHost: () => Promise<HostModule>): CommandDec
       ['$0 host --connect hyperkit:/path/to/vms/0:62372', 'reach a guest in hyperkit'],
       ['$0 host --connect "exec:ssh VM portferry-guest --connect stdio:"', 'reach a guest by any command'],
       ['$0 host --allow-expose 127.0.0.1:8000-8999', 'containers are published there only'],
+      ['$0 host --dashboard', 'a page that shows all of it: portferry dashboard opens it'],
       ['$0 host --config portferry.json', '{"listen": "unix:/tmp/c.sock", "forward": ["8080:80"]}'],
     ],
     epilogue:
@@ -83,8 +88,10 @@ export function makeHostCommand(loadHost: () => Promise<HostModule>): CommandDec
           logger,
           stop,
           abandon,
-          onReady: ({ forwards }) => {
+          onReady: ({ forwards, dashboard }) => {
             for (const forward of forwards) output.write(`${formatForward(reportForward(forward))}\n`);
+            // Without its token: what is written here may be kept in a log.
+            if (dashboard !== undefined) output.write(`${formatDashboard(dashboard)}\n`);
           },
         });
       } finally {
@@ -102,15 +109,17 @@ export function readHostOptions(
   values: OptionValues<typeof OPTIONS>,
   environment: NodeJS.ProcessEnv,
 ): HostOptions {
-  const { connect, listen, control, state, hold, 'keep-alive': keepAlive } = values;
+  const { connect, listen, control, state, dashboard, hold, 'keep-alive': keepAlive } = values;
   const options: HostOptions = {
     channel: readChannel(connect, listen, environment),
     forwards: values.forward.flatMap(parseSpec),
     controlPath: control ?? defaultControlPath(environment),
     socketsFolder: defaultSocketsFolder(environment),
+    dashboardTokenPath: defaultDashboardTokenPath(environment),
     holdSeconds: hold ?? DEFAULT_HOLD_SECONDS,
   };
   if (state !== undefined) options.stateFile = state;
+  if (dashboard !== undefined) options.dashboard = parseDashboardAddress(dashboard);
   if (keepAlive !== undefined) options.keepAliveSeconds = keepAlive;
   const allowExpose = parseAllowExpose(values['allow-expose']);
   if (allowExpose) options.allowExpose = allowExpose;

@@ -6,6 +6,7 @@ import { ALL_FORMS } from '../../protocol/transport/channel-address.js';
 import { SPEC_FORM, UNIX_SPEC_FORM } from '../rule/forward-spec.js';
 import { benchCommand } from './bench.js';
 import { makeCompletionCommand } from './completion.js';
+import { dashboardCommand } from './dashboard.js';
 import { exposeCommand, unexposeCommand } from './expose.js';
 import { type HostModule, makeHostCommand } from './host.js';
 import { doctorCommand, pathCommand } from './path.js';
@@ -36,6 +37,7 @@ const COMMANDS = [
   dumpCommand,
   pathCommand,
   doctorCommand,
+  dashboardCommand,
   benchCommand,
   makeServiceCommand(loadHost),
 ];

@@ -8,12 +8,14 @@ import {
 import { logDestination } from '../../protocol/program/logger.js';
 import { type CommandDeclaration, defineCommand } from '../../protocol/program/run-program.js';
 import { stopOnSignals } from '../../protocol/program/stop-signals.js';
+import { parseDashboardAddress } from '../dashboard/address.js';
 import { addressesOverlap, type ForwardRule, formatRule } from '../rule/forward-rule.js';
 import { parseSpec, SPEC_FORM, UNIX_SPEC_FORM } from '../rule/forward-spec.js';
 import { SOCKET_PATH } from '../up/engine/containers.js';
 import { DEFAULT_IMAGE } from '../up/engine/engine.js';
 import { EngineGuest } from '../up/engine/engine-guest.js';
 import { type LocalGuest, type RemoteGuest, runUp } from '../up/session.js';
+import { DASHBOARD_OPTION } from './dashboard-option.js';
 
 const OPTIONS = {
   demo: {
@@ -42,6 +44,7 @@ const OPTIONS = {
     describe: "With --engine: the path of the engine's own socket, on the engine's machine",
     defaultDescription: SOCKET_PATH,
   },
+  dashboard: DASHBOARD_OPTION,
   'log-level': { ...LOG_LEVEL_OPTION, defaultDescription: 'warn' },
 } as const satisfies OptionDeclarations;
 
@@ -79,6 +82,7 @@ export function makeUpCommand(programs: UpPrograms = INSTALLED): CommandDeclarat
     options: OPTIONS,
     examples: [
       ['$0 up --demo', 'see a request going through'],
+      ['$0 up --demo --dashboard', 'and a page that shows it'],
       ['$0 up 9080:80', 'localhost:9080 to what listens on port 80'],
       ['$0 up --engine 9080:8080', "localhost:9080 to port 8080 in Docker Desktop's VM"],
       ['$0 up --engine=colima --publish', "containers' ports, in docker's context colima"],
@@ -88,18 +92,25 @@ export function makeUpCommand(programs: UpPrograms = INSTALLED): CommandDeclarat
     async run(values, specs, { stdout, stderr, environment }) {
       const rules = specs.flatMap(parseSpec);
       refuseContradictions(values, specs, rules);
+      const { 'log-level': level = 'warn', dashboard } = values;
+      if (dashboard !== undefined) parseDashboardAddress(dashboard);
+      const hostArgs = [
+        '--log-level',
+        level,
+        ...(dashboard === undefined ? [] : [`--dashboard=${dashboard}`]),
+      ];
       const log = stderr === process.stderr ? await logDestination(process.stderr.isTTY === true) : stderr;
-      const { 'log-level': level = 'warn' } = values;
       const { stop, release } = stopOnSignals({ environment });
       return runUp({
         specs,
         demo: values.demo,
+        dashboard: dashboard !== undefined,
         stdout,
         stop,
         log: (line) => void log.write(`${line}\n`),
         makeHost: (channel, control) => ({
           name: 'the host',
-          command: [...programs.host, 'host', ...channel, '--control', control, '--log-level', level],
+          command: [...programs.host, 'host', ...channel, '--control', control, ...hostArgs],
         }),
         guest:
           values.engine === undefined

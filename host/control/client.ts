@@ -9,6 +9,7 @@ import type { DoctorReport } from '../diagnose/diagnosis.js';
 import type { PathReport } from '../diagnose/path.js';
 import type { DumpReport } from '../records/dump.js';
 import type { ConnectionReport, ForwardReport, StatusReport } from '../records/reports.js';
+import type { DashboardReport } from './dashboard-switch.js';
 
 /** A host answers at once, unless it hangs (ms). Exposing waits for other changes and for the OS. */
 const ANSWER_TIMEOUT_MS = 30_000;
@@ -97,6 +98,11 @@ export class ControlClient {
     }
     const id = encodeURIComponent(String(response.headers[CAPTURE_ID_HEADER]));
     return { stream: response, stop: async () => void (await this.#exchange('DELETE', `/v1/capture/${id}`)) };
+  }
+
+  /** Where the dashboard is. It is switched on, if need be. */
+  dashboard(): Promise<DashboardReport> {
+    return this.#ask('POST', '/v1/dashboard', isObject<DashboardReport>);
   }
 
   /** The dump as text for people. */

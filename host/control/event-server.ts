@@ -17,7 +17,7 @@ export interface EventServerOptions {
 }
 
 /** Why somebody may not subscribe. */
-interface Refusal {
+export interface Refusal {
   status: number;
   message: string;
 }
@@ -48,7 +48,7 @@ export class EventServer {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, busy?: string): void {
     const [path = '', query] = (request.url ?? '').split('?', 2);
     const filter = this.#admit(request, path, query, busy);
-    if ('status' in filter) refuse(socket, filter);
+    if ('status' in filter) refuseUpgrade(socket, filter);
     else
       this.#server.handleUpgrade(request, socket, head, (webSocket) =>
         this.#hub.subscribe(webSocket, filter),
@@ -88,8 +88,8 @@ export class EventServer {
   }
 }
 
-/** As the rest of the API has it; then the connection ends. */
-function refuse(socket: Duplex, { status, message }: Refusal): void {
+/** Answers a request for a WebSocket as the rest of the API has it; then the connection ends. */
+export function refuseUpgrade(socket: Duplex, { status, message }: Refusal): void {
   const body = JSON.stringify({ message });
   socket.on('error', () => {});
   socket.end(

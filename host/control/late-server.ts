@@ -1,10 +1,10 @@
-import net from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import type { Logger } from '../../protocol/program/logger.js';
 import type { Stream } from '../../protocol/stream.js';
 import { listenOnUnixPath } from '../../protocol/transport/unix-path.js';
 import type { Leases } from '../forwards/leases.js';
 import type { ConnectionLimits } from './connections.js';
+import { Door } from './door.js';
 import type { LeaseServer } from './lease-server.js';
 import type { ControlTarget } from './server.js';
 
@@ -31,32 +31,11 @@ export async function startControlServer(
   limits: ConnectionLimits = {},
   load = (): Promise<Pick<typeof import('./server.js'), 'makeControlApp'>> => import('./server.js'),
 ): Promise<ControlServer> {
-  let made: Promise<FastifyInstance> | undefined;
   const make = async (): Promise<FastifyInstance> => (await load()).makeControlApp(target, logger, limits);
-  // Half-open as an http.Server's; and nobody is read from before there is one who reads.
-  const door = net.createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
-    made ??= make();
-    made.then(
-      (app) => {
-        app.server.emit('connection', socket);
-        socket.resume();
-      },
-      (err) => {
-        made = undefined;
-        logger.error({ err }, 'the control API cannot be loaded; it is tried again with the next client');
-        socket.destroy();
-      },
-    );
-  });
-  await listenOnUnixPath(door, path, SOCKET_MODE);
-  door.on('error', (err) => logger.error({ err }, 'the control API cannot accept clients'));
-  return {
-    close: async () => {
-      const closed = new Promise((resolve) => door.close(resolve));
-      const app = await made;
-      await Promise.all([closed, app?.close()]);
-    },
-  };
+  const door = new Door('the control API', make, logger);
+  await listenOnUnixPath(door.server, path, SOCKET_MODE);
+  door.server.on('error', (err) => logger.error({ err }, 'the control API cannot accept clients'));
+  return door;
 }
 
 /** The service portferry:control: see LeaseServer. */

@@ -12,6 +12,7 @@ import { parseSpec } from '../rule/forward-spec.js';
 import { ruleFromVpnkit, ruleToVpnkit } from '../rule/vpnkit-rule.js';
 import { serveCaptures } from './capture-api.js';
 import { type ConnectionLimits, Connections } from './connections.js';
+import { type DashboardSwitch, serveDashboardSwitch } from './dashboard-switch.js';
 import type { ObservedHost } from './event-hub.js';
 import { readBodies, reportErrors } from './json-api.js';
 import { serveEvents } from './late-events.js';
@@ -22,6 +23,7 @@ import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
 export interface ControlTarget extends ObservedHost {
   readonly diagnosis: Diagnosis;
   readonly captureSources: CaptureSources;
+  readonly dashboard: DashboardSwitch;
   /** Why what is exposed now would not outlast a restart; undefined when it is saved, or is not to be. */
   readonly saveProblem: string | undefined;
   /** Those that are listened on, and those that are only wanted; with what has been carried so far. */
@@ -39,7 +41,7 @@ const MAX_BODY_BYTES = 1024 * 1024;
 const MAX_BODY_VALUES = 0x1_0000;
 
 /** How long (ms) a client may take to send one request. */
-const REQUEST_TIMEOUT_MS = 30_000;
+export const REQUEST_TIMEOUT_MS = 30_000;
 
 const UNAVAILABLE = 503;
 
@@ -73,7 +75,8 @@ export async function makeControlApp(
   return app;
 }
 
-function refuseBeyond(app: FastifyInstance, connections: Connections): void {
+/** Refuses requests on connections beyond those that there may be. */
+export function refuseBeyond(app: FastifyInstance, connections: Connections): void {
   app.addHook('onRequest', async (request, reply) => {
     const message = connections.refusalOf(request.raw.socket);
     if (message === undefined) return;
@@ -97,12 +100,9 @@ function serveV1(app: FastifyInstance, target: ControlTarget): void {
     const warning = problem === undefined ? {} : { warning: `${consequence}: ${problem}` };
     return some.map((forward) => ({ ...reportForward(forward), ...warning }));
   };
-  app.get('/v1/status', async () => target.status());
-  app.get('/v1/connections', async () => target.connections());
+  serveReports(app, target);
+  serveDashboardSwitch(app, target.dashboard);
   app.get('/v1/dump', async () => target.dump());
-  app.get('/v1/path', async (request) => target.diagnosis.path(readQuestion(request.query)));
-  app.get('/v1/doctor', async (request) => target.diagnosis.doctor(readQuestion(request.query)));
-  app.get('/v1/forwards', async () => target.reportForwards());
   app.post('/v1/forwards', async (request) => {
     const rules = readSpecs(request.body).flatMap(parseSpec);
     return report(await forwards.expose(rules), 'it is listened on, but will not outlast a restart');
@@ -114,6 +114,15 @@ function serveV1(app: FastifyInstance, target: ControlTarget): void {
       unmatched: unmatched.map((matcher) => describeUnmatched(matcher, forwards)),
     };
   });
+}
+
+/** What only shows how the host is doing, and changes nothing. */
+export function serveReports(app: FastifyInstance, target: ControlTarget): void {
+  app.get('/v1/status', async () => target.status());
+  app.get('/v1/connections', async () => target.connections());
+  app.get('/v1/path', async (request) => target.diagnosis.path(readQuestion(request.query)));
+  app.get('/v1/doctor', async (request) => target.diagnosis.doctor(readQuestion(request.query)));
+  app.get('/v1/forwards', async () => target.reportForwards());
 }
 
 /** `?of=8080/udp`, or a container's name. */

@@ -46,6 +46,8 @@ export interface UpOptions {
   /** Exposed all or none. */
   specs: readonly string[];
   demo: boolean;
+  /** Whether the host has its dashboard on. */
+  dashboard?: boolean;
   /** How the host is called, given its options for the channel, and the path of its control socket. */
   makeHost(channel: readonly string[], controlPath: string): ChildProgram;
   guest: LocalGuest | RemoteGuest;
@@ -121,6 +123,7 @@ async function present(
   if (specs.length > 0)
     for (const forward of await client.expose(specs)) stdout.write(`${formatForward(forward)}\n`);
   if (demo) await presentDemo(client, demo, status, stdout);
+  if (options.dashboard) stdout.write(`'portferry dashboard --control ${client.path}' opens the dashboard\n`);
   stdout.write(`Ctrl-C ends it; 'portferry list --control ${client.path}' lists its forwards\n`);
   if (!stop.aborted) await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }));
 }

@@ -11,7 +11,7 @@ const PREFIX = 'PORTFERRY_';
 export const ALL_OPTIONS: readonly string[] = [
   ...['config', 'connect', 'listen', 'log-level'],
   ...['forward', 'control', 'state', 'allow-expose', 'hold', 'keep-alive', 'json', 'demo'],
-  ...['name', 'platform'],
+  ...['name', 'platform', 'dashboard', 'no-open'],
   ...['engine', 'publish', 'image', 'engine-socket'],
   ...['quick', 'runs', 'only', 'rival', 'svg'],
   ...['write', 'frames', 'snaplen', 'max-bytes', 'duration', 'count'],

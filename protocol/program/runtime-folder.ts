@@ -51,6 +51,14 @@ export function defaultSocketsFolder(
   return join(runtimeFolder(env, platform), 'sockets');
 }
 
+/** The file that keeps the token of the dashboard, for every host of this user. */
+export function defaultDashboardTokenPath(
+  env: NodeJS.ProcessEnv = process.env,
+  platform: NodeJS.Platform = process.platform,
+): string {
+  return join(runtimeFolder(env, platform), 'dashboard-token');
+}
+
 /**
  * Makes the folder for sockets, with mode 0700, unless it exists.
  * @throws OperationError when it cannot be made, is no folder, or others could replace what is in it

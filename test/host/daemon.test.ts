@@ -37,6 +37,7 @@ function makeOptions(folder: string, specs: string[]): HostOptions {
     controlPath: join(folder, 'control'),
     stateFile: join(folder, 'state.json'),
     socketsFolder: join(folder, 'sockets'),
+    dashboardTokenPath: join(folder, 'dashboard-token'),
     holdSeconds: 60,
   };
 }

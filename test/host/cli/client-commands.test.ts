@@ -7,10 +7,10 @@ import { noCounts } from '../../../host/forwards/forward.js';
 import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { formatDump } from '../../../host/records/dump.js';
 import type { ForwardReport } from '../../../host/records/reports.js';
-import { reportForward } from '../../../host/records/reports.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js';
 import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
+import { fakeControlTarget } from '../../fixtures/fake-control-target.js';
 import { chooseFreePorts } from '../../fixtures/free-ports.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 import { fakeDiagnosis } from '../diagnose/fixtures/make-path.js';
@@ -24,18 +24,7 @@ async function startHost(
   const forwards = new ForwardTable({ onClient: (socket) => socket.reset(), logger });
   const folder = shortFolder(t);
   const server = await startControlServer(
-    {
-      forwards,
-      saveProblem,
-      status: () => fakeStatus(),
-      connections: () => [fakeConnection()],
-      settle: () => {},
-      observe: () => () => {},
-      reportForwards: () =>
-        [...forwards.list(), ...forwards.missing()].map((forward) => reportForward(forward)),
-      dump: () => fakeDump(),
-      diagnosis: fakeDiagnosis(),
-    },
+    { ...fakeControlTarget(forwards), saveProblem },
     `${folder}/control.sock`,
     logger,
   );

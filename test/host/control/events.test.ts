@@ -16,6 +16,7 @@ import type { HostEvent } from '../../../host/records/event.js';
 import { parseSpecMatcher } from '../../../host/rule/forward-matcher.js';
 import { parseSpec } from '../../../host/rule/forward-spec.js';
 import { fakeStatus } from '../../fixtures/control-reports.js';
+import { fakeCarrier } from '../../fixtures/fake-carrier.js';
 import { fakeForward } from '../../fixtures/fake-forward.js';
 import { takenPort } from '../../fixtures/leases.js';
 import { Observer } from '../../protocol/fixtures/observer.js';
@@ -75,7 +76,7 @@ t.test('a subscriber hears of what it has asked for', async (t) => {
   ];
   for (const [index, [types, count]] of seen.entries()) {
     await readers[index]?.until(() => (readers[index]?.events.length ?? 0) >= count);
-    t.same(readers[index]?.types, types, queries[index]);
+    t.same(readers[index]?.types, types, String(queries[index]));
   }
 });
 
@@ -107,7 +108,7 @@ t.test('traffic is told once a second, of forwards that have changed', async (t)
   mock.timers.tick(1_000);
   host.serve('failed', second);
   const open = host.records.begin(first, { client: undefined, listener: undefined });
-  const carrier = { bytesSent: 10, bytesReceived: 20 };
+  const carrier = fakeCarrier(10, 20);
   open.streamOpened(8, carrier);
   mock.timers.tick(1_000);
   const counts = { connections: 2, active: 1, bytesToGuest: 11, bytesToHost: 22, refused: 0, failed: 0 };
@@ -261,7 +262,7 @@ async function serve(t: Test, server: EventServer): Promise<string> {
 }
 
 t.test('over TCP, with an origin that is let in', async (t) => {
-  const server = new EventServer(new ObservedHost(), {
+  const server = new EventServer(new ObservedHost().target, {
     admitsOrigin: (origin) => origin === 'http://127.0.0.1:1',
   });
   const address = await serve(t, server);
@@ -277,7 +278,7 @@ t.test('one that does not answer a ping is gone', async (t) => {
   mock.timers.enable({ apis: ['setInterval'] });
   t.teardown(() => mock.timers.reset());
   const host = new ObservedHost();
-  const hub = new EventHub(host, 1_000);
+  const hub = new EventHub(host.target, 1_000);
   const sockets = new WebSocketServer({ host: '127.0.0.1', port: 0, autoPong: false });
   t.teardown(() => sockets.close());
   await once(sockets, 'listening');
@@ -325,7 +326,7 @@ t.test('when what events need cannot be loaded, that is said, and tried again', 
   const app = fastify();
   const connections = new Connections(app.server, host.log.logger, {});
   let loads = 0;
-  serveEvents(app, host, { connections, maxConnections: 9, logger: host.log.logger }, async () => {
+  serveEvents(app, host.target, { connections, maxConnections: 9, logger: host.log.logger }, async () => {
     if (++loads === 1) throw new Error('no such file');
     return { EventServer };
   });

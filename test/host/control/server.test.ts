@@ -10,14 +10,13 @@ import { startControlServer } from '../../../host/control/late-server.js';
 import type { ControlTarget } from '../../../host/control/server.js';
 import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { formatDump } from '../../../host/records/dump.js';
-import { reportForward } from '../../../host/records/reports.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
+import { fakeControlTarget } from '../../fixtures/fake-control-target.js';
 import { freePorts } from '../../fixtures/free-ports.js';
 import { LeaseHost, port, takenPort } from '../../fixtures/leases.js';
 import { LogRecorder } from '../../fixtures/log-recorder.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
-import { fakeDiagnosis } from '../diagnose/fixtures/make-path.js';
 
 interface Control {
   path: string;
@@ -30,18 +29,7 @@ async function startControl(t: Test, limits?: ConnectionLimits): Promise<Control
   const lines: string[] = [];
   const logger = createLogger('info', { write: (line) => void lines.push(line) });
   const forwards = new ForwardTable({ onClient: (socket) => socket.reset(), logger });
-  const target: ControlTarget = {
-    forwards,
-    saveProblem: undefined,
-    status: () => fakeStatus(),
-    connections: () => [fakeConnection()],
-    settle: () => {},
-    observe: () => () => {},
-    reportForwards: () =>
-      [...forwards.list(), ...forwards.missing()].map((forward) => reportForward(forward)),
-    dump: () => fakeDump(),
-    diagnosis: fakeDiagnosis(),
-  };
+  const target = fakeControlTarget(forwards);
   const path = `${shortFolder(t)}/run/control.sock`;
   const server = await startControlServer(target, path, logger, limits);
   t.teardown(() => forwards.close());
@@ -235,18 +223,7 @@ t.test('whoever changes what cannot be saved is told so', async (t) => {
 t.test('what a guest wants is listed too, with the reason why it is not there', async (t) => {
   const host = new LeaseHost(t, { allow: ['127.0.0.1'] });
   const path = `${shortFolder(t)}/c.sock`;
-  const target = {
-    saveProblem: undefined,
-    status: () => fakeStatus(),
-    connections: () => [],
-    settle() {},
-    observe: () => () => {},
-    reportForwards: () =>
-      [...host.forwards.list(), ...host.forwards.missing()].map((forward) => reportForward(forward)),
-    dump: () => fakeDump(),
-    diagnosis: fakeDiagnosis(),
-  };
-  const server = await startControlServer({ ...host, ...target }, path, host.log.logger);
+  const server = await startControlServer(fakeControlTarget(host.forwards), path, host.log.logger);
   t.teardown(() => server.close());
   const client = new ControlClient(path);
   const taken = await takenPort(t);

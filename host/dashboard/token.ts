@@ -1,0 +1,84 @@
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
+import { ensureFolder } from '../../protocol/program/runtime-folder.js';
+
+/** 256 bits. */
+const TOKEN_BYTES = 32;
+
+/** As base64url has it. */
+const TOKEN = /^[\w-]{43}$/;
+
+const OTHERS = 0o077;
+const OWNER_ONLY = 0o600;
+
+/**
+ * The token that is kept in a file, so that a page that is open goes on when the host has been restarted; the first
+ * time it is made. The file has mode 0600, and its folder is ours: who can read it can use the control socket, too.
+ * @throws OperationError when it cannot be kept, or the file is not what it should be
+ */
+export function keepToken(path: string): string {
+  ensureFolder(dirname(path));
+  try {
+    return readToken(path) ?? makeToken(path);
+  } catch (thrown) {
+    if (thrown instanceof OperationError) throw thrown;
+    throw new OperationError(`cannot keep the dashboard's token in ${path}: ${messageOf(thrown)}`);
+  }
+}
+
+/** Compares in a time that says nothing of where they differ. */
+export function isSameToken(given: string, token: string): boolean {
+  const [a, b] = [Buffer.from(given), Buffer.from(token)];
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+/** @returns undefined when there is no file */
+function readToken(path: string): string | undefined {
+  let file: number;
+  try {
+    // Nothing is followed, and nothing is waited for.
+    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (thrown) {
+    if (errnoOf(thrown) === 'ENOENT') return undefined;
+    throw thrown;
+  }
+  try {
+    const { mode, uid } = fstatSync(file);
+    const ours = uid === process.getuid?.() && (mode & OTHERS) === 0;
+    const text = ours ? readFileSync(file, 'utf8') : '';
+    if (TOKEN.test(text)) return text;
+  } finally {
+    closeSync(file);
+  }
+  throw new OperationError(
+    `${path} does not hold the dashboard's token, for this user alone (mode 0600): remove it, and a new one is made`,
+  );
+}
+
+/** It has its content from its first moment on; who was first, of two hosts that start together, has made it. */
+function makeToken(path: string): string {
+  const token = randomBytes(TOKEN_BYTES).toString('base64url');
+  const draft = `${path}.${process.pid}`;
+  writeFileSync(draft, token, { mode: OWNER_ONLY, flag: 'wx' });
+  try {
+    linkSync(draft, path);
+    return token;
+  } catch (thrown) {
+    const other = errnoOf(thrown) === 'EEXIST' ? readToken(path) : undefined;
+    if (other !== undefined) return other;
+    throw thrown;
+  } finally {
+    unlinkSync(draft);
+  }
+}
