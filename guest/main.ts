@@ -8,9 +8,7 @@ keepIgnoring(process.env, process);
 const problem = problemOfNode(process.version);
 if (problem === undefined) {
   // Only now: an old Node.js could not even read them.
-  Promise.all([import('../protocol/program/run-process.js'), import('./cli.js')]).then(
-    ([{ runProcess }, { portferryGuest }]) => runProcess(portferryGuest),
-  );
+  import('./start.js');
 } else {
   process.stderr.write(`portferry-guest: ${problem}\n`);
   process.exitCode = 1;

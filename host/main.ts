@@ -8,9 +8,7 @@ keepIgnoring(process.env, process);
 const problem = problemOfNode(process.version);
 if (problem === undefined) {
   // Only now: an old Node.js could not even read them.
-  Promise.all([import('../protocol/program/run-process.js'), import('./cli/program.js')]).then(
-    ([{ runProcess }, { portferry }]) => runProcess(portferry),
-  );
+  import('./start.js');
 } else {
   process.stderr.write(`portferry: ${problem}\n`);
   process.exitCode = 1;

@@ -1,17 +1,20 @@
 // npm run build: checks the types, compiles, and bundles.
 //
-//   dist/host/main.js, dist/guest/main.js   the two programs; what a run does not need is in dist/chunks
+//   dist/host/main.js, dist/guest/main.js   the two programs, each with a start.js that holds all that is ours
+//   dist/libraries                          others' code that few runs need
 //   dist/portferry-guest.mjs                the guest as one file that needs nothing but Node.js
 //   dist/licences.txt                       of what is bundled
 //   man/                                    the manual pages
+//   build/                                  the compiled modules, for scripts and tests: they are in no package
 //
-// The other files in dist are the compiled modules, for scripts and tests: they are in no package.
+// The programs are CommonJS: Node's loader of ES modules takes some 2 MiB, and its work as much again.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, relative } from 'node:path';
 import {
   bundle,
+  COMMON_JS,
   carriedKoffi,
   DIST,
   koffiBuilds,
@@ -22,9 +25,20 @@ import {
   withShellLine,
 } from './bundle.mjs';
 
-/** The two programs, and what they run in a process or thread of its own. */
+/** The two programs: an old Node.js can read them, and says so; the others it could not. */
 const MAINS = ['host/main.ts', 'guest/main.ts'];
-const ENTRIES = [...MAINS, 'host/bench/far-end-process.ts', 'host/bench/saturate.ts', 'host/enter.ts'];
+/** What they go on with, and what they run in a process or thread of its own. */
+const ENTRIES = [
+  ...['host/start.ts', 'guest/start.ts'],
+  ...['host/bench/far-end-process.ts', 'host/bench/saturate.ts', 'host/enter.ts'],
+];
+/** Others' code that every run needs, or that is no larger than a file of its own is worth. */
+const EVERYWHERE = ['pino', 'ipaddr.js', 'koffi', 'shlex'];
+
+/** Both the library's own file and what stands in its place say this: it is the same to whoever imports it. */
+const passOn = (path) =>
+  `import * as library from '${path}'; export * from '${path}'; export default library.default;`;
+const libraryFile = (name) => `libraries/${name.replaceAll('/', '-')}.js`;
 
 const compiler = createRequire(import.meta.url).resolve('typescript/bin/tsc');
 const { status } = spawnSync(process.execPath, [compiler, '-p', 'tsconfig.build.json'], {
@@ -32,42 +46,60 @@ const { status } = spawnSync(process.execPath, [compiler, '-p', 'tsconfig.build.
   stdio: 'inherit',
 });
 if (status !== 0) process.exit(status ?? 1);
-rmSync(join(DIST, 'chunks'), { recursive: true, force: true });
+for (const folder of ['host', 'libraries']) rmSync(join(DIST, folder), { recursive: true, force: true });
 
-const programs = await bundlePrograms();
-const guest = await bundleGuest();
-writeFileSync(join(DIST, 'licences.txt'), `${licences([programs, guest])}\n`);
+const apart = new Set();
+const metafiles = [];
+for (const main of MAINS) metafiles.push(await bundleEntry(main, { external: ['./start.js'] }));
+for (const entry of ENTRIES) metafiles.push(await bundleEntry(entry, { plugins: [librariesApart(entry)] }));
+for (const library of apart) metafiles.push(await bundleLibrary(library));
+metafiles.push(await bundleGuest());
+write(join(DIST, 'package.json'), `${JSON.stringify({ type: 'commonjs' })}\n`);
+write(join(DIST, 'licences.txt'), `${licences(metafiles)}\n`);
 await import('./man.mjs');
 
-async function bundlePrograms() {
+async function bundleEntry(entry, { plugins = [], ...options }) {
+  const outfile = join(DIST, entry).replace(/ts$/, 'js');
+  const place = ownPlace(dirname(entry));
   const { outputFiles, metafile } = await bundle({
-    entryPoints: ENTRIES,
-    outdir: DIST,
-    outbase: ROOT,
-    chunkNames: 'chunks/[name]-[hash]',
-    format: 'esm',
-    splitting: true,
-    banner: { js: REQUIRE },
-    plugins: [ownPlace],
+    ...{ entryPoints: [entry], outfile, ...COMMON_JS, plugins: [place, ...plugins] },
+    ...options,
   });
-  refuseLostPlaces(metafile);
-  for (const { path, text } of outputFiles) {
-    const main = MAINS.find((name) => join(DIST, name).replace(/ts$/, 'js') === path);
-    write(path, main ? withShellLine(text, main) : text);
-    // The compiler's, of the file that stood here.
-    rmSync(`${path}.map`, { force: true });
-  }
+  const [{ text }] = outputFiles;
+  write(outfile, MAINS.includes(entry) ? withShellLine(text, entry) : text);
   return metafile;
 }
 
-/** `ownPlace` counts on files that lie one folder deep in dist. */
-function refuseLostPlaces({ outputs, inputs }) {
-  for (const [path, output] of Object.entries(outputs)) {
-    if (relative(DIST, join(ROOT, path)).split('/').length === 2) continue;
-    const sources = Object.keys(output.inputs).filter((name) => name in inputs && !ENTRIES.includes(name));
-    if (sources.length > 0)
-      throw new Error(`${sources} must be in a file that lies one folder deep, not in ${path}`);
-  }
+/** Leaves others' code out of an entry's bundle: it is read when the module that imports it is first needed. */
+function librariesApart(entry) {
+  const up = relative(dirname(entry), '.');
+  return {
+    name: 'libraries-apart',
+    setup({ onResolve, onLoad }) {
+      onResolve({ filter: /^[^.]/ }, ({ path, importer, kind }) => {
+        const ours = !relative(ROOT, importer).startsWith('node_modules');
+        if (kind === 'entry-point' || !ours || path.includes(':') || EVERYWHERE.includes(path)) return undefined;
+        apart.add(path);
+        return { path, namespace: 'library' };
+      });
+      onResolve({ filter: /^\./, namespace: 'library' }, ({ path }) => ({ path, external: true }));
+      onLoad({ filter: /.*/, namespace: 'library' }, ({ path }) => ({
+        contents: passOn(`${up}/${libraryFile(path)}`),
+      }));
+    },
+  };
+}
+
+async function bundleLibrary(name) {
+  const { outputFiles, metafile } = await bundle({
+    stdin: { contents: passOn(name), resolveDir: ROOT },
+    outfile: join(DIST, libraryFile(name)),
+    ...COMMON_JS,
+    // Not every library has a default.
+    logOverride: { 'import-is-undefined': 'silent' },
+  });
+  write(outputFiles[0].path, outputFiles[0].text);
+  return metafile;
 }
 
 /** What start.ts begins, and the guest's code in a comment behind it: see there. */

@@ -12,10 +12,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { serveFarEnd } from '../dist/host/bench/far-end.js';
-import { Download, Exchange, Upload } from '../dist/host/bench/near-end.js';
-import { freeEndpoint } from '../dist/host/bench/rivals/programs.js';
-import { vpnkitForwarder } from '../dist/host/bench/rivals/vpnkit-forwarder.js';
+import { serveFarEnd } from '../build/host/bench/far-end.js';
+import { Download, Exchange, Upload } from '../build/host/bench/near-end.js';
+import { freeEndpoint } from '../build/host/bench/rivals/programs.js';
+import { vpnkitForwarder } from '../build/host/bench/rivals/vpnkit-forwarder.js';
 
 const GIB = 1024 ** 3;
 const KIB_PER_MIB = 1024;

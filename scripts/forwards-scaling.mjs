@@ -9,11 +9,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { HostControl } from '../dist/guest/publish/host-control.js';
-import { ControlClient } from '../dist/host/control/client.js';
-import { ChannelKeeper } from '../dist/protocol/channel/channel-keeper.js';
-import { createLogger } from '../dist/protocol/program/logger.js';
-import { SlabPool } from '../dist/protocol/slab.js';
+import { HostControl } from '../build/guest/publish/host-control.js';
+import { ControlClient } from '../build/host/control/client.js';
+import { ChannelKeeper } from '../build/protocol/channel/channel-keeper.js';
+import { createLogger } from '../build/protocol/program/logger.js';
+import { SlabPool } from '../build/protocol/slab.js';
 
 const COUNTS = [100, 1_000, 10_000];
 const IP = '127.0.0.77';

@@ -1,8 +1,8 @@
 // Writes the manual pages into man/, from what --help says. Needs the built programs (npm run build).
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { portferryGuest } from '../dist/guest/cli.js';
-import { portferry } from '../dist/host/cli/program.js';
-import { manPage } from '../dist/protocol/program/man-page.js';
+import { portferryGuest } from '../build/guest/cli.js';
+import { portferry } from '../build/host/cli/program.js';
+import { manPage } from '../build/protocol/program/man-page.js';
 
 const folder = new URL('../man/', import.meta.url);
 mkdirSync(folder, { recursive: true });

@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 // What the code of the data path costs by itself, without a kernel: ns per frame of codec, multiplexer and
 // splice. For developers, before and after a change; run `npm run build` first.
-import { FrameRing } from '../dist/protocol/frame-ring.js';
-import { Multiplexer } from '../dist/protocol/multiplexer.js';
-import { Slab, SlabPool } from '../dist/protocol/slab.js';
-import { Splice } from '../dist/protocol/splice.js';
-import { FrameDecoder } from '../dist/protocol/wire/decoder.js';
-import { Command, encodeOpen, putDataHeader, putHeader, putWindow } from '../dist/protocol/wire/frame.js';
+import { FrameRing } from '../build/protocol/frame-ring.js';
+import { Multiplexer } from '../build/protocol/multiplexer.js';
+import { Slab, SlabPool } from '../build/protocol/slab.js';
+import { Splice } from '../build/protocol/splice.js';
+import { FrameDecoder } from '../build/protocol/wire/decoder.js';
+import { Command, encodeOpen, putDataHeader, putHeader, putWindow } from '../build/protocol/wire/frame.js';
 
 const ROUNDS = 7;
 const ROUND_MS = 200;

@@ -4,10 +4,10 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { serveFarEnd } from '../dist/host/bench/far-end.js';
-import { Exchange, Upload } from '../dist/host/bench/near-end.js';
-import { makePortferry } from '../dist/host/bench/rivals/portferry.js';
-import { usageOf } from '../dist/host/bench/usage.js';
+import { serveFarEnd } from '../build/host/bench/far-end.js';
+import { Exchange, Upload } from '../build/host/bench/near-end.js';
+import { makePortferry } from '../build/host/bench/rivals/portferry.js';
+import { usageOf } from '../build/host/bench/usage.js';
 
 const CONNECTIONS = [1_000, 2_000, 4_000, 8_000];
 const GIBIBYTES = [1, 2, 4, 8];

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { OperationError } from '../errors.js';
 
-/** Where package.json lies from here: built into dist/, and as source. */
+/** Where package.json lies from here: compiled into build/, and as source. */
 const PLACES = ['../../../package.json', '../../package.json'];
 
 /**

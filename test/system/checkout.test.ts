@@ -8,7 +8,7 @@ import { CHECKOUT, runNpm } from './fixtures/npm.js';
 /** What a checkout has, without what was installed and built in it. */
 function copyCheckout(t: Test): string {
   const folder = temporaryFolder(t);
-  const left = ['node_modules', 'dist', '.git', '.tap'];
+  const left = ['node_modules', 'build', 'dist', '.git', '.tap'];
   for (const name of readdirSync(CHECKOUT).filter((name) => !left.includes(name)))
     cpSync(join(CHECKOUT, name), join(folder, name), { recursive: true });
   return folder;

@@ -21,7 +21,7 @@ const RELEASES = {
   '26': /^v26\./,
 };
 const BYTES = 32 * 1024 * 1024;
-const SOCKETS = new URL('../../dist/protocol/socket/', import.meta.url).href;
+const SOCKETS = new URL('../../build/protocol/socket/', import.meta.url).href;
 
 for (const [release, version] of Object.entries(RELEASES)) {
   t.test(`Node ${release}: both kinds of socket pass their self-test, and bytes go through`, async (t) => {
