@@ -78,7 +78,8 @@ function librariesApart(entry) {
     setup({ onResolve, onLoad }) {
       onResolve({ filter: /^[^.]/ }, ({ path, importer, kind }) => {
         const ours = !relative(ROOT, importer).startsWith('node_modules');
-        if (kind === 'entry-point' || !ours || path.includes(':') || EVERYWHERE.includes(path)) return undefined;
+        if (kind === 'entry-point' || !ours || path.includes(':') || EVERYWHERE.includes(path))
+          return undefined;
         apart.add(path);
         return { path, namespace: 'library' };
       });

@@ -47,7 +47,8 @@ export const carriedKoffi = {
 /** CommonJS has no import.meta: `bundleUrl` stands for the URL of the file that the bundle lies in. */
 export const COMMON_JS = {
   format: 'cjs',
-  banner: { js: "const bundleUrl = require('node:url').pathToFileURL(__filename).href;" },
+  // Strict, as ES modules are. Not node:url, which an old Node.js does not find.
+  banner: { js: "'use strict'; const bundleUrl = require('url').pathToFileURL(__filename).href;" },
   define: { 'import.meta.url': 'bundleUrl', 'import.meta.filename': '__filename' },
   // Node's import() would load the loader of ES modules.
   supported: { 'dynamic-import': false },
@@ -71,7 +72,16 @@ export const ownPlace = (folder) => ({
 });
 
 /** Node's own modules that a run may never need: each takes some 0.1 to 1.5 MiB. */
-const LATE_BUILTINS = ['crypto', 'dns/promises', 'fs/promises', 'http', 'readline', 'timers/promises', 'tty', 'zlib'];
+const LATE_BUILTINS = [
+  'crypto',
+  'dns/promises',
+  'fs/promises',
+  'http',
+  'readline',
+  'timers/promises',
+  'tty',
+  'zlib',
+];
 
 /** Loads them when something of theirs is first used, and not when whoever imports them is loaded. */
 const lateBuiltins = {
@@ -85,7 +95,9 @@ const lateBuiltins = {
     onLoad({ filter: /.*/, namespace: 'late-builtin' }, ({ path }) => {
       const names = Object.keys(process.getBuiltinModule(path));
       const getters = names.map((name) => `get ${name}() { return load().${name}; }`);
-      return { contents: `const load = () => require('${path}'); module.exports = { ${getters.join(', ')} };` };
+      return {
+        contents: `const load = () => require('${path}'); module.exports = { ${getters.join(', ')} };`,
+      };
     });
   },
 };

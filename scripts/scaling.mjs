@@ -4,6 +4,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { serveFarEnd } from '../build/host/bench/far-end.js';
 import { Exchange, Upload } from '../build/host/bench/near-end.js';
 import { makePortferry } from '../build/host/bench/rivals/portferry.js';
@@ -13,6 +14,11 @@ const CONNECTIONS = [1_000, 2_000, 4_000, 8_000];
 const GIBIBYTES = [1, 2, 4, 8];
 const OPENING_AT_ONCE = 100;
 const MIB = 1024 ** 2;
+const built = (path) => fileURLToPath(new URL(`../dist/${path}`, import.meta.url));
+const PROGRAMS = {
+  host: [process.execPath, built('host/main.js')],
+  guest: [process.execPath, built('guest/main.js')],
+};
 
 async function openAll(endpoint, count) {
   const open = [];
@@ -55,7 +61,7 @@ try {
   for (const count of CONNECTIONS) {
     const target = join(folder, String(count));
     await mkdir(target);
-    const { endpoint, pids, stop } = await makePortferry().start({ host, port }, target);
+    const { endpoint, pids, stop } = await makePortferry(PROGRAMS).start({ host, port }, target);
     await Promise.all((await openAll(endpoint, 100)).map((exchange) => exchange.finish()));
     const { result, seconds, cpu, grown, resident } = await measure(pids, () => openAll(endpoint, count));
     row(count, seconds, cpu, grown, resident);
@@ -63,7 +69,7 @@ try {
     await stop();
   }
   row('GiB up', 's', 'CPU s', 'MiB more', 'MiB in all');
-  const { endpoint, pids, stop } = await makePortferry().start({ host, port }, folder);
+  const { endpoint, pids, stop } = await makePortferry(PROGRAMS).start({ host, port }, folder);
   await new Upload(endpoint).transfer(1024 ** 3);
   for (const size of GIBIBYTES) {
     const { seconds, cpu, grown, resident } = await measure(pids, () =>
