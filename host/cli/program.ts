@@ -12,6 +12,7 @@ import { type HostModule, makeHostCommand } from './host.js';
 import { doctorCommand, pathCommand } from './path.js';
 import { makeServiceCommand } from './service.js';
 import { dumpCommand, listCommand, statusCommand } from './show.js';
+import { tailCommand } from './tail.js';
 import { makeUpCommand } from './up.js';
 
 const EPILOGUE = `SPEC: ${SPEC_FORM} or ${UNIX_SPEC_FORM}.
@@ -37,6 +38,7 @@ const COMMANDS = [
   dumpCommand,
   pathCommand,
   doctorCommand,
+  tailCommand,
   dashboardCommand,
   benchCommand,
   makeServiceCommand(loadHost),

@@ -190,8 +190,13 @@ export class ControlClient {
       return new OperationError(
         `the portferry host on ${this.path} has not answered for ${this.#timeoutMs / 1000} s`,
       );
-    return new OperationError(describeFailure(this.path, errnoOf(thrown) ?? messageOf(thrown)));
+    return describeUnreachable(this.path, thrown);
   }
+}
+
+/** Why the host cannot be reached that should be on this socket, and what to try. */
+export function describeUnreachable(path: string, thrown: unknown): OperationError {
+  return new OperationError(describeFailure(path, errnoOf(thrown) ?? messageOf(thrown)));
 }
 
 /** @param failure an errno, or whatever else is known */
@@ -229,7 +234,7 @@ function isListOfObjects<T>(value: unknown): value is T[] {
 }
 
 /** What an answer of our API says is wrong; of any other the status alone is reported. */
-function messageIn(text: string): string | undefined {
+export function messageIn(text: string): string | undefined {
   const value = jsonIn(text);
   if (!isObject<{ message?: unknown }>(value) || typeof value.message !== 'string') return undefined;
   return textForPeople(value.message);

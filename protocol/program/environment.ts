@@ -13,6 +13,7 @@ export const ALL_OPTIONS: readonly string[] = [
   ...['forward', 'control', 'state', 'allow-expose', 'hold', 'keep-alive', 'json', 'demo'],
   ...['name', 'platform', 'dashboard', 'no-open'],
   ...['engine', 'publish', 'image', 'engine-socket'],
+  ...['open', 'failures'],
   ...['quick', 'runs', 'only', 'rival', 'svg'],
   ...['write', 'frames', 'snaplen', 'max-bytes', 'duration', 'count'],
   ...['extcap', 'install-extcap', 'uninstall-extcap'],

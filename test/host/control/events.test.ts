@@ -76,7 +76,7 @@ t.test('a subscriber hears of what it has asked for', async (t) => {
   ];
   for (const [index, [types, count]] of seen.entries()) {
     await readers[index]?.until(() => (readers[index]?.events.length ?? 0) >= count);
-    t.same(readers[index]?.types, types, String(queries[index]));
+    t.same(readers[index]?.types, types, queries[index] ?? '');
   }
 });
 
