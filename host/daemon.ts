@@ -11,6 +11,7 @@ import type { Stream } from '../protocol/stream.js';
 import type { CaptureSources } from './capture/captures.js';
 import type { HostObserver } from './control/event-hub.js';
 import { type ControlServer, LateLeaseServer, startControlServer } from './control/late-server.js';
+import type { HostResources } from './control/metrics.js';
 import type { ControlTarget } from './control/server.js';
 import { LateDashboard } from './dashboard/late-dashboard.js';
 import { Descriptors } from './descriptors.js';
@@ -253,6 +254,12 @@ class Host implements ControlTarget {
       () => this.#events.off('channelUp', onChannel).off('channelDown', onChannel),
     ];
     return () => undo.forEach((end) => void end());
+  }
+
+  resources(): HostResources {
+    const { limit, maxClients } = this.#descriptors;
+    const budget = this.#keeper.multiplexer?.budget;
+    return { ...(budget && { windowBudgetFree: budget.free }), maxDescriptors: limit, maxClients };
   }
 
   connections(): ReturnType<Records['report']> {

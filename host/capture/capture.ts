@@ -74,7 +74,10 @@ export class Capture implements PacketSink {
     const application = `portferry ${version}`;
     this.#put(sectionHeader({ application, hardware: arch(), os: `${type()} ${release()}`, comments }));
     this.#put(interfaceDescription({ ...of, snapLength: limits.snapLength }));
-    this.#timer = setTimeout(() => this.finish(`the time is over (--duration ${limits.seconds})`), limits.seconds * 1000);
+    this.#timer = setTimeout(
+      () => this.finish(`the time is over (--duration ${limits.seconds})`),
+      limits.seconds * 1000,
+    );
     this.#queue.once('close', () => this.#end());
   }
 
@@ -97,7 +100,11 @@ export class Capture implements PacketSink {
     const { outbound, comments = [] } = facts;
     const all = this.#remarks.length === 0 ? comments : [...this.#remarks, ...comments];
     const { snapLength, maxBytes, packets } = this.#limits;
-    const block = enhancedPacket({ ...packet, micros: this.#now(), outbound, comments: all }, snapLength, this.#lost);
+    const block = enhancedPacket(
+      { ...packet, micros: this.#now(), outbound, comments: all },
+      snapLength,
+      this.#lost,
+    );
     if (this.#bytes + block.length + END_BYTES > maxBytes) {
       this.#close(`it has as many bytes as it may have (--max-bytes ${maxBytes})`);
       return false;
@@ -106,7 +113,8 @@ export class Capture implements PacketSink {
     this.#lost = 0;
     this.#put(block);
     this.#captured++;
-    if (this.#captured >= packets) this.#close(`it has as many packets as were asked for (--count ${packets})`);
+    if (this.#captured >= packets)
+      this.#close(`it has as many packets as were asked for (--count ${packets})`);
     return true;
   }
 

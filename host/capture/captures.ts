@@ -9,7 +9,7 @@ import { Capture, type CaptureLimits, type CaptureSubject } from './capture.js';
 import { ConnectionTaps } from './connection-taps.js';
 import { FrameFilter } from './frame-filter.js';
 import { framePacket, LINKTYPE_FRAMES } from './frame-packet.js';
-import { FrameTaps, type FrameTap, type ObservableChannel } from './frame-taps.js';
+import { type FrameTap, FrameTaps, type ObservableChannel } from './frame-taps.js';
 import { completeLimits } from './limits.js';
 import { LINKTYPE_RAW } from './packet.js';
 
@@ -88,7 +88,8 @@ export class Captures {
   // ---- inside ----------------------------------------------------------------------------------------
 
   #startPackets({ of, ...limits }: CaptureQuestion): Capture {
-    if (of === undefined) throw new UsageError('which forward is to be captured? Name its port, such as 8080');
+    if (of === undefined)
+      throw new UsageError('which forward is to be captured? Name its port, such as 8080');
     const meant = this.#meant(of);
     let taps: ConnectionTaps | undefined;
     const capture = this.#begin({ ...this.#describe(of, meant.found), linkType: LINKTYPE_RAW }, limits, {
@@ -104,10 +105,14 @@ export class Captures {
     const meant = of === undefined ? undefined : this.#meant(of);
     const subject = meant && of !== undefined ? this.#describe(of, meant.found) : EVERYTHING;
     let tap: FrameTap | undefined;
-    const capture = this.#begin({ ...subject, name: `${subject.name}-frames`, linkType: LINKTYPE_FRAMES }, limits, {
-      flush: () => {},
-      release: () => tap && this.#frames.delete(tap),
-    });
+    const capture = this.#begin(
+      { ...subject, name: `${subject.name}-frames`, linkType: LINKTYPE_FRAMES },
+      limits,
+      {
+        flush: () => {},
+        release: () => tap && this.#frames.delete(tap),
+      },
+    );
     tap = frameTap(capture, meant && this.#filterOf(meant));
     this.#frames.add(tap);
     return capture;
@@ -119,18 +124,13 @@ export class Captures {
     { flush, release }: { flush(): void; release(): void },
   ): Capture {
     const id = ++this.#lastId;
-    const capture = new Capture(
-      id,
-      { version: this.#sources.version, ...subject },
-      completeLimits(limits),
-      {
-        onEnding: flush,
-        onOver: () => {
-          this.#running.delete(id);
-          release();
-        },
+    const capture = new Capture(id, { version: this.#sources.version, ...subject }, completeLimits(limits), {
+      onEnding: flush,
+      onOver: () => {
+        this.#running.delete(id);
+        release();
       },
-    );
+    });
     this.#running.set(id, capture);
     return capture;
   }
@@ -139,7 +139,9 @@ export class Captures {
     const matches = matcherOf(of);
     const found = this.#sources.forwards().filter(({ rule }) => matches(rule));
     if (found.length > 0) return { matches, found };
-    throw new OperationError(`there is no forward of ${of} to be captured: 'portferry list' shows those there are`);
+    throw new OperationError(
+      `there is no forward of ${of} to be captured: 'portferry list' shows those there are`,
+    );
   }
 
   #describe(of: string, found: readonly (Forward | Claim)[]): Omit<CaptureSubject, 'version' | 'linkType'> {
@@ -147,7 +149,11 @@ export class Captures {
       const container = rule.annotation ? `, ${rule.annotation}` : '';
       return `${forwardId(rule)} → ${formatDestination(rule.destination)}${container}`;
     });
-    return { name: `portferry-${of}`, description: described.join('; '), comments: [`a capture of ${described.join('; ')}`] };
+    return {
+      name: `portferry-${of}`,
+      description: described.join('; '),
+      comments: [`a capture of ${described.join('; ')}`],
+    };
   }
 
   #filterOf({ matches, found }: Meant): FrameFilter {
@@ -185,7 +191,9 @@ function frameTap(capture: Capture, filter: FrameFilter | undefined): FrameTap {
   return {
     begun: (joined) => {
       if (!joined) filter?.begin();
-      comments = [joined ? 'the channel was up before this capture: its handshakes are not in it' : 'a channel begins'];
+      comments = [
+        joined ? 'the channel was up before this capture: its handshakes are not in it' : 'a channel begins',
+      ];
     },
     piece: (fromGuest, kind, bytes, length) => {
       for (const shown of filter ? filter.pick(kind, bytes, fromGuest) : [bytes]) {

@@ -87,7 +87,8 @@ export class Conversation implements Tap {
   }
 
   ended(ending: Ending): void {
-    if (this.#state === 'connecting' && (ending.outcome === 'closed' || ending.phase === 'data')) this.connected();
+    if (this.#state === 'connecting' && (ending.outcome === 'closed' || ending.phase === 'data'))
+      this.connected();
     const bytes = this.#heldBytes;
     if (bytes > 0) this.#comments.push(`the client had sent ${bytes} bytes, which nobody has got`);
     this.#takeHeld();
@@ -141,7 +142,9 @@ export class Conversation implements Tap {
 
   #reset({ by, message }: Ending): void {
     if (this.#record.forward.rule.proto === 'unix')
-      this.#comments.push('a unix socket has no RST: its other end has seen the end of the data, or an error');
+      this.#comments.push(
+        'a unix socket has no RST: its other end has seen the end of the data, or an error',
+      );
     else if (by === 'client') this.#comments.push(`the client has ended it: ${message}`);
     this.#send(by === 'client' ? this.#client : this.#server, TCP.rst | TCP.ack);
   }

@@ -1,5 +1,5 @@
-import type { Packet } from './packet.js';
 import type { PieceKind } from './frame-cutter.js';
+import type { Packet } from './packet.js';
 
 /** Link layer of the multiplexer's own frames: one of those that are free for private use (DLT_USER7). */
 export const LINKTYPE_FRAMES = 154;

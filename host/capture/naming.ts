@@ -45,7 +45,10 @@ export function nameConnection({ id, forward, source: { client } }: ConnectionRe
 }
 
 /** `connection 17 ended: SC ECONNREFUSED: the guest could not reach …` */
-export function nameEnding({ id, forward }: ConnectionRecord, { termination, code, message }: Ending): string {
+export function nameEnding(
+  { id, forward }: ConnectionRecord,
+  { termination, code, message }: Ending,
+): string {
   const kind = forward.rule.proto === 'udp' ? 'flow' : 'connection';
   return `${kind} ${id} ended: ${termination}${code === undefined ? '' : ` ${code}`}: ${message}`;
 }

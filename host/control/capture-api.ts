@@ -25,7 +25,9 @@ export function serveCaptures(app: FastifyInstance, sources: CaptureSources): vo
   app.get('/v1/capture', (request, reply) => {
     const question = readQuestion(request.query as Record<string, unknown>);
     if (captures.full)
-      throw new Overloaded(`${MAX_CAPTURES} captures are under way, and the host has room for no more: end one of them`);
+      throw new Overloaded(
+        `${MAX_CAPTURES} captures are under way, and the host has room for no more: end one of them`,
+      );
     const capture = captures.start(question);
     // What has begun is to be seen at once, though no packet may come for long.
     reply.header(CAPTURE_ID_HEADER, capture.id).type('application/x-pcapng');
@@ -47,7 +49,8 @@ function readQuestion(query: Record<string, unknown>): CaptureQuestion {
     if (query[name] === undefined) continue;
     const value = Number(query[name]);
     const { min, max } = LIMITS[limit];
-    if (!(value >= min && value <= max)) throw new UsageError(`${name} must be a number from ${min} to ${max}`);
+    if (!(value >= min && value <= max))
+      throw new UsageError(`${name} must be a number from ${min} to ${max}`);
     question[limit] = value;
   }
   return question;

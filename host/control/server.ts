@@ -13,14 +13,14 @@ import { ruleFromVpnkit, ruleToVpnkit } from '../rule/vpnkit-rule.js';
 import { serveCaptures } from './capture-api.js';
 import { type ConnectionLimits, Connections } from './connections.js';
 import { type DashboardSwitch, serveDashboardSwitch } from './dashboard-switch.js';
-import type { ObservedHost } from './event-hub.js';
 import { readBodies, reportErrors } from './json-api.js';
 import { serveEvents } from './late-events.js';
+import type { HostMetrics, MeasuredHost } from './metrics.js';
 import { describeUnmatched } from './unmatched.js';
 import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
 
 /** The host, as far as the control API shows and changes it. */
-export interface ControlTarget extends ObservedHost {
+export interface ControlTarget extends MeasuredHost {
   readonly diagnosis: Diagnosis;
   readonly captureSources: CaptureSources;
   readonly dashboard: DashboardSwitch;
@@ -63,6 +63,7 @@ export async function makeControlApp(
     reply.type('text/plain; charset=utf-8').send(formatDump(target.dump())),
   );
   serveV1(app, target);
+  serveMetrics(app, target);
   serveEvents(app, target, {
     connections,
     maxConnections: limits.maxConnections ?? Number.POSITIVE_INFINITY,
@@ -73,6 +74,17 @@ export async function makeControlApp(
   app.addHook('preClose', async () => app.server.closeAllConnections());
   await app.ready();
   return app;
+}
+
+/** What it is made of is loaded with the first scrape. */
+function serveMetrics(app: FastifyInstance, target: MeasuredHost): void {
+  let made: Promise<HostMetrics> | undefined;
+  app.get('/metrics', async (_request, reply) => {
+    made ??= import('./metrics.js').then(({ HostMetrics }) => new HostMetrics(target));
+    const metrics = await made;
+    return reply.type(metrics.contentType).send(await metrics.scrape());
+  });
+  app.addHook('preClose', async () => (await made)?.close());
 }
 
 /** Refuses requests on connections beyond those that there may be. */

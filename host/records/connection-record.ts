@@ -205,7 +205,7 @@ export class ConnectionRecord {
       bytesToGuest: this.bytesToGuest,
       bytesToHost: this.bytesToHost,
       ...(rule.proto === 'udp' && { dropped: this.dropped }),
-      timingsMicros: this.#timings(),
+      timingsMicros: this.timings(),
       stalledMicros: { toGuest: Math.round(toGuest * 1000), toHost: Math.round(toHost * 1000) },
       ...(this.#ending && { ending: reportEnding(this.#ending) }),
     };
@@ -218,8 +218,8 @@ export class ConnectionRecord {
     return dialled ? 'data' : 'dialling';
   }
 
-  /** What each part of the way took, as far as it has been gone and the peer could tell. */
-  #timings(): Record<string, number> {
+  /** What (µs) each part of the way took, as far as it has been gone and the peer could tell. */
+  timings(): Record<string, number> {
     const timings: Record<string, number> = {};
     const note = (name: string, from: number, to: number): void => {
       if (from > 0 && to > 0) timings[name] = Math.max(0, Math.round((to - from) * 1000));
