@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { ChannelKeeper, STOP_GRACE_MS } from '../protocol/channel/channel-keeper.js';
+import { FrameRing } from '../protocol/frame-ring.js';
 import { LogLimiter } from '../protocol/program/log-limiter.js';
 import { startProgramSockets } from '../protocol/program/program-sockets.js';
 import { VERSION } from '../protocol/program/version.js';
@@ -31,6 +32,7 @@ import { type DumpReport, makeDump } from './records/dump.js';
 import { Rates } from './records/rates.js';
 import { Records } from './records/records.js';
 import {
+  FAILED_LATELY_SECONDS,
   type ForwardReport,
   reportForward,
   type StateFileReport,
@@ -86,6 +88,7 @@ class Host implements ControlTarget {
   readonly #keeper: ChannelKeeper;
   readonly #records: Records;
   readonly #rates = new Rates();
+  readonly #frames = new FrameRing();
   readonly #relay: Relay;
   readonly #leaseServer: LateLeaseServer;
   /** The user's own forwards come first: a guest that is early is not to take their ports. */
@@ -106,6 +109,7 @@ class Host implements ControlTarget {
       ...options.channel,
       version: VERSION,
       pool: new SlabPool(),
+      frames: this.#frames,
       logger,
       owner: {
         onUp: () => events.emit('channelUp'),
@@ -224,6 +228,10 @@ class Host implements ControlTarget {
 
   // ---- what the control API shows --------------------------------------------------------------------
 
+  probe(): Promise<void> {
+    return this.#keeper.probe();
+  }
+
   status(): StatusReport {
     return {
       version: VERSION,
@@ -233,6 +241,7 @@ class Host implements ControlTarget {
       sockets: this.#sockets,
       forwards: this.forwards.size,
       failedForwards: this.forwards.missing().length,
+      failedConnections: this.#records.failedWithin(FAILED_LATELY_SECONDS),
       ...(this.#stateFile && { stateFile: reportState(this.#stateFile) }),
     };
   }
@@ -279,6 +288,8 @@ class Host implements ControlTarget {
       leases: linesOf(this.leases.describe()),
       connections: this.connections(),
       multiplexer: linesOf(this.#keeper.multiplexer?.describe() ?? 'no channel\n'),
+      frames: this.#frames.list(),
+      log: this.#context.logTail?.lines() ?? [],
     });
   }
 

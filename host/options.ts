@@ -1,4 +1,5 @@
 import type { EndpointRule } from '../protocol/endpoint-rule.js';
+import type { LogTail } from '../protocol/program/log-tail.js';
 import type { Logger } from '../protocol/program/logger.js';
 import type { ChannelAddress } from '../protocol/transport/channel-address.js';
 import type { DashboardAddress } from './dashboard/address.js';
@@ -30,6 +31,8 @@ export interface HostOptions {
 /** What a host gets from its process. */
 export interface HostContext {
   logger: Logger;
+  /** The last lines of the log, for reports of problems. */
+  logTail?: Pick<LogTail, 'lines'>;
   /** Aborted: stop in order, letting what is in flight finish. */
   stop: AbortSignal;
   /** Aborted: the process ends at once. Clients are reset, for the OS would end their connections cleanly. */

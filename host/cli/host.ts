@@ -4,6 +4,7 @@ import {
   type OptionValues,
 } from '../../protocol/program/declared-options.js';
 import { KEEP_ALIVE_OPTION } from '../../protocol/program/keep-alive-option.js';
+import { LogTail } from '../../protocol/program/log-tail.js';
 import { createLogger, type LogLevel, logDestination } from '../../protocol/program/logger.js';
 import { type CommandDeclaration, defineCommand } from '../../protocol/program/run-program.js';
 import {
@@ -79,13 +80,14 @@ export function makeHostCommand(loadHost: () => Promise<HostModule>): CommandDec
       const options = readHostOptions(values, environment);
       // Nothing else may get into a channel.
       const output = options.channel.address.kind === 'stdio' ? stderr : stdout;
-      const destination = await logDestination(process.stderr.isTTY === true);
-      const logger = createLogger((values['log-level'] ?? 'info') as LogLevel, destination);
+      const logTail = new LogTail(await logDestination(process.stderr.isTTY === true));
+      const logger = createLogger((values['log-level'] ?? 'info') as LogLevel, logTail);
       const { runHost } = await loadHost();
       const { stop, abandon, release } = stopOnSignals({ environment, logger });
       try {
         await runHost(options, {
           logger,
+          logTail,
           stop,
           abandon,
           onReady: ({ forwards, dashboard }) => {

@@ -1,6 +1,8 @@
 import type { Writable } from 'node:stream';
 import type { ForwardReport } from '../records/reports.js';
 
+export { formatDuration } from '../../protocol/duration.js';
+
 /** Writes the one document that --json puts on stdout. */
 export function writeJson(stdout: Writable, value: unknown): void {
   stdout.write(`${JSON.stringify(value, undefined, 2)}\n`);
@@ -31,18 +33,6 @@ export function formatBytes(bytes: number): string {
   const step = bytes < 1 ? 0 : Math.floor(Math.log(bytes) / Math.log(BYTES_PER_STEP));
   const unit = Math.min(step, BYTE_UNITS.length - 1);
   return `${(bytes / BYTES_PER_STEP ** unit).toFixed(unit === 0 ? 0 : 1)} ${BYTE_UNITS[unit]}`;
-}
-
-const SECONDS_PER_MINUTE = 60;
-const SECONDS_PER_HOUR = 3600;
-const SECONDS_PER_DAY = 86_400;
-
-/** `42 s`, `12 min`, `5 h`, `3 d` */
-export function formatDuration(seconds: number): string {
-  if (seconds < SECONDS_PER_MINUTE) return `${Math.floor(seconds)} s`;
-  if (seconds < SECONDS_PER_HOUR) return `${Math.floor(seconds / SECONDS_PER_MINUTE)} min`;
-  if (seconds < SECONDS_PER_DAY) return `${Math.floor(seconds / SECONDS_PER_HOUR)} h`;
-  return `${Math.floor(seconds / SECONDS_PER_DAY)} d`;
 }
 
 /** Microseconds as milliseconds with as many digits as mean something: `0.042 ms`, `12.3 ms` */

@@ -1,8 +1,21 @@
+import { setTimeout } from 'node:timers/promises';
+import { formatAgo } from '../../protocol/duration.js';
 import { defineCommand } from '../../protocol/program/run-program.js';
+import { nameContainer } from '../../protocol/services/container-name.js';
 import { describeSockets } from '../../protocol/socket/socket-report.js';
-import type { ChannelReport, ForwardReport, StatusReport } from '../records/reports.js';
+import type { ControlClient } from '../control/client.js';
+import { describeFailures, recentFailures } from '../records/recent-failures.js';
+import {
+  type ChannelReport,
+  FAILED_LATELY_SECONDS,
+  type ForwardReport,
+  type StatusReport,
+} from '../records/reports.js';
 import { CLIENT_OPTIONS, makeClient } from './control-option.js';
 import { formatBytes, formatDuration, formatTable, writeJson } from './output.js';
+
+/** Between two looks (ms) of which rates are made. */
+const BETWEEN_LOOKS_MS = 300;
 
 export const listCommand = defineCommand({
   name: 'list',
@@ -13,11 +26,19 @@ export const listCommand = defineCommand({
     ['$0 list --json', "an array of objects with vpnkit's field names and more"],
   ],
   async run({ control, json }, _operands, { stdout, environment }) {
-    const forwards = await makeClient(control, environment).forwards();
+    const forwards = await lookTwice(makeClient(control, environment));
     if (json) writeJson(stdout, forwards);
     else stdout.write(forwards.length === 0 ? 'no forwards\n' : formatForwards(forwards));
   },
 });
+
+/** What is carried now is known from two looks: where something may be carried, there is a second one. */
+async function lookTwice(client: ControlClient): Promise<ForwardReport[]> {
+  const forwards = await client.forwards();
+  if (!forwards.some(({ counters, rates }) => counters.active > 0 && !rates)) return forwards;
+  await setTimeout(BETWEEN_LOOKS_MS);
+  return client.forwards();
+}
 
 export const statusCommand = defineCommand({
   name: 'status',
@@ -42,7 +63,8 @@ export const dumpCommand = defineCommand({
     ['$0 dump', 'for people'],
     ['$0 dump --json', 'the same as one object'],
   ],
-  epilogue: 'It names addresses, ports, paths and containers; nothing of what was carried.',
+  epilogue:
+    'It names addresses, ports, paths, containers and commands, and has the last lines of the log; nothing of what was carried.',
   async run({ control, json }, _operands, { stdout, environment }) {
     const client = makeClient(control, environment);
     if (json) writeJson(stdout, await client.dump());
@@ -50,41 +72,84 @@ export const dumpCommand = defineCommand({
   },
 });
 
-/** A table of forwards for people, and below it why some are not listened on, and what some cannot do. */
-export function formatForwards(forwards: readonly ForwardReport[]): string {
+/** Forwards that have failed lately of which each has a line below the table. */
+const MAX_FAILING = 20;
+
+/** A table of forwards for people, and below it why some are not listened on or fail, and what some cannot do. */
+export function formatForwards(forwards: readonly ForwardReport[], now = Date.now()): string {
   // Rare: a column that is all zero would only take room.
-  const empties = forwards.some(({ counters }) => counters.empty > 0);
-  const drops = forwards.some(({ counters }) => counters.dropped > 0);
+  const rare = RARE_COUNTERS.filter(([, counter]) => forwards.some(({ counters }) => counters[counter] > 0));
   const header = [
-    ...['FORWARD', 'DESTINATION', 'ACTIVE', 'TOTAL', 'REFUSED', 'FAILED'],
-    ...(empties ? ['EMPTY'] : []),
-    ...['TO GUEST', 'TO HOST'],
-    ...(drops ? ['DROPPED'] : []),
-    ...['STATE', 'FOR'],
+    ...['FORWARD', 'DESTINATION', 'ACTIVE', 'TOTAL'],
+    ...rare.map(([title]) => title),
+    ...['TO GUEST', 'TO HOST', 'STATE', 'FOR'],
   ];
-  const rows = forwards.map(({ id, destination, counters, state, publisher, origin, annotation }) => [
-    id,
-    destination,
-    String(counters.active),
-    String(counters.connections),
-    String(counters.refused),
-    String(counters.failed),
-    ...(empties ? [String(counters.empty)] : []),
-    formatBytes(counters.bytesToGuest),
-    formatBytes(counters.bytesToHost),
-    ...(drops ? [String(counters.dropped)] : []),
-    state,
-    `${publisher ?? origin}${annotation === undefined ? '' : `: ${annotation}`}`,
-  ]);
+  const rows = forwards.map((forward) => {
+    const { id, proto, destination, counters, rates, state } = forward;
+    // The protocol is that of the forward, unless it is said.
+    const to = destination.replace(`${proto} `, '');
+    return [
+      ...[id, to, String(counters.active), String(counters.connections)],
+      ...rare.map(([, counter]) => String(counters[counter])),
+      formatCarried(counters.bytesToGuest, rates?.toGuest),
+      formatCarried(counters.bytesToHost, rates?.toHost),
+      ...[state, describeHolder(forward)],
+    ];
+  });
   const reasons = forwards.flatMap(({ id, error, limitation }) =>
     [error, limitation].flatMap((why) => (why === undefined ? [] : [`${id}: ${why}\n`])),
   );
-  return [formatTable([header, ...rows]), ...reasons].join('');
+  return [formatTable([header, ...rows]), ...reasons, ...formatFailing(forwards, now)].join('');
+}
+
+const RARE_COUNTERS = [
+  ...([['REFUSED', 'refused'] as const, ['FAILED', 'failed'] as const] as const),
+  ...([['EMPTY', 'empty'] as const, ['DROPPED', 'dropped'] as const] as const),
+];
+
+/** `1.5 GiB`, or `1.5 GiB (2.0 MiB/s)` while something goes that way. */
+function formatCarried(bytes: number, perSecond = 0): string {
+  return `${formatBytes(bytes)}${perSecond > 0 ? ` (${formatBytes(perSecond)}/s)` : ''}`;
+}
+
+/** Who wants it, and what for: of a container its name alone, where nothing else is to be said. */
+function describeHolder({
+  publisher,
+  origin,
+  annotation,
+  container,
+  container_id: id = '',
+}: ForwardReport): string {
+  const plain = container !== undefined && annotation === nameContainer({ name: container, id });
+  const what = plain ? container : annotation;
+  return `${publisher ?? origin}${what === undefined ? '' : `: ${what}`}`;
+}
+
+/** A line for each forward that has failed lately: how often, for what cause, when, and why, in words. */
+function formatFailing(forwards: readonly ForwardReport[], now: number): string[] {
+  const lines = forwards.flatMap(({ id, failures = [] }) => {
+    const text = describeFailures(recentFailures(failures, now), now);
+    return text === undefined ? [] : [`${id}: ${text}\n`];
+  });
+  const more = lines.length - MAX_FAILING;
+  return more > 0
+    ? [...lines.slice(0, MAX_FAILING), `and ${more} more forwards have failed lately: see --json\n`]
+    : lines;
 }
 
 /** The status for people. */
-export function formatStatus(status: StatusReport): string {
-  const { version, pid, uptimeSeconds, channel, sockets, forwards, failedForwards, stateFile } = status;
+export function formatStatus(status: StatusReport, now = Date.now()): string {
+  const {
+    version,
+    pid,
+    uptimeSeconds,
+    channel,
+    sockets,
+    forwards,
+    failedForwards,
+    failedConnections,
+    stateFile,
+  } = status;
   const failed = failedForwards > 0 ? `, and ${failedForwards} that cannot be listened on (see list)` : '';
   const rows = [
     ['host', `portferry ${version}, pid ${pid}, up ${formatDuration(uptimeSeconds)}`],
@@ -96,8 +161,19 @@ export function formatStatus(status: StatusReport): string {
   ];
   if (stateFile?.problem !== undefined) rows.push(['not saved', stateFile.problem]);
   if (channel.reconnects > 0) rows.push(['reconnects', String(channel.reconnects)]);
-  if (channel.lastError !== undefined) rows.push(['last error', channel.lastError]);
+  if (failedConnections > 0)
+    rows.push(['failed', `${failedConnections} connections within ${LATELY} (see list)`]);
+  if (channel.lastError !== undefined) rows.push(['last error', describeLastError(channel, now)]);
   return formatTable(rows);
+}
+
+const LATELY = formatDuration(FAILED_LATELY_SECONDS);
+
+function describeLastError({ lastError, lastErrorAt }: ChannelReport, now: number): string {
+  // A host of an older version does not say when.
+  return lastErrorAt === undefined
+    ? String(lastError)
+    : `${lastError} (${formatAgo(lastErrorAt, now)}, ${lastErrorAt})`;
 }
 
 function formatPeer({ peer, roundTripMs }: ChannelReport): string[][] {

@@ -26,6 +26,8 @@ export interface ControlTarget extends MeasuredHost {
   readonly dashboard: DashboardSwitch;
   /** Why what is exposed now would not outlast a restart; undefined when it is saved, or is not to be. */
   readonly saveProblem: string | undefined;
+  /** Finds out whether the guest is still there, where that is not known: see ChannelKeeper.probe(). */
+  probe(): Promise<void>;
   /** Those that are listened on, and those that are only wanted; with what has been carried so far. */
   reportForwards(): ForwardReport[];
   /** Open connections, and those that ended last. */
@@ -59,9 +61,10 @@ export async function makeControlApp(
   readBodies(app, (text) => parseJson('the body', text, MAX_BODY_VALUES));
   reportErrors(app, logger);
   serveVpnkit(app, () => vpnkitTarget(target));
-  app.get('/forwards/dump', async (_request, reply) =>
-    reply.type('text/plain; charset=utf-8').send(formatDump(target.dump())),
-  );
+  app.get('/forwards/dump', async (_request, reply) => {
+    await target.probe();
+    return reply.type('text/plain; charset=utf-8').send(formatDump(target.dump()));
+  });
   serveV1(app, target);
   serveMetrics(app, target);
   serveEvents(app, target, {
@@ -114,7 +117,10 @@ function serveV1(app: FastifyInstance, target: ControlTarget): void {
   };
   serveReports(app, target);
   serveDashboardSwitch(app, target.dashboard);
-  app.get('/v1/dump', async () => target.dump());
+  app.get('/v1/dump', async () => {
+    await target.probe();
+    return target.dump();
+  });
   app.post('/v1/forwards', async (request) => {
     const rules = readSpecs(request.body).flatMap(parseSpec);
     return report(await forwards.expose(rules), 'it is listened on, but will not outlast a restart');
@@ -130,7 +136,10 @@ function serveV1(app: FastifyInstance, target: ControlTarget): void {
 
 /** What only shows how the host is doing, and changes nothing. */
 export function serveReports(app: FastifyInstance, target: ControlTarget): void {
-  app.get('/v1/status', async () => target.status());
+  app.get('/v1/status', async () => {
+    await target.probe();
+    return target.status();
+  });
   app.get('/v1/connections', async () => target.connections());
   app.get('/v1/path', async (request) => target.diagnosis.path(readQuestion(request.query)));
   app.get('/v1/doctor', async (request) => target.diagnosis.doctor(readQuestion(request.query)));

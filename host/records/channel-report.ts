@@ -6,7 +6,7 @@ import type { ChannelReport, PeerReport } from './reports.js';
 
 /** The channel as the control API shows it. */
 export function reportChannel(state: KeeperState): ChannelReport {
-  const { peer, lastError, roundTripMs, since, mode, address, reconnects, streams } = state;
+  const { peer, lastError, lastErrorAt, roundTripMs, since, mode, address, reconnects, streams } = state;
   return {
     state: state.state,
     address,
@@ -16,6 +16,7 @@ export function reportChannel(state: KeeperState): ChannelReport {
     streams,
     ...(peer && { peer: reportPeer(peer) }),
     ...(lastError !== undefined && { lastError }),
+    ...(lastErrorAt && { lastErrorAt: lastErrorAt.toISOString() }),
     ...(roundTripMs !== undefined && { roundTripMs }),
   };
 }

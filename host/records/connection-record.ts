@@ -116,7 +116,8 @@ export class ConnectionRecord {
     this.#endedAt = performance.now();
     const phase = this.#phaseOf(cause);
     const empty = cause.by === 'server' && cause.outcome === 'closed' && this.#bytesToHost === 0;
-    this.#ending = { ...cause, phase, empty, termination: terminationOf(cause, phase, empty) };
+    const message = empty ? `${cause.message} without having sent a byte` : cause.message;
+    this.#ending = { ...cause, message, phase, empty, termination: terminationOf(cause, phase, empty) };
     this.#keeper.onEnded(this, this.#ending);
     this.#tapped = this.#taps = undefined;
   }

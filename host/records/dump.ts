@@ -1,10 +1,11 @@
 import { release } from 'node:os';
+import type { FrameReport } from '../../protocol/frame-ring.js';
 import { kernelNumber } from '../../protocol/machine/kernel-number.js';
 import type { ConnectionReport, ForwardReport, StatusReport } from './reports.js';
 
 /** What a dump gives away, said in it: whoever passes it on is to know. */
 const HOLDS =
-  'This names addresses of clients and servers, ports, paths, and containers; nothing of what was carried. Read it before you pass it on.';
+  "This names addresses of clients and servers, ports, paths, containers, the channel's command if it has one, and what the log said last; nothing of what was carried. Read it before you pass it on.";
 
 /** `GET /v1/dump`, and as text `GET /forwards/dump`: all that a report of a problem needs. */
 export interface DumpReport {
@@ -21,6 +22,10 @@ export interface DumpReport {
   connections: { open: ConnectionReport[]; ended: ConnectionReport[] };
   /** The state of the channel's streams, a line each. */
   multiplexer: string[];
+  /** The last frames of the channel, the last one last: which they were, and none of what they carried. */
+  frames: FrameReport[];
+  /** The last lines of the log, the last one last. */
+  log: string[];
 }
 
 /** What runs, and on what; the kernel by its number alone, for what follows may name whose it is. */
@@ -46,6 +51,8 @@ export function makeDump({
   forwards,
   leases,
   multiplexer,
+  frames,
+  log,
 }: DumpParts): DumpReport {
   return {
     holds: HOLDS,
@@ -62,12 +69,14 @@ export function makeDump({
       ended: connections.filter(({ ending }) => ending),
     },
     multiplexer,
+    frames,
+    log,
   };
 }
 
 /** The dump as text for people. */
 export function formatDump(dump: DumpReport): string {
-  const { holds, versions, status, limits, forwards, leases, connections, multiplexer } = dump;
+  const { holds, versions, status, limits, forwards, leases, connections, multiplexer, frames, log } = dump;
   const lines = [
     holds,
     `versions ${JSON.stringify(versions)}`,
@@ -78,6 +87,10 @@ export function formatDump(dump: DumpReport): string {
     `${connections.open.length} connections are open, and of those that have ended ${connections.ended.length} are known`,
     ...[...connections.open, ...connections.ended].map(formatConnection),
     ...multiplexer,
+    `the last ${frames.length} frames`,
+    ...frames.map(formatFrame),
+    `the last ${log.length} lines of the log`,
+    ...log,
   ];
   return `${lines.join('\n')}\n`;
 }
@@ -92,9 +105,19 @@ function readVersions({ version, channel: { peer } }: StatusReport): Versions {
   };
 }
 
-function formatForwardLine({ id, destination, state, counters, error }: ForwardReport): string {
-  const why = error === undefined ? '' : `: ${error}`;
-  return `forward ${id} → ${destination} ${state} ${JSON.stringify(counters)}${why}`;
+function formatForwardLine(forward: ForwardReport): string {
+  const { id, destination, state, container, counters, failures = [], error } = forward;
+  const lines = [
+    `forward ${id} → ${destination} ${state}${container === undefined ? '' : ` container=${container}`} ${JSON.stringify(counters)}${error === undefined ? '' : `: ${error}`}`,
+    ...failures.map((one) => `  failed ${one.count} × ${one.cause}, last ${one.lastAt}: ${one.lastMessage}`),
+  ];
+  return lines.join('\n');
+}
+
+function formatFrame({ at, direction, type, stream, bytes, allowed }: FrameReport): string {
+  const size = bytes === undefined ? '' : ` bytes=${bytes}`;
+  const window = allowed === undefined ? '' : ` allowed=${allowed}`;
+  return `frame ${at} ${direction} ${type} stream=${stream}${size}${window}`;
 }
 
 /** One line: what it is, what it has carried, how long each step took, and how it ended. */

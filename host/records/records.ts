@@ -59,6 +59,12 @@ export class Records implements RecordKeeper {
     return [...this.#successes.list(), ...this.#failures.list()].sort((a, b) => b.endedAt - a.endedAt);
   }
 
+  /** How many have failed within the last `seconds`, as far as they are still known. */
+  failedWithin(seconds: number): number {
+    const since = performance.now() - seconds * 1000;
+    return this.#failures.list().filter(({ endedAt }) => endedAt >= since).length;
+  }
+
   /** Open connections first, then those that ended last. */
   report(): ConnectionReport[] {
     return [...this.#open, ...this.ended()].map((record) => record.report());

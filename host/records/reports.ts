@@ -10,6 +10,9 @@ import type { ForwardRule } from '../rule/forward-rule.js';
 import { ruleToVpnkit } from '../rule/vpnkit-rule.js';
 import type { RatesReport } from './rates.js';
 
+/** A failure within this time (s) is news to who asks what is wrong. */
+export const FAILED_LATELY_SECONDS = 900;
+
 /** `GET /v1/status`. */
 export interface StatusReport {
   version: string;
@@ -21,6 +24,8 @@ export interface StatusReport {
   forwards: number;
   /** How many are wanted that are not. */
   failedForwards: number;
+  /** Connections that have failed within the last FAILED_LATELY_SECONDS, as far as they are still known. */
+  failedConnections: number;
   /** Where forwards are kept over a restart, if they are. */
   stateFile?: StateFileReport;
 }
@@ -41,6 +46,8 @@ export interface ChannelReport {
   peer?: PeerReport;
   /** Why the last channel ended, or could not be had. */
   lastError?: string;
+  /** When that was, ISO 8601. */
+  lastErrorAt?: string;
   reconnects: number;
   /** Streams open now. */
   streams: number;

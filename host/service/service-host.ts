@@ -1,3 +1,4 @@
+import { LogTail } from '../../protocol/program/log-tail.js';
 import { createLogger, type LogLevel } from '../../protocol/program/logger.js';
 import { VERSION } from '../../protocol/program/version.js';
 import type { HostContext, HostOptions } from '../options.js';
@@ -11,12 +12,14 @@ type RunHost = (options: HostOptions, context: HostContext) => Promise<void>;
  */
 export function asService(runHost: RunHost, logFile: LogFile, tell: (state: string) => void): RunHost {
   return async (options, context) => {
-    const logger = createLogger(context.logger.level as LogLevel, logFile);
+    const logTail = new LogTail(logFile);
+    const logger = createLogger(context.logger.level as LogLevel, logTail);
     logger.info({ version: VERSION, node: process.version }, 'the service starts');
     context.stop.addEventListener('abort', () => tell('STOPPING=1'), { once: true });
     await runHost(options, {
       ...context,
       logger,
+      logTail,
       onReady: (report) => {
         tell('READY=1');
         context.onReady?.(report);

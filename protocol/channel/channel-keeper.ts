@@ -61,6 +61,8 @@ export interface KeeperState {
   since: Date;
   peer: PeerIdentity | undefined;
   lastError: string | undefined;
+  /** When that was. */
+  lastErrorAt: Date | undefined;
   reconnects: number;
   streams: number;
   roundTripMs: number | undefined;
@@ -81,6 +83,7 @@ export class ChannelKeeper implements StreamOpener {
   #retryTimer: NodeJS.Timeout | undefined;
   #since = new Date();
   #lastError: string | undefined;
+  #lastErrorAt: Date | undefined;
   #channels = 0;
   #tap: ChannelTap | undefined;
   #onIdle: (() => void) | undefined;
@@ -170,10 +173,19 @@ export class ChannelKeeper implements StreamOpener {
       since: this.#since,
       peer: multiplexer?.peer,
       lastError: this.#lastError,
+      lastErrorAt: this.#lastErrorAt,
       reconnects: Math.max(0, this.#channels - 1),
       streams: multiplexer?.streams.size ?? 0,
       roundTripMs: this.#channel?.roundTripMs,
     };
+  }
+
+  /**
+   * Sees to it that the state is true: of a channel on which nothing has been heard for a while nobody knows whether
+   * its peer is alive. Resolves at once where that is known, and else when it is, within two seconds.
+   */
+  async probe(): Promise<void> {
+    await this.#channel?.probe();
   }
 
   /**
@@ -307,6 +319,7 @@ export class ChannelKeeper implements StreamOpener {
     if (this.#stopping.signal.aborted) return;
     const { mode, address } = this.#options;
     this.#lastError = message;
+    this.#lastErrorAt = new Date();
     const inOrder = this.#log.down(message, code, formatAddress(address), this.#next);
     if (address.kind === 'stdio') {
       if (inOrder) this.#settleOver?.resolve();

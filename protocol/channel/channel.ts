@@ -8,7 +8,7 @@ import type { ChannelTap } from '../tap.js';
 import { type Destination, isService } from '../wire/destination.js';
 import type { Reason } from '../wire/extension.js';
 import { FEATURES, type PeerIdentity } from '../wire/handshake.js';
-import { Heartbeat, type Load } from './heartbeat.js';
+import { Heartbeat, type Load, PROBE_TIMEOUT_MS } from './heartbeat.js';
 
 /** How long (ms) a peer may take to send its whole handshake. */
 export const HANDSHAKE_TIMEOUT_MS = 10_000;
@@ -27,6 +27,12 @@ export type ChannelOptions = Pick<
   /** How long (ms) the peer may take to send its whole handshake. Default: HANDSHAKE_TIMEOUT_MS. */
   handshakeTimeoutMs?: number;
 };
+
+/**
+ * How long (ms) it is waited for what a probe brings: a little longer than for the heartbeat, which ends a channel that
+ * has rested.
+ */
+const PROBE_WAIT_MS = PROBE_TIMEOUT_MS + 200;
 
 /** How long (ms) a peer may take to read the last bytes of a channel that is closed; dead ones never do. */
 const CLOSE_TIMEOUT_MS = 2_000;
@@ -66,8 +72,8 @@ export class Channel implements SocketHandler, Link {
   #slab: Slab;
   #heartbeat: Heartbeat | undefined;
   #bytesReceived = 0;
-  /** Told that bytes have arrived, or that none will any more. */
-  #onHeard: ((heard: boolean) => void) | undefined;
+  /** Told, once each, that bytes have arrived, or that none will any more. */
+  readonly #onHeard = new Set<(heard: boolean) => void>();
 
   /** @param socket connected; nothing but the transport's own preamble has been read from it */
   constructor(socket: RawSocket, options: ChannelOptions) {
@@ -115,17 +121,17 @@ export class Channel implements SocketHandler, Link {
    */
   async givesSignOfLife(timeoutMs: number): Promise<boolean> {
     const stopAsking = this.#ask();
-    const heard = await new Promise<boolean>((resolve) => {
-      // What has come while this process could not run is read before the judgement.
-      const timer = setTimeout(() => setImmediate(() => resolve(false)), timeoutMs);
-      this.#onHeard = (heard) => {
-        clearTimeout(timer);
-        resolve(heard);
-      };
-    });
-    this.#onHeard = undefined;
+    const heard = await this.#heard(timeoutMs);
     stopAsking();
     return heard;
+  }
+
+  /**
+   * Finds out whether a peer that answers pings is there, where that is not known: a rested channel ends when it is
+   * not, as when a client comes. Resolves when it is known, or after PROBE_WAIT_MS.
+   */
+  async probe(): Promise<void> {
+    if (this.#heartbeat?.probe()) await this.#heard(PROBE_WAIT_MS);
   }
 
   // ---- Link ------------------------------------------------------------------------------------------
@@ -153,7 +159,7 @@ export class Channel implements SocketHandler, Link {
   onRead(_memory: Buffer, length: number): boolean {
     this.#bytesReceived += length;
     this.#heartbeat?.heard();
-    this.#onHeard?.(true);
+    if (this.#onHeard.size > 0) this.#tellHeard(true);
     const slab = this.#slab;
     if (this.#tap) this.#tap.received(slab.bytes.subarray(0, length));
     this.multiplexer.receive(slab, 0, length);
@@ -184,6 +190,28 @@ export class Channel implements SocketHandler, Link {
   }
 
   // ---- inside ----------------------------------------------------------------------------------------
+
+  /** @returns whether something has come within that time */
+  #heard(timeoutMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const tell = (heard: boolean): void => {
+        clearTimeout(timer);
+        resolve(heard);
+      };
+      const giveUp = (): void => {
+        this.#onHeard.delete(tell);
+        resolve(false);
+      };
+      // What has come while this process could not run is read before the judgement.
+      const timer = setTimeout(() => setImmediate(giveUp), timeoutMs);
+      this.#onHeard.add(tell);
+    });
+  }
+
+  #tellHeard(heard: boolean): void {
+    for (const tell of this.#onHeard) tell(heard);
+    this.#onHeard.clear();
+  }
 
   #describeEnd(what: string): string {
     if (this.multiplexer.peer) return what;
@@ -250,7 +278,7 @@ export class Channel implements SocketHandler, Link {
   #onMultiplexerEnd(reason: Reason, cause: unknown): void {
     clearTimeout(this.#handshakeTimer);
     this.#heartbeat?.stop();
-    this.#onHeard?.(false);
+    this.#tellHeard(false);
     this.#owner.onEnd(reason, cause);
   }
 }

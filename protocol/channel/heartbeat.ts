@@ -64,6 +64,8 @@ export class Heartbeat {
   /** When the timer is to fire. */
   #dueAt = 0;
   #roundTripMs: number | undefined;
+  /** What hung on the channel when it came to rest; undefined while the heart beats. */
+  #rested: 'none' | 'silent' | undefined;
 
   /** @param now a clock in ms that only goes forward */
   constructor(pulse: Pulse, now: () => number = () => performance.now()) {
@@ -93,6 +95,17 @@ export class Heartbeat {
   ask(): void {
     this.#sentAt = this.#now();
     this.#pulse.ping(++this.#token);
+  }
+
+  /**
+   * Somebody wants to know whether the peer is there. A heartbeat that rests goes on as if the channel was used.
+   * @returns whether that is not known yet: the peer has been asked, and whatever comes next is the answer
+   */
+  probe(): boolean {
+    if (this.#answered && this.#now() - this.#heardAt < JUST_HEARD_MS) return false;
+    if (this.#rested !== undefined) this.#wake();
+    else if (this.#answered) this.ask();
+    return true;
   }
 
   stop(): void {
@@ -143,13 +156,15 @@ export class Heartbeat {
 
   #rest(load: 'none' | 'silent'): void {
     this.#timer = undefined;
-    this.#pulse.onceUsed(() => this.#wake(load));
+    this.#rested = load;
+    this.#pulse.onceUsed(() => this.#wake());
     if (load === 'silent') this.#tickIn(SLOW_PING_INTERVAL_MS, () => this.#look());
   }
 
   /** The connections have been silent for long. */
   #look(): void {
     const { load } = this.#pulse;
+    this.#rested = undefined;
     if (load === 'none') {
       this.#rest(load);
       return;
@@ -159,8 +174,10 @@ export class Heartbeat {
   }
 
   /** The channel is used again. */
-  #wake(rested: 'none' | 'silent'): void {
+  #wake(): void {
     clearTimeout(this.#timer);
+    const rested = this.#rested;
+    this.#rested = undefined;
     const now = this.#now();
     if (now - this.#heardAt < JUST_HEARD_MS) {
       this.#asked = false;

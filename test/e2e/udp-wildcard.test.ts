@@ -18,6 +18,6 @@ t.test(
       await client.answers(1);
       t.same(client.received.map(String), [`question ${index}`]);
     }
-    t.match((await pair.run('list')).lines.slice(1), [/^udp \*:\d+ .* 3 +3 +0 +0 /]);
+    t.match((await pair.run('list')).lines.slice(1), [/^udp \*:\d+ .* 3 +3 +\d+ B /]);
   },
 );

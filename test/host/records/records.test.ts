@@ -160,7 +160,12 @@ t.test('a forward knows why its connections have failed', async (t) => {
   serve(records, forward).ended(closed('server'));
   t.match(reportForward(forward, { toGuest: 1, toHost: 2 }), {
     failures: [
-      { cause: 'SE', count: 1, lastMessage: 'the server ended the connection', lastAt: /T.*Z$/ },
+      {
+        cause: 'SE',
+        count: 1,
+        lastMessage: 'the server ended the connection without having sent a byte',
+        lastAt: /T.*Z$/,
+      },
       { cause: 'CC ECONNRESET', count: 2, lastMessage: /^the client reset the connection/ },
     ],
     rates: { toGuest: 1, toHost: 2 },

@@ -114,7 +114,7 @@ t.test('a keeper that connects tries until it works, and logs an outage once', a
   await keeper.start();
   t.match(await log.line(/^no channel/), { level: WARN, msg: /ENOENT.*connecting again until it works/ });
   t.match(await log.line(/^no channel/, 2), { level: DEBUG });
-  t.match(keeper.state, { state: 'waiting', mode: 'connect', lastError: /ENOENT/ });
+  t.match(keeper.state, { state: 'waiting', mode: 'connect', lastError: /ENOENT/, lastErrorAt: Date });
 
   const peer = await Peer.listen(t, address);
   await owner.signal.until(() => owner.ups === 1);
@@ -127,6 +127,20 @@ t.test('a keeper that connects tries until it works, and logs an outage once', a
   const next = await Peer.listen(t, address);
   await owner.signal.until(() => owner.ups === 2);
   await next.until(() => next.connected);
+});
+
+t.test('whether a peer is there can be asked at any time, also when there is none', async (t) => {
+  const { keeper, owner, address } = makeKeeper(t, 'listen');
+  await keeper.start();
+  await keeper.probe();
+  t.match(keeper.state, { state: 'waiting', lastErrorAt: undefined });
+  const peer = await Peer.connect(t, address);
+  await owner.signal.until(() => owner.ups === 1);
+  await keeper.probe();
+  t.equal(keeper.state.state, 'connected');
+  peer.close();
+  await owner.signal.until(() => owner.downs.length === 1);
+  t.type(keeper.state.lastErrorAt, Date);
 });
 
 t.test('stopping lets streams finish, and tells the peer', async (t) => {

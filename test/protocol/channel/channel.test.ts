@@ -149,6 +149,36 @@ t.test('a connection that comes to a dead channel ends it soon', async (t) => {
   t.match(handler.end, { how: 'lost', reason: { code: 'PEER_SILENT' } });
 });
 
+t.test('so does somebody who wants to know whether the peer is there', async (t) => {
+  const { end, clock, pings } = await restingChannel(t);
+  const probed = end.channel.probe();
+  t.equal(pings(), 1);
+  clock.tick(PROBE_TIMEOUT_MS, 1);
+  await probed;
+  t.match(end.ended, { code: 'PEER_SILENT' });
+});
+
+t.test('who is told at once, where it is or has just been heard', async (t) => {
+  const { end, answer, pings } = await restingChannel(t);
+  const probes = [end.channel.probe(), end.channel.probe()];
+  await answer();
+  await Promise.all([...probes, end.channel.probe()]);
+  t.equal(pings(), 1);
+  t.equal(end.ended, undefined);
+});
+
+t.test('and who does not wait for long for one that is busy', async (t) => {
+  const { end, clock, answer } = await restingChannel(t);
+  end.channel.multiplexer.open(WEB, new RecordingHandler()).shutdown();
+  await answer();
+  clock.tick(PING_INTERVAL_MS, 1);
+  const probed = end.channel.probe();
+  clock.tick(PROBE_TIMEOUT_MS, 1);
+  clock.tick(200, 1);
+  await probed;
+  t.equal(end.ended, undefined);
+});
+
 t.test('so does a request to a service; one that is open and silent is no load', async (t) => {
   const { end, clock, answer, pings } = await restingChannel(t);
   end.channel.multiplexer.open(CONTROL, new RecordingHandler());

@@ -238,6 +238,42 @@ t.test('a peer of which something has just been heard is not asked at once', (t)
   t.end();
 });
 
+for (const load of ['none', 'silent'] as const)
+  t.test(`whoever wants to know whether the peer of a rested channel is there has it asked: ${load}`, (t) => {
+    const { state, heartbeat, pass } = resting(load);
+    pass(SLOW_PING_INTERVAL_MS / 2);
+    t.equal(heartbeat.probe(), true);
+    t.same(state.pings, [1, 2]);
+    t.equal(heartbeat.probe(), true, 'one question is enough for two that want to know');
+    t.same(state.pings, [1, 2]);
+    heartbeat.heard();
+    t.equal(heartbeat.probe(), false, 'now it is known');
+    pass();
+    const { looks } = state;
+    if (load === 'none') pass(60_000);
+    t.equal(state.looks, looks, 'and it rests again');
+    t.same(state.silences, []);
+    t.end();
+  });
+
+t.test('one that is not there is found out as soon as by a client', (t) => {
+  const { state, heartbeat, pass } = resting('none');
+  pass(60_000);
+  t.equal(heartbeat.probe(), true);
+  pass(PROBE_TIMEOUT_MS);
+  t.same(state.silences, [PROBE_TIMEOUT_MS]);
+  t.end();
+});
+
+t.test('between two questions of a busy channel there can be one more', (t) => {
+  const { state, heartbeat, pass } = setup();
+  heartbeat.heard();
+  pass(PING_INTERVAL_MS / 2);
+  t.equal(heartbeat.probe(), true);
+  t.same(state.pings, [1, 2]);
+  t.end();
+});
+
 t.test('connections that are silent are asked for now and then', (t) => {
   const { state, pass } = resting('silent');
   state.answering = true;
