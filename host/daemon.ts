@@ -138,6 +138,8 @@ class Host implements ControlTarget {
       channel: () => reportChannel(this.#keeper.state),
       inspector: new GuestInspector(this.#keeper),
       records: this.#records,
+      probe: () => this.probe(),
+      publishers: () => this.leases.report(),
       facts: () => ({
         version: VERSION,
         clients: this.#records.open.size,

@@ -1,7 +1,9 @@
 import { lookup } from 'node:dns/promises';
 import { OperationError, UsageError } from '../../protocol/errors.js';
 import { defineCommand } from '../../protocol/program/run-program.js';
-import type { DoctorReport, JudgedHop } from '../diagnose/diagnosis.js';
+import type { DoctorReport } from '../diagnose/diagnosis.js';
+import type { Complaint } from '../diagnose/evidence.js';
+import type { HealthReport } from '../diagnose/health.js';
 import { hopsOf } from '../diagnose/hops.js';
 import { parsePathQuestion } from '../diagnose/path.js';
 import { remarksOnSurroundings } from '../diagnose/remarks.js';
@@ -11,13 +13,12 @@ import { formatMicroseconds, formatTable, writeJson } from './output.js';
 const OPERANDS = {
   name: 'port',
   describe: 'A port of this host, such as 8080 or 53/udp, or the name of a container',
-  required: true,
 };
 
 export const pathCommand = defineCommand({
   name: 'path',
   describe: 'Show the whole way of a port, from the listener on this host to the process in its container',
-  operands: OPERANDS,
+  operands: { ...OPERANDS, required: true },
   options: CLIENT_OPTIONS,
   examples: [
     ['$0 path 8080', 'hop by hop'],
@@ -35,17 +36,19 @@ export const pathCommand = defineCommand({
 export const doctorCommand = defineCommand({
   name: 'doctor',
   describe: 'Say why a port does not answer: looks at every hop, and tries a connection',
-  operands: OPERANDS,
+  operands: { ...OPERANDS, describe: `${OPERANDS.describe}; without it the host itself`, required: false },
   options: CLIENT_OPTIONS,
   examples: [
     ['$0 doctor 8080', 'each hop, what is wrong, and what to do'],
     ['$0 doctor 8080 --json', 'one object'],
+    ['$0 doctor', 'the channel, the publishers, and every forward that has failed lately'],
   ],
-  epilogue: 'Exit code 0: the port works; 1: it does not, and the last lines say why.',
+  epilogue: 'Exit code 0: the port, or the host, works; 1: it does not, and the last lines say why.',
   async run({ control, json }, operands, { stdout, environment }) {
-    const of = readOne(operands);
+    const client = makeClient(control, environment);
+    const of = operands.length === 0 ? undefined : readOne(operands);
     const [judged, localhost] = await Promise.all([
-      makeClient(control, environment).doctor(of),
+      of === undefined ? client.health() : client.doctor(of),
       lookup('localhost', { all: true }).catch(() => []),
     ]);
     const here = remarksOnSurroundings(
@@ -54,9 +57,10 @@ export const doctorCommand = defineCommand({
     );
     const report = { ...judged, remarks: [...judged.remarks, ...here] };
     if (json) writeJson(stdout, report);
-    else stdout.write(formatDoctor(report));
-    if (report.complaint)
-      throw new OperationError(`${report.asked} does not work; it fails at the ${report.complaint.hop}`);
+    else stdout.write('checks' in report ? formatHealth(report) : formatDoctor(report));
+    if (!report.complaint) return;
+    const what = 'checks' in report ? 'this host' : report.asked;
+    throw new OperationError(`${what} does not work; it fails at the ${report.complaint.hop}`);
   },
 });
 
@@ -74,14 +78,27 @@ export function formatDoctor({ hops, probe, complaint, remarks, asked }: DoctorR
     ([step, micros]) => `${step} ${formatMicroseconds(micros)}`,
   );
   const tried = steps.length === 0 ? '' : `  a connection was tried: ${steps.join(', ')}\n`;
-  const verdict = complaint
-    ? `\n${complaint.problem}.\nWhat to do: ${complaint.advice}.\n`
-    : `\n${asked} works, as far as can be seen.\n`;
-  const notes = remarks.map((remark) => `Note: ${remark}.\n`).join('');
-  return `${table}${tried}${verdict}${notes}`;
+  return `${table}${tried}${formatVerdict(complaint, `${asked} works`, remarks)}`;
 }
 
-function markOf({ ok }: JudgedHop): string {
+/** The same of a host. */
+export function formatHealth({ checks, complaint, remarks }: HealthReport): string {
+  const table = formatTable(checks.map((check) => [markOf(check), check.name, check.text]));
+  return `${table}${formatVerdict(complaint, 'this host works', remarks)}`;
+}
+
+function formatVerdict(
+  complaint: Complaint | undefined,
+  otherwise: string,
+  remarks: readonly string[],
+): string {
+  const verdict = complaint
+    ? `\n${complaint.problem}.\nWhat to do: ${complaint.advice}.\n`
+    : `\n${otherwise}, as far as can be seen.\n`;
+  return `${verdict}${remarks.map((remark) => `Note: ${remark}.\n`).join('')}`;
+}
+
+function markOf({ ok }: { readonly ok?: boolean }): string {
   if (ok === undefined) return '?';
   return ok ? '✓' : '✗';
 }

@@ -6,6 +6,7 @@ import { textForPeople } from '../../protocol/services/text.js';
 import { connectablePath } from '../../protocol/transport/unix-path.js';
 import { CAPTURE_ID_HEADER } from '../capture/capture-id.js';
 import type { DoctorReport } from '../diagnose/diagnosis.js';
+import type { HealthReport } from '../diagnose/health.js';
 import type { PathReport } from '../diagnose/path.js';
 import type { DumpReport } from '../records/dump.js';
 import type { ConnectionReport, ForwardReport, StatusReport } from '../records/reports.js';
@@ -103,6 +104,11 @@ export class ControlClient {
   /** Where the dashboard is. It is switched on, if need be. */
   dashboard(): Promise<DashboardReport> {
     return this.#ask('POST', '/v1/dashboard', isObject<DashboardReport>);
+  }
+
+  /** What is wrong with the host, whatever port it is about. */
+  health(): Promise<HealthReport> {
+    return this.#ask('GET', '/v1/doctor', isObject<HealthReport>);
   }
 
   /** The dump as text for people. */

@@ -142,8 +142,14 @@ export function serveReports(app: FastifyInstance, target: ControlTarget): void 
   });
   app.get('/v1/connections', async () => target.connections());
   app.get('/v1/path', async (request) => target.diagnosis.path(readQuestion(request.query)));
-  app.get('/v1/doctor', async (request) => target.diagnosis.doctor(readQuestion(request.query)));
+  app.get('/v1/doctor', async ({ query }) =>
+    asksNothing(query) ? target.diagnosis.health() : target.diagnosis.doctor(readQuestion(query)),
+  );
   app.get('/v1/forwards', async () => target.reportForwards());
+}
+
+function asksNothing(query: unknown): boolean {
+  return (query as { of?: unknown }).of === undefined;
 }
 
 /** `?of=8080/udp`, or a container's name. */

@@ -1,6 +1,7 @@
 import type { Records } from '../records/records.js';
 import { judge } from './doctor.js';
 import type { Complaint } from './evidence.js';
+import { examine, type HealthReport, type HealthSources } from './health.js';
 import { type Hop, hopsOf } from './hops.js';
 import { type PathQuestion, type PathReport, type PathSources, tracePath } from './path.js';
 import { type ProbeReport, probe } from './probe.js';
@@ -28,6 +29,9 @@ export interface JudgedHop extends Hop {
 export interface DiagnosisSources extends PathSources {
   records: Pick<Records, 'observe' | 'open' | 'ended'>;
   facts(): HostFacts;
+  /** Finds out whether the guest is there, where that is not known. */
+  probe(): Promise<void>;
+  publishers: HealthSources['publishers'];
 }
 
 /** Looks along the ways of this host's ports, and judges them. */
@@ -40,6 +44,12 @@ export class Diagnosis {
 
   path(question: PathQuestion): Promise<PathReport> {
     return tracePath(question, this.#sources);
+  }
+
+  /** Looks at all that can be wrong with this host, whatever port it is about. */
+  async health(): Promise<HealthReport> {
+    await this.#sources.probe();
+    return examine({ ...this.#sources, doctor: (question) => this.doctor(question) });
   }
 
   /** Looks, tries one connection, and says what is wrong. */

@@ -8,14 +8,14 @@ import {
 } from './container-checks.js';
 import type { Check, Complaint, Evidence } from './evidence.js';
 import { dropped, noDnat, nothingInGuest, probeFailed } from './guest-checks.js';
-import { forwardFailed, heldByAnother, noChannel, shadowed, silentGuest } from './host-checks.js';
+import { channelDown, forwardFailed, heldByAnother, shadowed, silentGuest } from './host-checks.js';
 
 /** The first that complains is right: each looks only at what those before it have found in order. */
 const CHECKS: readonly Check[] = [
   heldByAnother,
   forwardFailed,
   shadowed,
-  noChannel,
+  channelDown,
   silentGuest,
   containerDown,
   notForwarded,

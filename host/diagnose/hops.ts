@@ -125,7 +125,7 @@ function describeForward({ id, destination, state, error, publisher, annotation 
   return `${id} → ${destination}${by === undefined ? '' : `, for ${by}`}${trouble}`;
 }
 
-function describeChannel({
+export function describeChannel({
   state,
   address,
   since,

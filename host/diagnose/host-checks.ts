@@ -1,5 +1,6 @@
 import { EVERY_ADDRESS } from '../../protocol/wire/address.js';
 import { formatHostPort } from '../../protocol/wire/destination.js';
+import type { ChannelReport } from '../records/reports.js';
 import { type Complaint, type Evidence, foundIn } from './evidence.js';
 import { describeListeners, describeProcess } from './hops.js';
 
@@ -49,7 +50,11 @@ export function shadowed({ path: { listeners, pid, forwards } }: Evidence): Comp
   };
 }
 
-export function noChannel({ path: { channel } }: Evidence): Complaint | undefined {
+export function channelDown({ path: { channel } }: Evidence): Complaint | undefined {
+  return noChannel(channel);
+}
+
+export function noChannel(channel: ChannelReport): Complaint | undefined {
   if (channel.state === 'connected') return undefined;
   const why = channel.lastError === undefined ? '' : `: ${channel.lastError}`;
   return {

@@ -6,11 +6,12 @@ import type { ChannelReport, ForwardReport } from '../records/reports.js';
 import type { GuestInspector, WayQuery } from './guest-inspector.js';
 import { findListeners } from './host-listeners.js';
 
-/** A port of the host, a unix socket there, or a container by its name. */
+/** A port of the host, a unix socket there, a container by its name, or just one forward. */
 export type PathQuestion =
   | { readonly kind: 'port'; readonly proto: 'tcp' | 'udp'; readonly port: number }
   | { readonly kind: 'path'; readonly path: string }
-  | { readonly kind: 'name'; readonly name: string };
+  | { readonly kind: 'name'; readonly name: string }
+  | { readonly kind: 'forward'; readonly id: string; readonly destination: string };
 
 /** `GET /v1/path`: the whole way of a port, from the host's listener to the process that serves it. */
 export interface PathReport {
@@ -66,6 +67,8 @@ export function formatPathQuestion(question: PathQuestion): string {
       return `unix ${question.path}`;
     case 'name':
       return question.name;
+    case 'forward':
+      return question.id;
   }
 }
 
@@ -97,6 +100,8 @@ function isAbout(forward: ForwardReport, question: PathQuestion): boolean {
       return forward.proto === question.proto && forward.out_port === question.port;
     case 'name':
       return isForContainer(forward, question.name);
+    case 'forward':
+      return forward.id === question.id && forward.destination === question.destination;
   }
 }
 

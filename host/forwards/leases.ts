@@ -26,6 +26,15 @@ export interface LeasesOptions {
   maxLeases?: number;
 }
 
+/** What one publisher in the guest wants, on however many leases. */
+export interface PublisherReport {
+  publisher: string;
+  leases: number;
+  forwards: number;
+  /** How many of these are not listened on. */
+  missing: number;
+}
+
 /** What publishers in the guest want of this host. */
 export class Leases implements LeaseKeeper {
   readonly policy: ExposePolicy;
@@ -53,6 +62,19 @@ export class Leases implements LeaseKeeper {
     const lease = new Lease(this);
     this.#leases.add(lease);
     return lease;
+  }
+
+  /** Who asks for forwards, and how many are had. */
+  report(): PublisherReport[] {
+    const reports = new Map<string, PublisherReport>();
+    for (const { publisher, claims } of this.#leases) {
+      const report = reports.get(publisher) ?? { publisher, leases: 0, forwards: 0, missing: 0 };
+      report.leases++;
+      report.forwards += claims.length;
+      report.missing += claims.filter((claim) => claim.missing).length;
+      reports.set(publisher, report);
+    }
+    return [...reports.values()];
   }
 
   /** For `portferry dump`: a line for each lease, and one for each forward of it that is not listened on. */

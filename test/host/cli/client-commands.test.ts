@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap';
-import { formatDoctor } from '../../../host/cli/path.js';
+import { formatDoctor, formatHealth } from '../../../host/cli/path.js';
 import { portferry } from '../../../host/cli/program.js';
 import { formatForwards, formatStatus } from '../../../host/cli/show.js';
 import { startControlServer } from '../../../host/control/late-server.js';
@@ -194,7 +194,22 @@ t.test('path and doctor', async (t) => {
   });
   t.match(JSON.parse((await call('doctor', '8080', '--json')).stdout), { ok: false, remarks: [] });
   t.match(await call('doctor', '0'), { code: 2, stderr: /there is no port 0/ });
+  t.match(await call('doctor'), {
+    code: 0,
+    stdout:
+      /^✓ {2}channel .*\n✓ {2}publisher {2}nobody in the guest asks for forwards\n\nthis host works, as far as can be seen\.\n$/,
+  });
+  t.match(JSON.parse((await call('doctor', '--json')).stdout), { ok: true, checks: [{ name: 'channel' }] });
   t.match(await call('path', '80', '81'), { code: 2, stderr: /one port at a time/ });
+});
+
+t.test('a host that does not work', async (t) => {
+  const complaint = { hop: 'channel', problem: 'it is gone', advice: 'bring it back' };
+  const checks = [{ name: 'channel', text: 'gone', ok: false } as const];
+  t.equal(
+    formatHealth({ ok: false, complaint, checks, remarks: ['a proxy is set'] }),
+    '✗  channel  gone\n\nit is gone.\nWhat to do: bring it back.\nNote: a proxy is set.\n',
+  );
 });
 
 t.test('a port that works, with what may all the same be the reason', async (t) => {

@@ -329,6 +329,10 @@ t.test('the way of a port, and what is wrong with it', async (t) => {
   const client = new ControlClient(path);
   t.match(await client.pathOf('8080'), { asked: 'tcp 8080', forwards: [{ id: 'tcp *:8080' }] });
   t.match(await client.doctor('web'), { asked: 'web', ok: false });
+  t.match(await client.health(), {
+    ok: true,
+    checks: [{ name: 'channel', ok: true }, { name: 'publisher' }],
+  });
   await t.rejects(client.pathOf('0'), { message: /there is no port 0/ });
   t.match(await send(path, 'GET', '/v1/path'), { status: 400, text: /which port is meant/ });
 });

@@ -13,6 +13,8 @@ function make(changes: Partial<DiagnosisSources> = {}): Diagnosis {
     inspector: { look: async () => ({ found: makeWay() }) },
     findListeners: async () => ({ found: [] }),
     records: new Records(),
+    probe: async () => {},
+    publishers: () => [],
     facts: () => ({ version: '1.2.3', clients: 0, maxClients: 10 }),
     ...changes,
   });
@@ -59,4 +61,20 @@ t.test('where nothing is wrong every hop that was seen is in order', async (t) =
 
 t.test('the path alone', async (t) => {
   t.match(await make().path(QUESTION), { asked: 'tcp 8080', forwards: [{ id: 'tcp *:8080' }] });
+});
+
+t.test('the host itself, of whose guest it is found out first whether it is there', async (t) => {
+  let probed = false;
+  const diagnosis = make({
+    forwards: () => [makeForward({ state: 'refused', error: 'not allowed' })],
+    probe: async () => {
+      probed = true;
+    },
+    channel: () => fakeStatus({ state: probed ? 'connected' : 'waiting' }).channel,
+  });
+  t.match(await diagnosis.health(), {
+    ok: false,
+    complaint: { hop: 'forward', problem: /is refused: not allowed$/ },
+    checks: [{ name: 'channel', ok: true }, { name: 'publisher' }, { name: 'forward', ok: false }],
+  });
 });

@@ -86,6 +86,20 @@ t.test('a container, by its name or its id', async (t) => {
   t.notOk('listeners' in nobody);
 });
 
+t.test('one forward of several on the same port', async (t) => {
+  const forwards = [makeForward({ destination: 'tcp 172.17.0.9:80' }), makeForward({ in_ip: '172.17.0.3' })];
+  const question = { kind: 'forward', id: 'tcp *:8080', destination: 'tcp 172.17.0.2:80' } as const;
+  const report = await tracePath(question, {
+    forwards: () => forwards,
+    channel: () => fakeStatus().channel,
+    inspector: { look: async () => ({ found: makeWay() }) },
+    findListeners: async () => ({ found: [] }),
+  });
+  t.match(report, { asked: 'tcp *:8080', forwards: [{ in_ip: '172.17.0.3' }], listeners: { found: [] } });
+  t.equal(report.forwards.length, 1);
+  t.equal(formatPathQuestion(question), 'tcp *:8080');
+});
+
 t.test('a unix socket', async (t) => {
   t.match(await trace('unix:/tmp/h', [UNIX]), {
     ports: [],

@@ -203,6 +203,7 @@ t.test('what cannot be had stays wanted, and comes when the port is free', async
     forwards: [{ state: 'failed', code: 'EADDRINUSE', message: new RegExp(`pid ${process.pid}`) }],
   });
   t.match(host.forwards.missing(), [{ state: 'failed', holder: { publisher: 'docker' } }]);
+  t.same(host.leases.report(), [{ publisher: 'docker', leases: 1, forwards: 1, missing: 1 }]);
   t.match(host.leases.describe(), /^lease of docker: 1 forwards\n {2}failed 127\.0\.0\.1:.*EADDRINUSE/);
   t.match(await host.log.line(/^not listening for docker: cannot listen on 127/), {
     level: WARN,
