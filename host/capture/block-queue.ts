@@ -45,13 +45,22 @@ export class BlockQueue extends Readable {
   #handOn(): void {
     while (this.#wanted && this.#blocks.length > 0) {
       this.#wanted = false;
-      let length = 0;
-      const end = this.#blocks.findIndex((block) => (length += block.length) >= TOGETHER_BYTES) + 1;
-      const together = this.#blocks.splice(0, end || this.#blocks.length);
-      this.#bytes -= length;
+      const together = this.#take();
       // It may ask for more at once, by _read().
-      this.push(together.length === 1 ? together[0] : Buffer.concat(together, length));
+      this.push(together.length === 1 ? together[0] : Buffer.concat(together));
     }
     if (this.#finished && this.#blocks.length === 0) this.push(null);
+  }
+
+  #take(): Buffer[] {
+    let length = 0;
+    let count = 0;
+    for (const block of this.#blocks) {
+      length += block.length;
+      count++;
+      if (length >= TOGETHER_BYTES) break;
+    }
+    this.#bytes -= length;
+    return this.#blocks.splice(0, count);
   }
 }

@@ -37,7 +37,7 @@ export interface CaptureQuestion extends Partial<CaptureLimits> {
 }
 
 /** A container's name or id, as engines take them; a number is a port. */
-const NAME = /^(?!\d+$)[a-zA-Z0-9][\w.-]*$/;
+const NAME = /^(?!\d+(-\d+)?$)[a-zA-Z0-9][\w.-]*$/;
 
 /** The captures of a host that are under way. */
 export class Captures {

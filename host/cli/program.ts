@@ -5,6 +5,7 @@ import { MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
 import { ALL_FORMS } from '../../protocol/transport/channel-address.js';
 import { SPEC_FORM, UNIX_SPEC_FORM } from '../rule/forward-spec.js';
 import { benchCommand } from './bench.js';
+import { captureCommand } from './capture.js';
 import { makeCompletionCommand } from './completion.js';
 import { dashboardCommand } from './dashboard.js';
 import { exposeCommand, unexposeCommand } from './expose.js';
@@ -40,6 +41,7 @@ const COMMANDS = [
   doctorCommand,
   tailCommand,
   dashboardCommand,
+  captureCommand,
   benchCommand,
   makeServiceCommand(loadHost),
 ];
