@@ -11,8 +11,10 @@ const STARTER_NAME = 'portferry';
 const DISSECTOR_NAME = 'portferry.lua';
 const EXECUTABLE = 0o755;
 
-/** The dissector of frames, beside this module, or where the package has it. */
-const DISSECTOR = fileURLToPath(new URL('../../../host/capture/portferry.lua', import.meta.url));
+/** The dissector of frames: beside this module's source, where the package has it, too. */
+const DISSECTOR = ['portferry.lua', '../../../host/capture/portferry.lua']
+  .map((place) => fileURLToPath(new URL(place, import.meta.url)))
+  .find((path) => existsSync(path)) as string;
 
 export interface ExtcapPlaces {
   /** Where Wireshark looks for the user's extcap programs: 4.2 and later in the first, earlier ones in the second. */

@@ -36,6 +36,7 @@ t.test('the package contains what its programs need, and nothing else', async (t
     'guest/packaging/linuxkit.yml',
     'guest/packaging/portferry-guest.openrc',
     'guest/packaging/portferry-guest.service',
+    'host/capture/portferry.lua',
     'man/portferry-guest.1',
     'man/portferry.1',
     'package.json',
