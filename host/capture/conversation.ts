@@ -140,13 +140,14 @@ export class Conversation implements Tap {
     if (!this.#other(side).ended) this.#send(this.#other(side), TCP.ack);
   }
 
-  #reset({ by, message }: Ending): void {
+  /** By whoever broke it. One that has ended in order, but not of both sides, is reset if it is used again. */
+  #reset({ by, outcome }: Ending): void {
     if (this.#record.forward.rule.proto === 'unix')
       this.#comments.push(
         'a unix socket has no RST: its other end has seen the end of the data, or an error',
       );
-    else if (by === 'client') this.#comments.push(`the client has ended it: ${message}`);
-    this.#send(by === 'client' ? this.#client : this.#server, TCP.rst | TCP.ack);
+    const from = by === 'client' && outcome !== 'closed' ? this.#client : this.#server;
+    this.#send(from, TCP.rst | TCP.ack);
   }
 
   #send(from: Side, flags: number, payload: Uint8Array = NOTHING): void {

@@ -234,7 +234,7 @@ t.test('datagrams of a flow', async (t) => {
       ['flow 2: udp localhost:53 → udp 127.0.0.1:53; client 127.0.0.1:50000'],
       [],
       [
-        'flow 2 ended: -- IDLE: no datagram for 90 s',
+        'flow 2 ended: HD IDLE: no datagram for 90 s',
         'flow 1: udp localhost:53 → udp 127.0.0.1:53; client 127.0.0.1:50000',
         'taken up in the middle: it began before this capture',
       ],
