@@ -3,6 +3,7 @@
 //   dist/host/main.js, dist/guest/main.js   the two programs, each with a start.js that holds all that is ours
 //   dist/libraries                          others' code that few runs need
 //   dist/portferry-guest.mjs                the guest as one file that needs nothing but Node.js
+//   dist/host/dashboard/page                 what a browser gets of the dashboard
 //   dist/licences.txt                       of what is bundled
 //   man/                                    the manual pages
 //   build/                                  the compiled modules, for scripts and tests: they are in no package
@@ -24,6 +25,7 @@ import {
   ROOT,
   withShellLine,
 } from './bundle.mjs';
+import { bundlePage } from './bundle-page.mjs';
 
 /** The two programs: an old Node.js can read them, and says so; the others it could not. */
 const MAINS = ['host/main.ts', 'guest/main.ts'];
@@ -54,6 +56,7 @@ for (const main of MAINS) metafiles.push(await bundleEntry(main, { external: ['.
 for (const entry of ENTRIES) metafiles.push(await bundleEntry(entry, { plugins: [librariesApart(entry)] }));
 for (const library of apart) metafiles.push(await bundleLibrary(library));
 metafiles.push(await bundleGuest());
+metafiles.push(await bundlePage());
 write(join(DIST, 'package.json'), `${JSON.stringify({ type: 'commonjs' })}\n`);
 write(join(DIST, 'licences.txt'), `${licences(metafiles)}\n`);
 await import('./man.mjs');

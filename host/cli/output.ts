@@ -1,6 +1,7 @@
 import type { Writable } from 'node:stream';
 import type { ForwardReport } from '../records/reports.js';
 
+export { formatBytes } from '../../protocol/byte-size.js';
 export { formatDuration } from '../../protocol/duration.js';
 
 /** Writes the one document that --json puts on stdout. */
@@ -23,16 +24,6 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
 /** `tcp localhost:8080 → tcp 127.0.0.1:80` */
 export function formatForward({ id, destination }: Pick<ForwardReport, 'id' | 'destination'>): string {
   return `${id} → ${destination}`;
-}
-
-const BYTES_PER_STEP = 1024;
-const BYTE_UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-
-/** `17 B`, `1.5 MiB` */
-export function formatBytes(bytes: number): string {
-  const step = bytes < 1 ? 0 : Math.floor(Math.log(bytes) / Math.log(BYTES_PER_STEP));
-  const unit = Math.min(step, BYTE_UNITS.length - 1);
-  return `${(bytes / BYTES_PER_STEP ** unit).toFixed(unit === 0 ? 0 : 1)} ${BYTE_UNITS[unit]}`;
 }
 
 /** Microseconds as milliseconds with as many digits as mean something: `0.042 ms`, `12.3 ms` */
