@@ -9,6 +9,7 @@ import {
   type OptionValues,
 } from '../protocol/program/declared-options.js';
 import { KEEP_ALIVE_OPTION } from '../protocol/program/keep-alive-option.js';
+import { changeLevelOnSignal } from '../protocol/program/level-signal.js';
 import { createLogger, type LogLevel, logDestination } from '../protocol/program/logger.js';
 import { defineCommand, type ProgramDeclaration } from '../protocol/program/run-program.js';
 import { defaultChannelAddress, ensureFolder, runtimeFolder } from '../protocol/program/runtime-folder.js';
@@ -72,7 +73,7 @@ export const portferryGuest: ProgramDeclaration = {
 
 RULE: [ADDRESS[/PREFIX]][:PORT[-END]][/tcp|/udp] or unix:PATH.
 
-A signal stops it: connections in use may finish, for at most 10 s. A second one ends it at once.
+A signal stops it: connections in use may finish, for at most 10 s. A second one ends it at once. SIGUSR2 has it log at debug, and the next one as before.
 
 Options: every option can also be given as environment variable (--log-level as PORTFERRY_LOG_LEVEL) or in the JSON file that --config names ({"log-level": "debug"}). A flag wins over the environment, which wins over the file.
 
@@ -103,6 +104,7 @@ Exit codes: 0 done, 1 it failed (standard error says why), 2 wrong usage.`,
         const api = new Api(agent, logger);
         const { stop, abandon, release } = stopOnSignals({ environment, logger });
         abandon.addEventListener('abort', () => agent.abandon());
+        const releaseLevel = changeLevelOnSignal(logger);
         let publisher: DockerPublisher | undefined;
         try {
           await agent.start();
@@ -114,6 +116,7 @@ Exit codes: 0 done, 1 it failed (standard error says why), 2 wrong usage.`,
           publisher?.stop();
           api.close();
           await agent.stop();
+          releaseLevel();
           release();
         }
       },

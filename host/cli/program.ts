@@ -10,6 +10,7 @@ import { makeCompletionCommand } from './completion.js';
 import { dashboardCommand } from './dashboard.js';
 import { exposeCommand, unexposeCommand } from './expose.js';
 import { type HostModule, makeHostCommand } from './host.js';
+import { logLevelCommand } from './log-level.js';
 import { doctorCommand, pathCommand } from './path.js';
 import { makeServiceCommand } from './service.js';
 import { dumpCommand, listCommand, statusCommand } from './show.js';
@@ -37,6 +38,7 @@ const COMMANDS = [
   listCommand,
   statusCommand,
   dumpCommand,
+  logLevelCommand,
   pathCommand,
   doctorCommand,
   tailCommand,

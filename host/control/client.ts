@@ -1,6 +1,7 @@
 import http from 'node:http';
 import type { Readable } from 'node:stream';
 import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
+import { isLogLevel, type LogLevel } from '../../protocol/program/logger.js';
 import { BodyTooLarge, readBody } from '../../protocol/services/http-body.js';
 import { textForPeople } from '../../protocol/services/text.js';
 import { connectablePath } from '../../protocol/transport/unix-path.js';
@@ -109,6 +110,16 @@ export class ControlClient {
   /** What is wrong with the host, whatever port it is about. */
   health(): Promise<HealthReport> {
     return this.#ask('GET', '/v1/doctor', isObject<HealthReport>);
+  }
+
+  /** How much the host logs. */
+  async logLevel(): Promise<LogLevel> {
+    return (await this.#ask('GET', '/v1/log-level', isLevelReport)).level;
+  }
+
+  /** @returns how much the host logs now */
+  async setLogLevel(level: LogLevel): Promise<LogLevel> {
+    return (await this.#ask('PUT', '/v1/log-level', isLevelReport, { level })).level;
   }
 
   /** The dump as text for people. */
@@ -233,6 +244,10 @@ function jsonIn(text: string): unknown {
 
 function isObject<T>(value: unknown): value is T {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isLevelReport(value: unknown): value is { level: LogLevel } {
+  return isObject<{ level?: unknown }>(value) && isLogLevel(value.level);
 }
 
 function isListOfObjects<T>(value: unknown): value is T[] {

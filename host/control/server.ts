@@ -16,6 +16,7 @@ import { type DashboardSwitch, serveDashboardSwitch } from './dashboard-switch.j
 import { readBodies, reportErrors } from './json-api.js';
 import { serveEvents } from './late-events.js';
 import type { HostMetrics, MeasuredHost } from './metrics.js';
+import { serveLogLevel } from './log-level-api.js';
 import { describeUnmatched } from './unmatched.js';
 import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
 
@@ -66,6 +67,7 @@ export async function makeControlApp(
     return reply.type('text/plain; charset=utf-8').send(formatDump(target.dump()));
   });
   serveV1(app, target);
+  serveLogLevel(app, logger);
   serveMetrics(app, target);
   serveEvents(app, target, {
     connections,

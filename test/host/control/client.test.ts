@@ -52,6 +52,11 @@ t.test('says what the host says is wrong, or at least its status', async (t) => 
   await t.rejects(client.status(), { message: /with 500$/ });
 });
 
+t.test('a level that is none comes from no host', async (t) => {
+  const path = await answerWith(t, (_request, response) => response.end('{"level":"loud"}'));
+  await t.rejects(new ControlClient(path).logLevel(), { message: /is no portferry host of this version/ });
+});
+
 t.test('does not wait for ever', async (t) => {
   const path = await answerWith(t, () => {});
   await t.rejects(new ControlClient(path, 20).status(), { message: /has not answered for 0\.02 s$/ });
