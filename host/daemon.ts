@@ -103,6 +103,7 @@ class Host implements ControlTarget {
     this.#sockets = sockets;
     this.#context = context;
     this.#limiter = new LogLimiter(logger);
+    const log = new ConnectionLog(logger, this.#limiter);
     const stateFile = options.stateFile === undefined ? undefined : new StateFile(options.stateFile, logger);
     this.#stateFile = stateFile;
     this.#keeper = new ChannelKeeper({
@@ -115,6 +116,7 @@ class Host implements ControlTarget {
         onUp: () => events.emit('channelUp'),
         onStream: (stream) => events.emit('stream', stream),
         onDown: () => events.emit('channelDown'),
+        toll: () => log.toll(),
       },
     });
     this.forwards = new ForwardTable({
@@ -158,7 +160,6 @@ class Host implements ControlTarget {
       descriptors: this.#descriptors,
       logger,
     });
-    const log = new ConnectionLog(logger, this.#limiter);
     const crowd = new Crowd({
       room: this.#descriptors,
       setAccepting: (accepting) => this.forwards.setAccepting(accepting),

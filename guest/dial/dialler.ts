@@ -161,7 +161,12 @@ export class Dialler {
     else if (end.how !== 'refused') {
       const { code, message } = end.reason;
       if (end.how === 'dial-failed')
-        this.#logFailure('warn', { ...context, errno: code }, code, `dial failed: ${message}`);
+        this.#logFailure(
+          'warn',
+          { ...context, errno: code },
+          code,
+          `dial failed: ${message}${adviceOn(code)}`,
+        );
       else {
         const reset = `connection to server ${resetWord(splice.stream.destination.proto)}`;
         const what = end.how === 'socket-failed' ? 'server gone' : reset;
@@ -186,6 +191,18 @@ interface StreamContext {
   streamId: number;
   destination: string;
   client?: string;
+}
+
+/** What can be done about the usual failures; the host's log and its doctor know the forward. */
+function adviceOn(code: string): string {
+  const advice: Readonly<Record<string, string>> = {
+    ECONNREFUSED: 'nothing listens there: start the server, or correct the forward',
+    ENOENT: 'there is no such socket: start the server, or correct the forward',
+    EHOSTUNREACH: 'there is no way to it from here: check that machine, and the routes',
+    ENETUNREACH: 'there is no way to it from here: check the routes',
+    ETIMEDOUT: 'nothing answers there: check that machine, and the firewalls on the way',
+  };
+  return Object.hasOwn(advice, code) ? `; ${advice[code]}` : '';
 }
 
 /** What log lines say of a stream. */

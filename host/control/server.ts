@@ -15,8 +15,8 @@ import { type ConnectionLimits, Connections } from './connections.js';
 import { type DashboardSwitch, serveDashboardSwitch } from './dashboard-switch.js';
 import { readBodies, reportErrors } from './json-api.js';
 import { serveEvents } from './late-events.js';
-import type { HostMetrics, MeasuredHost } from './metrics.js';
 import { serveLogLevel } from './log-level-api.js';
+import type { HostMetrics, MeasuredHost } from './metrics.js';
 import { describeUnmatched } from './unmatched.js';
 import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
 

@@ -67,14 +67,19 @@ export class Attempts {
     );
   }
 
-  /** It is listened on. */
-  grant(claim: Claim, bound: Bound): void {
+  /**
+   * It is listened on.
+   * @returns for whom it is that had been told that it is not; undefined where that need not be said any more
+   */
+  grant(claim: Claim, bound: Bound): string | undefined {
     const { forward } = bound;
     bound.claims.add(claim);
     claim.granted(forward);
     this.#options.claims.set(claim, forward.rule);
-    if (!this.#failed.delete(claim)) return;
+    if (!this.#failed.delete(claim)) return undefined;
     const { holder } = claim;
+    // Where it serves nobody yet, the line that says it begins to says this, too.
+    if (!this.#options.listening.find(forward.rule)) return nameOf(holder);
     this.#log(
       'info',
       holder,
@@ -82,6 +87,7 @@ export class Attempts {
       { forward: forward.id },
       `listening for ${nameOf(holder)} now`,
     );
+    return undefined;
   }
 
   /** It is not to be listened on any more. */
@@ -113,16 +119,20 @@ export class Attempts {
         failures.push([claim, thrown as ListenFailure]);
       }
     }
+    const waiters = new Map<Bound, string>();
     const taken = await listening.confirm([...opened.values()]);
     for (const [claim, bound] of bounds) {
       const failure = taken.get(bound);
       if (failure) failures.push([claim, failure]);
       // Meanwhile it may have been given up.
-      else if (claim.due) this.grant(claim, bound);
+      else if (claim.due) {
+        const waited = this.grant(claim, bound);
+        if (waited !== undefined) waiters.set(bound, waited);
+      }
     }
     for (const bound of opened.values())
       if (bound.claims.size === 0) await listening.close([bound]);
-      else listening.start(bound);
+      else listening.start(bound, waiters.get(bound));
     return failures;
   }
 

@@ -197,11 +197,14 @@ export class ForwardTable {
       await this.#listening.close([...opened.values()]);
       throw thrown;
     }
+    const waiters = new Map<Bound, string>();
     for (const bound of bounds) {
       const { rule } = bound.forward;
-      this.#attempts.grant(this.#own.get(ownKey(holder, rule)) ?? this.#makeOwn(rule, holder), bound);
+      const claim = this.#own.get(ownKey(holder, rule)) ?? this.#makeOwn(rule, holder);
+      const waited = this.#attempts.grant(claim, bound);
+      if (waited !== undefined) waiters.set(bound, waited);
     }
-    for (const bound of opened.values()) this.#listening.start(bound);
+    for (const bound of opened.values()) this.#listening.start(bound, waiters.get(bound));
     return bounds.map(({ forward }) => forward);
   }
 

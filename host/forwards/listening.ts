@@ -142,15 +142,19 @@ export class Listening {
     return failures;
   }
 
-  /** From now on it serves its clients, those who wait first. */
-  start(bound: Bound): void {
+  /**
+   * From now on it serves its clients, those who wait first.
+   * @param waited who had been told that it is not listened on
+   */
+  start(bound: Bound, waited?: string): void {
     const { onClient, onUdpForward } = this.#options;
     const { forward, listener } = bound;
     this.#started.set(formatRule(forward.rule), bound);
     const destination = formatDestination(forward.rule.destination);
     const addresses = forward.addresses.join(' and ');
     const only = forward.filtered ? `, for clients of ${formatHostEnd(forward.rule)} alone` : '';
-    this.#log(forward, 'listening', { destination }, `listening on ${addresses}${only}`);
+    const now = waited === undefined ? '' : `, for ${waited} now`;
+    this.#log(forward, 'listening', { destination }, `listening on ${addresses}${only}${now}`);
     if (listener instanceof UdpListener) onUdpForward?.(listener, forward);
     else {
       if (!this.#accepting) listener.setAccepting(false);

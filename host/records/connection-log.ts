@@ -15,6 +15,9 @@ export class ConnectionLog implements ConnectionObserver {
   readonly #limiter: LogLimiter;
   /** Whether it was said in this outage that clients are reset. */
   #outageLogged = false;
+  /** Since the channel was there last: clients that have waited in vain, and connections that were cut with it. */
+  #reset = 0;
+  #cut = 0;
 
   constructor(logger: Logger, limiter: LogLimiter) {
     this.#log = logger;
@@ -24,6 +27,17 @@ export class ConnectionLog implements ConnectionObserver {
   /** There is a channel: the next outage is worth a warning again. */
   onChannelUp(): void {
     this.#outageLogged = false;
+    this.#reset = 0;
+    this.#cut = 0;
+  }
+
+  /** What has become of clients while there was no channel, for people; undefined where nothing has. */
+  toll(): string | undefined {
+    const parts = [
+      ...(this.#cut === 0 ? [] : [countOf(this.#cut, 'connection was cut', 'connections were cut')]),
+      ...(this.#reset === 0 ? [] : [countOf(this.#reset, 'client was reset', 'clients were reset')]),
+    ];
+    return parts.length === 0 ? undefined : parts.join(', and ');
   }
 
   onEnded(record: ConnectionRecord, ending: Ending): void {
@@ -31,8 +45,11 @@ export class ConnectionLog implements ConnectionObserver {
       this.#logOutage(record, ending);
       return;
     }
-    const level = levelOf(ending);
-    const line = `${resultOf(record, ending)}: ${ending.message}`;
+    // One line tells of the outage, and the next how many it has cost.
+    const cut = ending.by === 'channel' && ending.phase !== 'waiting';
+    if (cut) this.#cut++;
+    const level = cut ? 'debug' : levelOf(ending);
+    const line = `${resultOf(record, ending)}: ${ending.message}${nextStep(record, level)}`;
     if (level === 'debug') {
       if (this.#log.isLevelEnabled(level)) this.#log.debug(contextOf(record, ending), line);
     } else {
@@ -44,10 +61,22 @@ export class ConnectionLog implements ConnectionObserver {
   /** Once an outage, not once a client. */
   #logOutage(record: ConnectionRecord, ending: Ending): void {
     const context = contextOf(record, ending);
+    this.#reset++;
     if (this.#outageLogged) this.#log.debug(context, `client reset: ${ending.message}`);
     else this.#log.warn(context, `clients are reset: ${ending.message}`);
     this.#outageLogged = true;
   }
+}
+
+function countOf(count: number, one: string, more: string): string {
+  return `${count} ${count === 1 ? one : more}`;
+}
+
+/** Where to find out more of what the user can do something about. */
+function nextStep({ forward }: ConnectionRecord, level: LogLevel): string {
+  const { rule } = forward;
+  if (level !== 'warn' || rule.proto === 'unix') return '';
+  return `; see portferry doctor ${rule.hostPort}${rule.proto === 'udp' ? '/udp' : ''}`;
 }
 
 /** No stream could be opened for a client as long as it was held. */

@@ -7,7 +7,7 @@ import type { RawSocket } from '../socket/raw-socket.js';
 import type { Stream, StreamHandler } from '../stream.js';
 import type { ChannelTap } from '../tap.js';
 import { handshakeAdvice } from '../transport/advice.js';
-import { type ChannelAddress, type ChannelMode, formatAddress } from '../transport/channel-address.js';
+import { type ChannelAddress, type ChannelMode, describeAddress } from '../transport/channel-address.js';
 import { checkConnectable, connectChannel } from '../transport/connect-channel.js';
 import { LineSocket } from '../transport/line-socket.js';
 import { type ChannelListener, listenForChannel } from '../transport/listen-for-channel.js';
@@ -33,6 +33,8 @@ export interface KeeperOwner {
   onUp(multiplexer: Multiplexer): void;
   /** The peer has opened a stream. */
   onStream(stream: Stream, source: Source | undefined): void;
+  /** What the time without a channel has cost, for people; asked once it is over. Undefined: nothing. */
+  toll?(): string | undefined;
   /** The channel is gone; its streams have been told. */
   onDown(reason: Reason): void;
 }
@@ -129,7 +131,7 @@ export class ChannelKeeper implements StreamOpener {
       (err) => this.#log.notAccepted(err),
     );
     if (this.#stopping.signal.aborted) await this.#listener.close();
-    else logger.info(`waiting for the channel on ${formatAddress(this.#listener.address)}`);
+    else logger.info(`waiting for the channel on ${describeAddress(this.#listener.address)}`);
   }
 
   /** The multiplexer of the live channel, once its peer is known. */
@@ -169,7 +171,7 @@ export class ChannelKeeper implements StreamOpener {
     return {
       state: multiplexer ? 'connected' : 'waiting',
       mode,
-      address: formatAddress(this.#listener?.address ?? address),
+      address: describeAddress(this.#listener?.address ?? address),
       since: this.#since,
       peer: multiplexer?.peer,
       lastError: this.#lastError,
@@ -270,7 +272,7 @@ export class ChannelKeeper implements StreamOpener {
       owner: {
         onReady: (peer) => this.#ready(channel, peer),
         onStream: (stream, source) => owner.onStream(stream, source),
-        onGoAway: (reason) => this.#log.goingAway(reason),
+        onGoAway: (reason) => this.#log.goingAway(reason, channel.multiplexer.streams.size > 0),
         onIdle: () => this.#onIdle?.(),
         onEnd: (reason, cause) => this.#ended(channel, reason, cause),
       },
@@ -283,10 +285,11 @@ export class ChannelKeeper implements StreamOpener {
     this.#channels++;
     this.#since = new Date();
     this.#backOff.reset();
-    this.#log.up(peer, this.#options.version);
+    const { owner, version } = this.#options;
+    this.#log.up(peer, version, owner.toll?.());
     // Not now: the rest of what has been read is still to be decoded.
     queueMicrotask(() => this.#attachTap());
-    this.#options.owner.onUp(channel.multiplexer);
+    owner.onUp(channel.multiplexer);
   }
 
   /** A channel whose handshake is under way gets it as soon as that is complete, and loses it at once. */
@@ -309,23 +312,23 @@ export class ChannelKeeper implements StreamOpener {
       this.#options.owner.onDown(reason);
     }
     const advice = wasUp ? '' : handshakeAdvice(this.#options.address);
-    this.#failed(reason.message + advice, reason.code);
+    this.#failed(reason.message + advice, reason.code, wasUp);
     const newcomer = this.#newcomers.take();
     if (newcomer) this.#begin(newcomer, false);
   }
 
   /** There is no channel, and why; then try again. */
-  #failed(message: string, code?: string): void {
+  #failed(message: string, code?: string, wasUp = false): void {
     if (this.#stopping.signal.aborted) return;
     const { mode, address } = this.#options;
     this.#lastError = message;
     this.#lastErrorAt = new Date();
-    const inOrder = this.#log.down(message, code, formatAddress(address), this.#next);
+    const inOrder = this.#log.down(message, code, describeAddress(address), this.#next, wasUp);
     if (address.kind === 'stdio') {
       if (inOrder) this.#settleOver?.resolve();
       else
         this.#settleOver?.reject(
-          new OperationError(`the channel over ${formatAddress(address)} ended: ${message}`),
+          new OperationError(`the channel over ${describeAddress(address)} ended: ${message}`),
         );
     } else if (mode === 'connect') {
       void this.#commandGone.then(() => this.#retryLater());

@@ -20,6 +20,8 @@ export class ChannelLog {
   readonly #commandLines: LogLimiter;
   /** Whether the present outage has been logged. */
   #outageLogged = false;
+  /** When (ms) the channel was lost; undefined while it is there, and before the first one. */
+  #lostAt: number | undefined;
   /** Why the peer that there is, or was last, has said that it leaves. */
   #leaving: Reason | undefined;
 
@@ -28,13 +30,25 @@ export class ChannelLog {
     this.#commandLines = new LogLimiter(logger, { linesPerInterval: COMMAND_LINES });
   }
 
-  /** @param own this end's version */
-  up(peer: PeerIdentity, own: string): void {
+  /**
+   * @param own this end's version
+   * @param toll what its not being there has cost, for people
+   */
+  up(peer: PeerIdentity, own: string, toll?: string): void {
     const { version, features } = peer;
     this.#outageLogged = false;
     this.#leaving = undefined;
     const who = version === undefined ? 'a plain peer' : `portferry ${version}`;
-    this.#lines.log('info', 'up', { features: [...features] }, `the channel is up, with ${who}`);
+    const lost = this.#lostAt;
+    this.#lostAt = undefined;
+    const after = lost === undefined ? '' : `, again after ${formatSeconds(performance.now() - lost)}`;
+    const cost = toll === undefined ? '' : `: ${toll} meanwhile`;
+    this.#lines.log(
+      'info',
+      'up',
+      { features: [...features] },
+      `the channel is up, with ${who}${after}${cost}`,
+    );
     const difference = differenceInFeatures(peer, own);
     if (difference !== undefined) this.#lines.log('warn', 'lacks features', {}, difference);
   }
@@ -42,9 +56,11 @@ export class ChannelLog {
   /**
    * There is no channel.
    * @param next what is done about it
+   * @param wasUp whether there was one
    * @returns whether the peer had said before that it leaves
    */
-  down(message: string, code: string | undefined, address: string, next: string): boolean {
+  down(message: string, code: string | undefined, address: string, next: string, wasUp = false): boolean {
+    if (wasUp) this.#lostAt = performance.now();
     const misbehaved = code !== undefined && code !== 'CHANNEL_CLOSED' && !/^E[A-Z]+$/.test(code);
     // That a peer leaves as it has said is no failure.
     const left = this.#leaving && code === 'CHANNEL_CLOSED' ? this.#leaving.message : undefined;
@@ -56,9 +72,15 @@ export class ChannelLog {
     return left !== undefined;
   }
 
-  goingAway(reason: Reason): void {
+  /** @param waits whether it takes a while, for connections are in use: else its end tells all */
+  goingAway(reason: Reason, waits: boolean): void {
     this.#leaving = reason;
-    this.#lines.log('info', 'going away', { reason }, `the peer takes no new streams: ${reason.message}`);
+    this.#lines.log(
+      waits ? 'info' : 'debug',
+      'going away',
+      { reason },
+      `the peer takes no new streams: ${reason.message}`,
+    );
   }
 
   /** A line that the command of the channel has written to standard error. */
@@ -100,6 +122,10 @@ export class ChannelLog {
     this.#lines.flush();
     this.#commandLines.flush();
   }
+}
+
+function formatSeconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
 }
 
 /** The lines of a guest's log are JSON objects; what they say is in one member. */

@@ -51,7 +51,10 @@ export function stopOnSignals({ environment, logger, process: self = process }: 
   };
   const onSignal = (name: (typeof SIGNALS)[number]): void => {
     if (stop.signal.aborted) end(ENDED_BY_SIGNAL + constants.signals[name]);
-    else stop.abort();
+    else {
+      logger?.info(`told to stop, by ${name}`);
+      stop.abort();
+    }
   };
   const onFault = (err: unknown): void => {
     logger?.fatal({ err }, `a fault of portferry's own ends it; please report this line: ${messageOf(err)}`);

@@ -86,6 +86,13 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): C
   return refuse(text, `its kind is not known; the forms are ${ALL_FORMS}`);
 }
 
+/** For logs and reports: what follows a command's name may hold secrets. */
+export function describeAddress(address: ChannelAddress): string {
+  if (address.kind !== 'exec') return formatAddress(address);
+  const [file, ...args] = address.command;
+  return `exec:${file}${args.length === 0 ? '' : ' …'}`;
+}
+
 /** The address as text that parseAddress reads. */
 export function formatAddress(address: ChannelAddress): string {
   switch (address.kind) {

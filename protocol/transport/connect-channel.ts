@@ -4,7 +4,7 @@ import { connectSocket } from '../socket/connect-socket.js';
 import { type RawSocket, type SocketAddress, type SocketHandler, unattended } from '../socket/raw-socket.js';
 import { FIRST_BYTES_LOGGED } from '../wire/handshake.js';
 import { systemFailure } from './advice.js';
-import { type ChannelAddress, formatAddress } from './channel-address.js';
+import { type ChannelAddress, describeAddress } from './channel-address.js';
 import { Command } from './command.js';
 import { ExecSocket } from './exec-socket.js';
 import { checkStdio, openStdio, type StandardDescriptors } from './stdio.js';
@@ -56,7 +56,7 @@ export async function connectChannel(
   address: ChannelAddress,
   options: ConnectOptions = {},
 ): Promise<RawSocket> {
-  const what = `cannot connect to ${formatAddress(address)}`;
+  const what = `cannot connect to ${describeAddress(address)}`;
   if (options.signal?.aborted) throw new OperationError(`${what}: it was cancelled`);
   if (address.kind === 'exec') return startCommand(address, options);
   if (address.kind === 'stdio') return openStdio(options.standard);
@@ -76,7 +76,7 @@ export async function connectChannel(
  */
 export function checkConnectable(address: ChannelAddress, standard?: StandardDescriptors): void {
   if (address.kind === 'stdio') checkStdio(standard);
-  else if (address.kind === 'vsock') findVsockMeans(`cannot connect to ${formatAddress(address)}`);
+  else if (address.kind === 'vsock') findVsockMeans(`cannot connect to ${describeAddress(address)}`);
   else if (address.kind === 'virtserial') connectablePath(address.path);
   else if (address.kind !== 'exec') dialOf(address);
 }
@@ -87,7 +87,7 @@ async function startCommand(address: ExecAddress, options: ConnectOptions): Prom
   try {
     return new ExecSocket(await Command.start(address.command, options.onLine ?? (() => {})));
   } catch (thrown) {
-    throw systemFailure(`cannot run ${formatAddress(address)}`, thrown, COMMAND_ADVICE);
+    throw systemFailure(`cannot run ${describeAddress(address)}`, thrown, COMMAND_ADVICE);
   }
 }
 

@@ -258,7 +258,7 @@ t.test('forwards that were exposed at run time are back after a restart', async 
 
   const third = await start(t, options);
   await new Promise((resolve) => intruder.close(resolve));
-  await third.log.line(/^listening for the user now$/);
+  await third.log.line(/^listening on .*, for the user now$/);
   t.match(await third.control.status(), { forwards: 2, failedForwards: 0 });
   await third.stop();
 

@@ -5,9 +5,8 @@ import { startControlServer } from '../../../host/control/late-server.js';
 import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { createLogger, type Logger } from '../../../protocol/program/logger.js';
 import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js';
-import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
+import { fakeControlTarget } from '../../fixtures/fake-control-target.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
-import { fakeDiagnosis } from '../diagnose/fixtures/make-path.js';
 
 interface Started {
   call: (...args: string[]) => Promise<ProgramOutcome>;
@@ -22,16 +21,7 @@ async function startHost(t: Test): Promise<Started> {
   const forwards = new ForwardTable({ onClient: (socket) => socket.reset(), logger });
   const folder = shortFolder(t);
   const path = `${folder}/control.sock`;
-  const target = {
-    forwards,
-    saveProblem: undefined,
-    status: () => fakeStatus(),
-    connections: () => [fakeConnection()],
-    settle: () => {},
-    dump: () => fakeDump(),
-    diagnosis: fakeDiagnosis(),
-  };
-  const server = await startControlServer(target, path, logger);
+  const server = await startControlServer(fakeControlTarget(forwards), path, logger);
   t.teardown(() => server.close());
   const call = (...args: string[]): Promise<ProgramOutcome> =>
     callProgram(portferry, ['log-level', ...args], { PORTFERRY_RUNTIME_DIR: folder });

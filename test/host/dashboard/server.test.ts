@@ -20,7 +20,7 @@ class Running {
   constructor(t: Test, host: ObservedHost, maxConnections: number) {
     this.host = host;
     this.dashboard = new LateDashboard({
-      target: host,
+      target: host.target,
       tokenPath: `${shortFolder(t)}/token`,
       descriptors: { takeDashboard: () => maxConnections },
       logger: host.log.logger,

@@ -214,7 +214,7 @@ t.test('what cannot be had stays wanted, and comes when the port is free', async
   await lease.set(request(port(taken.port)));
   await taken.free();
   await host.until((forwards) => forwards.length === 1);
-  t.match(await host.log.line(/^listening for docker now$/), { level: INFO });
+  t.match(await host.log.line(/^listening on .*, for docker now$/), { level: INFO });
   t.equal(host.log.matching(/^not listening/).length, 1, 'said once');
   t.same(host.forwards.missing(), []);
 });

@@ -51,7 +51,10 @@ t.test('a failure says the address, the errno and what to try', options, async (
   const cases: [errno: keyof typeof constants.errno, advice: RegExp][] = [
     ['ECONNRESET', /ECONNRESET \(nothing listens on that port there; start the end that listens first\)/],
     ['ENODEV', /ENODEV \(nothing leads to that CID: in a VM, it needs a vsock device/],
-    ['ETIMEDOUT', /ETIMEDOUT \(no answer from that CID; does the other end listen on that port, is its VM running/],
+    [
+      'ETIMEDOUT',
+      /ETIMEDOUT \(no answer from that CID; does the other end listen on that port, is its VM running/,
+    ],
     ['EADDRNOTAVAIL', /EADDRNOTAVAIL \(this machine has no such address/],
   ];
   for (const [errno, message] of cases) {
