@@ -55,7 +55,7 @@ const IN_THE_SENTENCE = [
 const BEFORE_THE_SENTENCE = ['forward', 'destination', 'streamId', 'client', 'termination'];
 
 /** One line each, but for an error with its stack. */
-const PRETTY: PrettyOptions = {
+export const PRETTY: PrettyOptions = {
   ignore: [...IN_THE_SENTENCE, ...BEFORE_THE_SENTENCE].join(','),
   translateTime: 'HH:MM:ss.l',
   messageFormat: (log, key) => `${contextIn(log)}${log[key]}`,

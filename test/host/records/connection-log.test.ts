@@ -68,17 +68,17 @@ t.test('one line says what has become of a connection, and why', async (t) => {
       ...common,
       termination: 'SC',
       errno: 'ECONNREFUSED',
-      msg: /^client reset: the guest could not reach/,
+      msg: /^client reset: the guest could not reach.*; see portferry doctor 8080$/,
     },
     {
-      level: INFO,
+      level: DEBUG,
       ...common,
       termination: 'XC',
       code: 'PEER_SILENT',
       msg: 'client reset: the channel was lost: silent',
     },
-    { level: INFO, termination: 'XC', msg: 'flow ended: the channel was lost: silent' },
-    { level: WARN, ...common, termination: 'HW', errno: 'EMFILE', msg: 'client reset: too many' },
+    { level: DEBUG, termination: 'XC', msg: 'flow ended: the channel was lost: silent' },
+    { level: WARN, ...common, termination: 'HW', errno: 'EMFILE', msg: 'client reset: too many; see portferry doctor 8080' },
     { level: INFO, ...common, termination: 'HW', code: 'STOPPED', msg: 'client reset: told to stop' },
   ]);
   t.notOk('streamId' in (lines[5] ?? {}));
@@ -104,7 +104,9 @@ t.test('an outage is warned of once, and the next one again', async (t) => {
     { level: DEBUG, msg: 'client reset: no channel' },
     { level: DEBUG, msg: 'client reset: no channel' },
   ]);
+  t.equal(bench.connectionLog.toll(), '3 clients were reset');
   bench.connectionLog.onChannelUp();
+  t.equal(bench.connectionLog.toll(), undefined);
   bench.end(HELD, { stream: false });
   t.match(bench.log.lines[3], { level: WARN, msg: /^clients are reset/ });
 });
@@ -116,4 +118,21 @@ t.test('what is not logged costs no line', async (t) => {
   records.observe(new ConnectionLog(logger, new LogLimiter(logger)));
   records.begin(fakeForward(), NOBODY).ended(closed('client'));
   t.equal(lines, 0);
+});
+
+t.test('an outage that cuts connections has its toll', async (t) => {
+  const bench = new Bench();
+  bench.end(LOST);
+  t.equal(bench.connectionLog.toll(), '1 connection was cut');
+  bench.end(LOST);
+  bench.end(HELD, { stream: false });
+  t.equal(bench.connectionLog.toll(), '2 connections were cut, and 1 client was reset');
+});
+
+t.test('where more can be found out of a failed flow, and of a path', async (t) => {
+  const bench = new Bench();
+  bench.end(REFUSED, { spec: '53:53/udp' });
+  bench.end(REFUSED, { spec: 'unix:/a:/b' });
+  t.match(bench.log.lines[0], { msg: /; see portferry doctor 53\/udp$/ });
+  t.notMatch(bench.log.lines[1]?.msg, /doctor/);
 });

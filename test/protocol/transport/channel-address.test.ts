@@ -3,6 +3,7 @@ import { UsageError } from '../../../protocol/errors.js';
 import {
   type ChannelAddress,
   checkMode,
+  describeAddress,
   formatAddress,
   parseAddress,
 } from '../../../protocol/transport/channel-address.js';
@@ -39,6 +40,12 @@ const READ: [text: string, address: ChannelAddress, formatted?: string][] = [
   ],
   ['exec:a ""', { kind: 'exec', command: ['a', ''], text: 'a ""' }],
 ];
+
+t.test('logs and reports do not show what a command is given', async (t) => {
+  t.equal(describeAddress(parseAddress('exec:ssh -i key vm')), 'exec:ssh …');
+  t.equal(describeAddress(parseAddress('exec:true')), 'exec:true');
+  t.equal(describeAddress(parseAddress('unix:/c')), 'unix:/c');
+});
 
 for (const [text, address, formatted = text] of READ) {
   t.test(`reads ${text}`, async (t) => {
