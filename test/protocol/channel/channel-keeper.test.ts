@@ -222,10 +222,22 @@ t.test('a channel that dies while its streams finish ends the waiting', async (t
   t.equal(keeper.multiplexer, undefined);
 });
 
-t.test("the peer's wish to stop is logged", async (t) => {
+t.test('that a peer stops with nothing in use is told by its end alone', async (t) => {
+  const { keeper, log, address } = makeKeeper(t, 'listen');
+  await keeper.start();
+  const peer = await Peer.connect(t, address);
+  peer.multiplexer.goAway({ code: 'STOPPED', message: 'the guest was told to stop' });
+  t.match(await log.line(/takes no new streams/), { level: DEBUG });
+  peer.close();
+  t.match(await log.line(/^no channel: the guest was told to stop/), { level: INFO });
+});
+
+t.test("the peer's wish to stop is logged while connections are in use", async (t) => {
   const { keeper, owner, log, address } = makeKeeper(t, 'listen');
   await keeper.start();
   const peer = await Peer.connect(t, address);
+  await owner.signal.until(() => owner.ups === 1);
+  keeper.open({ proto: 'tcp', ip: '127.0.0.1', port: 80 }, new StreamRecorder());
   peer.multiplexer.goAway({ code: 'STOPPED', message: 'the guest was told to stop' });
   t.match(await log.line(/takes no new streams/), { level: INFO, msg: /the guest was told to stop/ });
   t.equal(keeper.multiplexer?.takesStreams, false);
