@@ -78,7 +78,13 @@ t.test('one line says what has become of a connection, and why', async (t) => {
       msg: 'client reset: the channel was lost: silent',
     },
     { level: DEBUG, termination: 'XC', msg: 'flow ended: the channel was lost: silent' },
-    { level: WARN, ...common, termination: 'HW', errno: 'EMFILE', msg: 'client reset: too many; see portferry doctor 8080' },
+    {
+      level: WARN,
+      ...common,
+      termination: 'HW',
+      errno: 'EMFILE',
+      msg: 'client reset: too many; see portferry doctor 8080',
+    },
     { level: INFO, ...common, termination: 'HW', code: 'STOPPED', msg: 'client reset: told to stop' },
   ]);
   t.notOk('streamId' in (lines[5] ?? {}));

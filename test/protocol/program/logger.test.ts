@@ -1,5 +1,5 @@
-import t from 'tap';
 import { prettyFactory } from 'pino-pretty';
+import t from 'tap';
 import { createLogger, logDestination, PRETTY } from '../../../protocol/program/logger.js';
 
 t.test('writes JSON lines with errors serialized', async (t) => {
