@@ -39,7 +39,7 @@ const EVERYWHERE = ['pino', 'ipaddr.js', 'koffi', 'shlex'];
 
 /** Both the library's own file and what stands in its place say this: it is the same to whoever imports it. */
 const passOn = (path) =>
-  `import * as library from '${path}'; export * from '${path}'; export default library.default;`;
+  `import * as library from '${path}'; export * from '${path}'; export default library.default ?? library;`;
 const libraryFile = (name) => `libraries/${name.replaceAll('/', '-')}.js`;
 
 const compiler = createRequire(import.meta.url).resolve('typescript/bin/tsc');
@@ -99,7 +99,7 @@ async function bundleLibrary(name) {
     stdin: { contents: passOn(name), resolveDir: ROOT },
     outfile: join(DIST, libraryFile(name)),
     ...COMMON_JS,
-    // Not every library has a default.
+    // Not every library has a default: that is all of it then, as Node.js has it.
     logOverride: { 'import-is-undefined': 'silent' },
   });
   write(outputFiles[0].path, outputFiles[0].text);
