@@ -9,8 +9,11 @@ import { DockerVm } from './fixtures/docker.js';
 
 const SCRIPT = fileURLToPath(new URL('../../scripts/footprint.mjs', import.meta.url));
 
-/** How much more than bare Node each may take; the time to the first byte with what a busy machine adds. */
-const MOST = { host: 1.5, guest: 1.4, grownMib: 20, start: 4 };
+/**
+ * How much more than bare Node each may take; of the time to the first byte it is 4 on a quiet
+ * machine, and a busy one, where both programs and whoever waits share two cores, adds to it.
+ */
+const MOST = { host: 1.5, guest: 1.4, grownMib: 20, start: 7 };
 
 // They wait for nothing to happen: at the same time they take no longer than one.
 t.jobs = 3;
