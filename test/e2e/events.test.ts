@@ -71,7 +71,11 @@ t.test('tail ends cleanly when its reader goes away', async (t) => {
   const words = [...builtCommand('host/main.js'), 'tail', '--control', pair.control].join(' ');
   const piped = Program.start(t, 'bash', ['-c', `set -o pipefail; ${words} | head -n 1`]);
   await piped.line(/^TIME/);
-  while (piped.outcome === undefined) await connect(t, hostPort).outcome();
+  while (piped.outcome === undefined) {
+    const client = connect(t, hostPort);
+    await client.outcome();
+    client.socket.end();
+  }
   t.equal(piped.outcome, 0, piped.describe());
 });
 
