@@ -37,6 +37,20 @@ export interface MeasuredHost extends ObservedHost {
   resources(): HostResources;
 }
 
+/** What watches the event loop. */
+export type LoopWatch = Pick<
+  IntervalHistogram,
+  'enable' | 'disable' | 'reset' | 'count' | 'mean' | 'max' | 'percentile'
+>;
+
+export interface MetricsOptions {
+  /** Default: MAX_LABELLED_FORWARDS. */
+  maxForwards?: number;
+  /** How long (ms) after a scrape the event loop is still watched. Default: WATCHED_AFTER_SCRAPE_MS. */
+  watchedMs?: number;
+  loop?: LoopWatch;
+}
+
 /** What a connection has come to; those that were empty count as neither closed nor failed. */
 const OUTCOMES = ['closed', 'refused', 'failed', 'empty'] as const;
 
@@ -57,7 +71,7 @@ export class HostMetrics {
   readonly #seen = new WeakMap<Forward, Counts>();
   readonly #stopWatching: () => void;
   readonly #byForward: readonly { remove(labels: { forward: string }): void }[];
-  readonly #loop: IntervalHistogram = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS });
+  readonly #loop: LoopWatch;
   readonly #idleTimer: NodeJS.Timeout;
   readonly #accepted = this.#counter('connections_total', 'Clients that have come.', ['forward']);
   readonly #ended = this.#counter('connections_ended_total', 'Connections and flows that are over.', [
@@ -90,9 +104,12 @@ export class HostMetrics {
   readonly #delay = this.#gauge('event_loop_delay_seconds', 'Since the scrape before.', ['statistic']);
   #reconnectsSeen = 0;
 
-  constructor(host: MeasuredHost, labels = new ForwardLabels(), watchedMs = WATCHED_AFTER_SCRAPE_MS) {
+  /** @param options for tests */
+  constructor(host: MeasuredHost, options: MetricsOptions = {}) {
+    const { maxForwards, watchedMs = WATCHED_AFTER_SCRAPE_MS } = options;
     this.#host = host;
-    this.#labels = labels;
+    this.#labels = new ForwardLabels(maxForwards);
+    this.#loop = options.loop ?? monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS });
     this.#byForward = [this.#accepted, this.#dropped, this.#active];
     this.#stopWatching = host.observe({
       onDialled: (record) => observeTiming(this.#dial, record, 'guestDial'),

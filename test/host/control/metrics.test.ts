@@ -1,13 +1,13 @@
 import { once } from 'node:events';
 import http from 'node:http';
-import { setTimeout } from 'node:timers/promises';
 import t from 'tap';
 import { ForwardLabels } from '../../../host/control/forward-labels.js';
-import { HostMetrics } from '../../../host/control/metrics.js';
+import { HostMetrics, type LoopWatch } from '../../../host/control/metrics.js';
 import { parseSpecMatcher } from '../../../host/rule/forward-matcher.js';
 import { parseSpec } from '../../../host/rule/forward-spec.js';
 import { fakeStatus } from '../../fixtures/control-reports.js';
 import { fakeForward } from '../../fixtures/fake-forward.js';
+import { Signal } from '../../protocol/fixtures/signal.js';
 import { ObservedHost } from './fixtures/observed-host.js';
 
 async function get(host: ObservedHost): Promise<{ type: string | undefined; text: string }> {
@@ -96,21 +96,51 @@ t.test('a plain guest has neither round trip nor version, and its dial is not to
   t.same(linesOf(without, 'max_descriptors'), ['+Inf']);
 });
 
+/** Says that nothing was seen before enable(), and something after it. */
+class FakeLoop implements LoopWatch {
+  enabled = false;
+  readonly signal = new Signal();
+  mean = 1e9;
+  max = 3e9;
+
+  get count(): number {
+    return this.enabled ? 5 : 0;
+  }
+
+  enable(): boolean {
+    const changed = !this.enabled;
+    this.enabled = true;
+    return changed;
+  }
+
+  disable(): boolean {
+    this.enabled = false;
+    this.signal.wake();
+    return true;
+  }
+
+  reset(): void {}
+
+  percentile(): number {
+    return 2e9;
+  }
+}
+
 t.test('the event loop is watched from the first scrape on, until none has come for a while', async (t) => {
   const host = new ObservedHost();
-  const metrics = new HostMetrics(host, new ForwardLabels(), 50);
-  const delays = async (): Promise<number> =>
-    linesOf(await metrics.scrape(), 'event_loop_delay_seconds').length;
-  t.equal(await delays(), 0);
-  let seen = 0;
-  for (let scrapes = 0; scrapes < 100 && seen === 0; scrapes++) {
-    await setTimeout(40);
-    seen = await delays();
-  }
-  t.equal(seen, 3, 'mean, p99 and max');
-  await setTimeout(200);
-  t.equal(await delays(), 0, 'nothing was watched meanwhile');
+  const loop = new FakeLoop();
+  const metrics = new HostMetrics(host, { loop, watchedMs: 500 });
+  t.equal(loop.enabled, false);
+  const delays = async (): Promise<string[]> => linesOf(await metrics.scrape(), 'event_loop_delay_seconds');
+  t.same(await delays(), []);
+  t.same(await delays(), ['{statistic="mean"} 1', '{statistic="p99"} 2', '{statistic="max"} 3']);
+  // The timer that ends it keeps no process alive.
+  const alive = setInterval(() => {}, 1_000);
+  await loop.signal.until(() => !loop.enabled);
+  clearInterval(alive);
+  t.same(await delays(), [], 'nothing was watched meanwhile');
   metrics.close();
+  t.equal(loop.enabled, false);
   t.equal(host.observers, 0);
 });
 
@@ -124,7 +154,7 @@ t.test('forwards beyond a number are one series, which never counts backwards', 
   t.same(labels.update([b, d]).gone, [], 'others is never gone');
 
   const host = new ObservedHost();
-  const metrics = new HostMetrics(host, new ForwardLabels(0));
+  const metrics = new HostMetrics(host, { maxForwards: 0 });
   t.teardown(() => metrics.close());
   t.teardown(() => host.forwards.close());
   const [first, second] = await host.forwards.expose([...parseSpec('0:80'), ...parseSpec('0:81')]);
