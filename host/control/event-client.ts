@@ -49,11 +49,18 @@ export async function readEvents(
         refusalOf(response, path).then(reject, reject);
       });
       socket.on('error', (error) => {
+        // Later on it is told by a close.
         if (!greeted) reject(describeUnreachable(path, error));
       });
       socket.on('message', (data) => {
         greeted = true;
-        onEvent(JSON.parse(String(data)) as HostEvent);
+        try {
+          onEvent(JSON.parse(String(data)) as HostEvent);
+        } catch {
+          reject(
+            new OperationError(`what answers on ${path} is no portferry host: it tells what is no event`),
+          );
+        }
       });
       socket.on('close', (_code, reason) =>
         resolve(stop.aborted ? undefined : reason.toString() || 'the connection was lost'),

@@ -46,7 +46,7 @@ export class EventServer {
    * @param busy why nobody more can be served
    */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, busy?: string): void {
-    const [path = '', query] = (request.url ?? '').split('?', 2);
+    const [path = '', query] = String(request.url).split('?', 2);
     const filter = this.#admit(request, path, query, busy);
     if ('status' in filter) refuseUpgrade(socket, filter);
     else
