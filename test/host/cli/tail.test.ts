@@ -52,9 +52,9 @@ t.test('a table that grows, with what began and what ended', async (t) => {
   host.serve('fine');
   await tail.until(() => tail.stdout.text.includes('the client ended'));
   const lines = tail.stdout.text.split('\n');
-  t.match(lines, [
+  t.match(lines.slice(0, 4), [
     /^TIME {10}FORWARD {13}CLIENT {11}DESTINATION {9}TO GUEST {3}TO HOST {4}TOOK {6}END {2}HOW$/,
-    /^[\d:.]{12} {2}tcp localhost:8080 {2}127\.0\.0\.1:5 {6}tcp 127\.0\.0\.1:80 {38}>> {3}a client has come$/,
+    /^[\d:.]{12} {2}tcp localhost:8080 {2}127\.0\.0\.1:5 {6}tcp 127\.0\.0\.1:80 {36}>> {3}a client has come$/,
     /^[\d:.]{12} {2}tcp localhost:8080 .* 1 B +2 B +[\d.]+ ms +HC {3}it broke$/,
     /^[\d:.]{12} {2}unix \/a\/very\/long\/path\/of\/a\/socket\.sock {2}- +unix \/guest\.sock .*a client has come$/,
   ]);
@@ -139,7 +139,6 @@ t.test('what is lost is said, and a host that dies has no reason', async (t) => 
 t.test('a message that is none is a fault', async (t) => {
   const path = `${shortFolder(t)}/c.sock`;
   await startTeller(t, path, (send, end) => {
-    send({ type: 'hello' });
     send(undefined);
     end();
   });
