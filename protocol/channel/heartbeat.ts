@@ -98,11 +98,16 @@ export class Heartbeat {
   }
 
   /**
-   * Somebody wants to know whether the peer is there. A heartbeat that rests goes on as if the channel was used.
+   * Somebody wants to know whether the peer is there. A heartbeat that rests, or will, goes on as if the channel was
+   * used.
    * @returns whether that is not known yet: the peer has been asked, and whatever comes next is the answer
    */
   probe(): boolean {
     if (this.#answered && this.#now() - this.#heardAt < JUST_HEARD_MS) return false;
+    const asked = !this.#answered && this.#limitMs === PROBE_TIMEOUT_MS;
+    if (asked) return true;
+    // Of a channel on which nothing hangs nobody else is waiting for the usual time.
+    if (this.#pulse.load === 'none') this.#rested = 'none';
     if (this.#rested !== undefined) this.#wake();
     else if (this.#answered) this.ask();
     return true;

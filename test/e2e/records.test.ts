@@ -1,8 +1,8 @@
-import type net from 'node:net';
+import net from 'node:net';
 import t, { type Test } from 'tap';
 import { ControlClient } from '../../host/control/client.js';
 import type { DumpReport } from '../../host/records/dump.js';
-import type { ForwardReport } from '../../host/records/reports.js';
+import type { ConnectionReport, ForwardReport, StatusReport } from '../../host/records/reports.js';
 import { chooseFreePorts } from '../fixtures/free-ports.js';
 import { startServer } from '../fixtures/programs.js';
 import { UdpClient } from '../fixtures/udp-echo.js';
@@ -15,6 +15,7 @@ const MANNERS: Record<string, (socket: net.Socket) => void> = {
   'ends without a word': (socket) => socket.end(),
   'answers and ends': (socket) => socket.end('all of it'),
   waits: (socket) => socket.write('go on'),
+  floods: (socket) => socket.write(Buffer.alloc(32 * 1024 * 1024)),
 };
 
 async function startMannered(t: Test): Promise<number> {
@@ -81,7 +82,7 @@ t.test('who has ended a connection, and how: a server that resets is no client t
     [
       'client reset: the server reset the connection (read ECONNRESET)',
       'client reset: the server reset the connection (read ECONNRESET)',
-      'empty reply: the server ended the connection',
+      'empty reply: the server ended the connection without having sent a byte',
       'client gone: the client reset the connection (read ECONNRESET)',
       /^client reset: the guest could not reach/,
     ],
@@ -96,6 +97,7 @@ t.test('what is carried shows while the connection is open, in words and in the 
   await client.until(() => client.bytes === 5);
   t.match(await json(pair, 'list'), [{ counters: { active: 1, bytesToGuest: 5, bytesToHost: 5 } }]);
   t.match((await pair.run('list')).lines[1], / 5 B +5 B +listening/);
+  t.match(await json(pair, 'list'), [{ rates: { toGuest: 0, toHost: 0 } }], 'the second look of two');
   const dump = await json<DumpReport>(pair, 'dump');
   t.match(dump, {
     ...{ holds: /addresses of clients/, limits: { clients: Number, holdSeconds: 5 } },
@@ -103,8 +105,16 @@ t.test('what is carried shows while the connection is open, in words and in the 
     forwards: [{ counters: { bytesToGuest: 5 } }],
     connections: { open: [{ state: 'connected', bytesToHost: 5, client: /^127\.0\.0\.1:/ }], ended: [] },
     multiplexer: [/^1 streams/, /^skipped/, /^stream 0 sent=5/],
+    log: [/sockets: /],
   });
   t.ok(dump.connections.open[0]?.timingsMicros['guestDial']);
+  t.match(
+    dump.frames.filter(({ type }) => type === 'data'),
+    [
+      { direction: 'sent', stream: 0, bytes: 5 },
+      { direction: 'received', stream: 0, bytes: 5 },
+    ],
+  );
   const { lines } = await pair.run('dump');
   t.match(lines[0], /Read it before you pass it on/);
   t.match(
@@ -136,4 +146,38 @@ t.test('refused clients and flows are a few lines of the log, and true numbers i
   t.equal(pair.host.count(/flow ended: the guest does not allow udp/), 3);
   await pair.host.stop();
   t.equal(pair.host.count(/the last of 17 more like it/), 2, 'and the rest is told, at the end too');
+});
+
+t.test('a status is true also of a guest that stands still and of which nobody wants anything', async (t) => {
+  const pair = await Pair.start(t, '0:9');
+  t.match(await json(pair, 'status'), { channel: { state: 'connected' }, failedConnections: 0 });
+  pair.guest.child.kill('SIGSTOP');
+  t.teardown(() => pair.guest.child.kill('SIGCONT'));
+  // What has just been heard counts for a moment.
+  let status = await json<StatusReport>(pair, 'status');
+  while (status.channel.state === 'connected') status = await json(pair, 'status');
+  t.match(status.channel, {
+    lastError: /^nothing was heard from the peer for 1\.\d s/,
+    lastErrorAt: /^\d{4}-.*Z$/,
+  });
+  t.match((await pair.run('status')).lines.at(-1), /^last error +nothing was heard .* \(\d+ s ago, \S+Z\)$/);
+  const { code, lines } = await pair.run('doctor');
+  t.equal(code, 1);
+  t.match(
+    lines.join('\n'),
+    /✗ {2}channel .*\n.*\nthere has been no channel to the guest.*\nWhat to do: start/s,
+  );
+});
+
+t.test('of a client that does not read it is known how long the guest has waited for it', async (t) => {
+  const port = await startMannered(t);
+  const pair = await Pair.start(t, `0:${port}`);
+  const socket = net.connect({ host: '127.0.0.1', port: await pair.port(port) });
+  t.teardown(() => socket.destroy());
+  socket.write('floods');
+  const control = new ControlClient(pair.control);
+  let report: ConnectionReport | undefined;
+  while (!report?.stalledMicros.toHost) [report] = await control.connections();
+  t.equal(report.stalledMicros.toGuest, 0);
+  t.match((await pair.run('dump')).lines.join('\n'), /connection 1 connected .* stalled-to-host=\d+µs/);
 });

@@ -62,7 +62,12 @@ t.test('one line says what has become of a connection, and why', async (t) => {
       termination: '--',
       msg: 'connection closed: the client ended the connection',
     },
-    { level: INFO, ...common, termination: 'SE', msg: 'empty reply: the server ended the connection' },
+    {
+      level: INFO,
+      ...common,
+      termination: 'SE',
+      msg: 'empty reply: the server ended the connection without having sent a byte',
+    },
     {
       level: WARN,
       ...common,

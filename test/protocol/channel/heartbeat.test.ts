@@ -265,6 +265,27 @@ t.test('one that is not there is found out as soon as by a client', (t) => {
   t.end();
 });
 
+t.test('so it is where the channel has not come to rest yet', (t) => {
+  const { state, heartbeat, pass } = setup('none');
+  heartbeat.heard();
+  pass(PING_INTERVAL_MS / 2);
+  t.equal(heartbeat.probe(), true);
+  t.same(state.pings, [1, 2]);
+  pass(PROBE_TIMEOUT_MS / 2);
+  t.equal(heartbeat.probe(), true, 'who asks again and again does not put it off');
+  pass(PROBE_TIMEOUT_MS / 2);
+  t.same(state.silences, [PROBE_TIMEOUT_MS]);
+  t.end();
+});
+
+t.test('of a busy one that has not answered yet it is asked once', (t) => {
+  const { state, heartbeat, pass } = setup();
+  pass(PING_INTERVAL_MS / 2);
+  t.equal(heartbeat.probe(), true);
+  t.same(state.pings, [1]);
+  t.end();
+});
+
 t.test('between two questions of a busy channel there can be one more', (t) => {
   const { state, heartbeat, pass } = setup();
   heartbeat.heard();
