@@ -37,7 +37,17 @@ interface SetUp {
   advice?: RegExp;
   /** The hop that gets the ✗. */
   hop?: string;
+  /**
+   * What `portferry list` says of it afterwards, when doctor has tried a connection. Where all is well, or nothing was
+   * tried, there is no line about failures.
+   */
+  list: RegExp;
 }
+
+/** No connection has failed: what is listed, if anything is, has no cause below the table. */
+const NOTHING_FAILED = /^(?!.*: failed (once|\d))/s;
+const REFUSED =
+  /^tcp \S+:\d+: failed once \(SC ECONNREFUSED\), the last time \d+ s ago: the guest could not reach tcp /m;
 
 let names = 0;
 
@@ -66,6 +76,7 @@ async function forward(t: Test, { on, takePort }: Bench, to: string): Promise<st
 const SET_UPS: readonly SetUp[] = [
   {
     name: 'all is well: a container on the default bridge',
+    list: NOTHING_FAILED,
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
@@ -75,6 +86,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'all is well: a container in a network of its own, published on an address and a port that the engine chose',
+    list: NOTHING_FAILED,
     async make(t, bench) {
       t.teardown(() => bench.vm.docker('network', 'rm', 'own'));
       await bench.vm.docker('network', 'create', 'own');
@@ -92,6 +104,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'all is well: by the port that docker-proxy and DNAT have',
+    list: NOTHING_FAILED,
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
@@ -100,6 +113,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'all is well: a server of the VM itself',
+    list: NOTHING_FAILED,
     async make(t, bench) {
       const port = bench.takePort();
       await inVm(t, bench, serve('', port, '127.0.0.1'));
@@ -108,6 +122,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'nothing anywhere',
+    list: NOTHING_FAILED,
     make: async (_t, { takePort }) => String(takePort()),
     hop: 'forward',
     problem:
@@ -116,11 +131,13 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'a container that is not there',
+    list: NOTHING_FAILED,
     make: async () => 'nosuch',
     problem: /^nosuch is not forwarded: the host has no such forward/,
   },
   {
     name: 'a program of the user has the port, and nobody wants it forwarded',
+    list: NOTHING_FAILED,
     async make(t, { takePort }) {
       const port = takePort();
       await listenHere(t, port);
@@ -131,6 +148,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'a program of the user has the port that a container publishes',
+    list: /^tcp 127\.0\.0\.1:\d+: cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/m,
     async make(t, bench) {
       const port = bench.takePort();
       await listenHere(t, port);
@@ -144,6 +162,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'the container has ended',
+    list: NOTHING_FAILED,
     async make(t, bench) {
       const port = bench.takePort();
       const name = await container(t, bench, ['-p', `${port}:80`], BUSYBOX, 'sh', '-c', 'exit 3');
@@ -157,6 +176,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'the container was never started',
+    list: NOTHING_FAILED,
     async make(t, bench) {
       const port = bench.takePort();
       const name = `one${++names}`;
@@ -170,6 +190,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'the container is paused',
+    list: /^tcp \*:\d+ .* listening +docker: one\d+$/m,
     async make(t, bench) {
       const port = bench.takePort();
       const name = await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
@@ -184,6 +205,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'the container ends again and again',
+    list: NOTHING_FAILED,
     async make(t, bench) {
       const port = bench.takePort();
       const name = await container(
@@ -209,6 +231,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'the container says itself that it is unhealthy',
+    list: NOTHING_FAILED,
     async make(t, bench) {
       const port = bench.takePort();
       const check = ['--health-cmd', 'false', '--health-interval', '1s', '--health-retries', '1'];
@@ -225,6 +248,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'the container publishes nothing',
+    list: NOTHING_FAILED,
     make: (t, bench) => container(t, bench, [], ...httpd('80')),
     hop: 'container',
     problem: /^container one\d+ \(\w{12}\) runs, and publishes no port$/,
@@ -232,6 +256,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'a container listens on the port, and publishes nothing',
+    list: NOTHING_FAILED,
     async make(t, bench) {
       const port = bench.takePort();
       const name = await container(t, bench, [], ...httpd(String(port)));
@@ -245,6 +270,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'the server in the container listens on its 127.0.0.1 alone',
+    list: REFUSED,
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], ...httpd('127.0.0.1:80'));
@@ -257,6 +283,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'the server in the container listens on another port',
+    list: REFUSED,
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], ...httpd('3000'));
@@ -270,6 +297,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'no server in the container yet',
+    list: REFUSED,
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], BUSYBOX, 'sleep', '1000');
@@ -282,6 +310,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'behind docker-proxy nobody listens: it takes the connection all the same',
+    list: /: failed once \((SE|SD ECONNRESET)\), the last time /,
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], BUSYBOX, 'sleep', '1000');
@@ -292,6 +321,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'a firewall in the VM drops what is sent to the container',
+    list: /^tcp \*:\d+: failed once \(CC( \w+)?\), the last time \d+ s ago: the client /m,
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
@@ -305,6 +335,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'a firewall in the VM rejects what is sent to a server',
+    list: REFUSED,
     async make(t, bench) {
       const port = bench.takePort();
       await inVm(t, bench, serve('', port, '127.0.0.1'));
@@ -316,6 +347,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'nothing in the VM listens where the forward leads',
+    list: REFUSED,
     make: (t, bench) => forward(t, bench, String(bench.takePort())),
     hop: 'guest',
     problem: /^nothing in the VM listens on 127\.0\.0\.1:\d+, where tcp 127\.0\.0\.1:\d+ leads$/,
@@ -323,6 +355,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'the server in the VM listens on ::1 alone',
+    list: REFUSED,
     async make(t, bench) {
       const port = bench.takePort();
       await inVm(t, bench, serve('', port, '::1'));
@@ -334,6 +367,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'the server takes the connection and resets it',
+    list: /: failed once \(SD ECONNRESET\), the last time .*: the server reset the connection/,
     async make(t, bench) {
       const port = bench.takePort();
       await inVm(t, bench, serve('socket.resetAndDestroy()', port, '127.0.0.1'));
@@ -345,6 +379,7 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'the server takes the connection and ends it without a byte',
+    list: /: failed once \(SE\), the last time .*: the server ended the connection without having sent a byte$/m,
     async make(t, bench) {
       const port = bench.takePort();
       await inVm(t, bench, serve('socket.end()', port, '127.0.0.1'));
@@ -355,12 +390,14 @@ const SET_UPS: readonly SetUp[] = [
   },
   {
     name: 'there is no route to the destination',
+    list: /: failed once \(SC ENETUNREACH\), the last time .*: the guest could not reach tcp 203\.0\.113\.1:80: ENETUNREACH/,
     make: (t, bench) => forward(t, bench, '203.0.113.1:80'),
     problem: /ENETUNREACH/,
     advice: /no route/,
   },
   {
     name: 'a unix socket that is not there',
+    list: /^unix \S+: failed once \(SC ENOENT\), the last time .*: the guest could not reach unix .*: ENOENT/m,
     async make(t, { on, vm }) {
       const path = `unix:${vm.folder}/h.sock`;
       await on.pair.run('expose', `${path}:${vm.folder}/nosuch.sock`);
@@ -399,6 +436,11 @@ async function clearDnat(vm: DockerVm, { firewall }: DockerEngine): Promise<void
   else await vm.inside('iptables', '-t', 'nat', '-F', 'DOCKER');
 }
 
+/** What people are shown of all forwards. */
+async function listOf(pair: Pair): Promise<string> {
+  return (await pair.run('list')).lines.join('\n');
+}
+
 async function ask(pair: Pair, of: string): Promise<DoctorReport> {
   const { lines } = await pair.run('doctor', of, '--json');
   return JSON.parse(lines.filter((line) => !line.startsWith('portferry:')).join('\n')) as DoctorReport;
@@ -412,7 +454,7 @@ await withEachEngine(t, 'doctor says why a port does not answer', async (t, engi
   const vm = await DockerVm.start(t, { engine, dynamicPorts: [reserved, reserved + 19] });
   if (!vm) return;
   const bench: Bench = { vm, on: await PublishingPair.start(t, vm, curl), takePort: () => next++ };
-  for (const { name, make, problem, advice, hop } of SET_UPS)
+  for (const { name, make, problem, advice, hop, list } of SET_UPS)
     await t.test(name, async (t) => {
       const of = await make(t, bench);
       const { ok, complaint, hops } = await ask(bench.on.pair, of);
@@ -423,6 +465,7 @@ await withEachEngine(t, 'doctor says why a port does not answer', async (t, engi
           hops.filter((each) => each.ok === false),
           [],
         );
+      t.match(await listOf(bench.on.pair), list);
     });
 });
 
@@ -459,6 +502,10 @@ await withEachEngine(t, 'doctor says which half does not work', async (t, engine
       problem: /^the engine's rule that leads tcp 203\.0\.113\.1:\d+ to container web \(\w+\) is missing$/,
       advice: /restart dockerd/,
     });
+    t.match(
+      await listOf(on.pair),
+      /^tcp 127\.0\.0\.1:\d+: failed \S+( times)? \(S[CD] E\w+\), the last time /m,
+    );
     t.equal(await complaintOf(of), undefined, 'the container itself is reached without it');
   });
 
@@ -471,12 +518,14 @@ await withEachEngine(t, 'doctor says which half does not work', async (t, engine
       hops.find(({ name }) => name === 'container'),
       { seen: false, text: /has not answered within/ },
     );
+    t.match(await listOf(on.pair), new RegExp(`^tcp 0\\.0\\.0\\.0:${port} .* listening `, 'm'));
   });
 
   await t.test('the guest stands still', async (t) => {
     on.agent.child.kill('SIGSTOP');
     t.teardown(() => on.agent.child.kill('SIGCONT'));
     t.match(await complaintOf(of), { hop: /^(guest|channel)$/, problem: /does not answer|no channel/ });
+    t.match(await listOf(on.pair), /: failed \S+( times)? \([XCg]\w( \w+)?\), the last time /);
   });
 
   await t.test('a rule of the guest denies it', async (t) => {
@@ -487,6 +536,10 @@ await withEachEngine(t, 'doctor says which half does not work', async (t, engine
       problem: /the guest does not allow tcp 172\.17\.0\.2:80/,
       advice: /--allow-dial 'tcp 172\.17\.0\.2:80'/,
     });
+    t.match(
+      await listOf(on.pair),
+      /: failed once \(PC EACCES\), the last time .*: the guest does not allow tcp /,
+    );
   });
 
   await t.test('a rule of the guest keeps it from being published', async (t) => {
@@ -500,6 +553,7 @@ await withEachEngine(t, 'doctor says which half does not work', async (t, engine
       problem: /^container web \(\w+\) publishes \d+ in the VM, and nothing on the host forwards it$/,
       advice: /a rule or a label may deny it/,
     });
+    t.notMatch(await listOf(on.pair), new RegExp(`^tcp 0\\.0\\.0\\.0:${port} `, 'm'));
   });
 
   await t.test('there is no guest', async (t) => {
@@ -509,6 +563,13 @@ await withEachEngine(t, 'doctor says which half does not work', async (t, engine
       problem: /^there has been no channel to the guest on unix:\S+ since \S+: /,
       advice: /start portferry-guest/,
     });
+    t.match((await on.pair.run('status')).lines.join('\n'), /^channel +waiting since .*\n.*last error +\S/ms);
+    const { code, lines } = await on.pair.run('doctor');
+    t.equal(code, 1);
+    t.match(
+      lines.join('\n'),
+      /^✗ {2}channel .*\nthere has been no channel to the guest on .*\nWhat to do: start/ms,
+    );
   });
 });
 
