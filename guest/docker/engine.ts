@@ -1,5 +1,6 @@
 import type http from 'node:http';
-import { messageOf, OperationError } from '../../protocol/errors.js';
+import { OperationError } from '../../protocol/errors.js';
+import { parseJson, readJson } from '../engine-answer.js';
 import { type Container, parseContainers } from './containers.js';
 import { EngineSocket } from './engine-socket.js';
 import { withPodmanPorts } from './podman.js';
@@ -45,9 +46,6 @@ export interface Engine {
  * has its socket several seconds before it answers.
  */
 const ANSWER_TIMEOUT_MS = 30_000;
-
-/** What is read of an answer: a hundred thousand published ports fit into it. */
-const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 
 /** An event is a line; they are far shorter, even with many labels. */
 const MAX_EVENT_BYTES = 1024 * 1024;
@@ -144,18 +142,6 @@ export class EngineClient implements Engine {
   }
 }
 
-async function readJson(response: http.IncomingMessage): Promise<unknown> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > MAX_ANSWER_BYTES)
-      throw new OperationError(`its answer is longer than ${MAX_ANSWER_BYTES} bytes`);
-    chunks.push(chunk);
-  }
-  return parseJson(Buffer.concat(chunks).toString());
-}
-
 function podmanVersionOf({ headers }: http.IncomingMessage): string | undefined {
   const version = headers['libpod-api-version'];
   return typeof version === 'string' ? PODMAN_VERSION.exec(version)?.[0] : undefined;
@@ -194,12 +180,4 @@ function parseEvent(line: string): EngineEvent {
   if (typeof type === 'string' && typeof action === 'string')
     return { type, action: action === DIED ? 'die' : action, id: typeof id === 'string' ? id : '' };
   throw new OperationError(`it has sent what is no event: ${line.slice(0, MAX_SHOWN_LENGTH)}`);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (thrown) {
-    throw new OperationError(`it has sent what is no JSON: ${messageOf(thrown)}`);
-  }
 }

@@ -1,6 +1,7 @@
 import type http from 'node:http';
 import { SHORT_ID_LENGTH } from '../../protocol/services/container-name.js';
 import type { ContainerReport, PublishedReport } from '../../protocol/services/inspect.js';
+import { readJson } from '../engine-answer.js';
 
 /** The part of guest/docker's EngineSocket that is needed to look. */
 export interface EngineReader {
@@ -54,9 +55,6 @@ const MAX_STOPPED = 50;
 
 /** So many of those that run are looked into for what listens in them. */
 const MAX_RUNNING = 50;
-
-/** What is read of an answer of the engine. */
-const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 
 /**
  * The containers that run, and what would be needed to see what listens in them.
@@ -205,14 +203,5 @@ function readPublished(ports: Record<string, unknown> | null | undefined): Publi
 
 /** @throws EngineError */
 export function getJson(engine: EngineReader, resource: string, signal: AbortSignal): Promise<unknown> {
-  return engine.get(resource, signal, async (response) => {
-    const chunks: Buffer[] = [];
-    let length = 0;
-    for await (const chunk of response as AsyncIterable<Buffer>) {
-      length += chunk.length;
-      if (length > MAX_ANSWER_BYTES) throw new Error(`its answer is longer than ${MAX_ANSWER_BYTES} bytes`);
-      chunks.push(chunk);
-    }
-    return JSON.parse(Buffer.concat(chunks).toString());
-  });
+  return engine.get(resource, signal, readJson);
 }
