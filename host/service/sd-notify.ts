@@ -1,4 +1,5 @@
-import { type Koffi, loadKoffi } from '../../protocol/socket/koffi.js';
+import { loadCalls } from '../../protocol/socket/c-calls.js';
+import { loadKoffi } from '../../protocol/socket/koffi.js';
 
 /** Numbers of Linux's socket.h and un.h, the only system that has systemd. */
 const AF_UNIX = 1;
@@ -14,20 +15,15 @@ export interface NotifyCalls {
   close(fd: number): number;
 }
 
-/** Those calls; undefined where koffi has no build for the machine. */
-export function loadNotifyCalls(load: () => unknown = loadKoffi): NotifyCalls | undefined {
-  try {
-    const symbols = (load() as Koffi).load(null);
-    return {
-      socket: symbols.func('int socket(int domain, int type, int protocol)'),
-      sendto: symbols.func(
-        'long sendto(int fd, const void *bytes, size_t length, int flags, const void *to, uint32_t toLength)',
-      ),
-      close: symbols.func('int close(int fd)'),
-    };
-  } catch {
-    return undefined;
-  }
+/** Those calls; null where koffi has no build for the machine. */
+export function loadNotifyCalls(load: () => unknown = loadKoffi): NotifyCalls | null {
+  return loadCalls(load, (library) => ({
+    socket: library.func('int socket(int domain, int type, int protocol)'),
+    sendto: library.func(
+      'long sendto(int fd, const void *bytes, size_t length, int flags, const void *to, uint32_t toLength)',
+    ),
+    close: library.func('int close(int fd)'),
+  }));
 }
 
 /**
@@ -39,7 +35,7 @@ export function loadNotifyCalls(load: () => unknown = loadKoffi): NotifyCalls | 
 export function sdNotify(
   state: string,
   path: string | undefined,
-  calls: NotifyCalls | undefined = path ? loadNotifyCalls() : undefined,
+  calls: NotifyCalls | null = path ? loadNotifyCalls() : null,
 ): boolean {
   if (!path || !calls || Buffer.byteLength(path) > MAX_PATH_BYTES) return false;
   const fd = calls.socket(AF_UNIX, SOCK_DGRAM, 0);

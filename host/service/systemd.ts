@@ -36,7 +36,7 @@ export class Systemd implements ServiceManager {
   readonly #run: RunCommand;
   readonly #notifies: boolean;
 
-  constructor({ environment, run = runCommand, notifies = loadNotifyCalls() !== undefined }: SystemdOptions) {
+  constructor({ environment, run = runCommand, notifies = loadNotifyCalls() !== null }: SystemdOptions) {
     this.#environment = environment;
     this.#run = run;
     this.#notifies = notifies;

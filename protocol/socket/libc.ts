@@ -1,4 +1,5 @@
-import { type Koffi, loadKoffi } from './koffi.js';
+import { loadCalls } from './c-calls.js';
+import { loadKoffi } from './koffi.js';
 
 /** The calls of the C library that portferry needs and Node does not offer. They set errno when they return -1. */
 export interface Libc {
@@ -10,16 +11,8 @@ export const libc: Libc | null = loadLibc();
 
 /** @param load brings koffi, or throws */
 export function loadLibc(load: () => unknown = loadKoffi): Libc | null {
-  try {
-    const koffi = load() as Koffi;
-    const symbols = koffi.load(null);
-    return {
-      setsockopt: symbols.func(
-        'int setsockopt(int fd, int level, int name, const int *value, uint32_t bytes)',
-      ),
-    };
-  } catch {
-    // portferry goes on without it: slower, and what it carries is not reset when it dies (see start.ts).
-    return null;
-  }
+  // portferry goes on without it: slower, and what it carries is not reset when it dies (see start.ts).
+  return loadCalls(load, (library) => ({
+    setsockopt: library.func('int setsockopt(int fd, int level, int name, const int *value, uint32_t bytes)'),
+  }));
 }

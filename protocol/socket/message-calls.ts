@@ -1,4 +1,5 @@
-import { type Koffi, loadKoffi } from './koffi.js';
+import { loadCalls } from './c-calls.js';
+import { loadKoffi } from './koffi.js';
 
 /** The calls of the C library by which datagrams are had with the address that they were sent to. */
 export interface MessageCalls {
@@ -30,22 +31,16 @@ export function loadMessageCalls(
   load: () => unknown = loadKoffi,
 ): MessageCalls | null {
   if (!KNOWN_MACHINES.includes(machine)) return null;
-  try {
-    const koffi = load() as Koffi;
-    const libc = koffi.load(null);
-    return {
-      socket: libc.func('int socket(int family, int type, int protocol)'),
-      bind: libc.func('int bind(int fd, const void *address, uint32_t bytes)'),
-      getsockname: libc.func('int getsockname(int fd, void *into, void *bytes)'),
-      setsockopt: libc.func('int setsockopt(int fd, int level, int name, const void *value, uint32_t bytes)'),
-      recvmsg: libc.func('int64_t recvmsg(int fd, void *message, int flags)'),
-      sendmsg: libc.func('int64_t sendmsg(int fd, const void *message, int flags)'),
-      close: libc.func('int close(int fd)'),
-      addressOf: (memory) => koffi.address(memory),
-      errno: () => koffi.errno(),
-    };
-  } catch {
-    // No build of koffi for this machine: node:dgram does without such addresses.
-    return null;
-  }
+  // Without them node:dgram does, which does not tell such addresses.
+  return loadCalls(load, (libc, koffi) => ({
+    socket: libc.func('int socket(int family, int type, int protocol)'),
+    bind: libc.func('int bind(int fd, const void *address, uint32_t bytes)'),
+    getsockname: libc.func('int getsockname(int fd, void *into, void *bytes)'),
+    setsockopt: libc.func('int setsockopt(int fd, int level, int name, const void *value, uint32_t bytes)'),
+    recvmsg: libc.func('int64_t recvmsg(int fd, void *message, int flags)'),
+    sendmsg: libc.func('int64_t sendmsg(int fd, const void *message, int flags)'),
+    close: libc.func('int close(int fd)'),
+    addressOf: (memory) => koffi.address(memory),
+    errno: () => koffi.errno(),
+  }));
 }

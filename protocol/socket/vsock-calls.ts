@@ -1,4 +1,5 @@
-import { type Koffi, loadKoffi } from './koffi.js';
+import { loadCalls } from './c-calls.js';
+import { loadKoffi } from './koffi.js';
 
 /** The calls of the C library by which a socket of AF_VSOCK is made, which Node cannot. -1 is a failure. */
 export interface VsockCalls {
@@ -24,21 +25,15 @@ export function loadVsockCalls(
   load: () => unknown = loadKoffi,
 ): VsockCalls | null {
   if (platform !== 'linux') return null;
-  try {
-    const koffi = load() as Koffi;
-    const libc = koffi.load(null);
-    return {
-      socket: libc.func('int socket(int family, int type, int protocol)'),
-      bind: libc.func('int bind(int fd, const void *address, uint32_t bytes)'),
-      connect: libc.func('int connect(int fd, const void *address, uint32_t bytes)'),
-      getpeername: libc.func('int getpeername(int fd, void *into, void *bytes)'),
-      getsockopt: libc.func('int getsockopt(int fd, int level, int name, void *value, void *bytes)'),
-      epollCreate: libc.func('int epoll_create1(int flags)'),
-      epollControl: libc.func('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
-      close: libc.func('int close(int fd)'),
-      errno: () => koffi.errno(),
-    };
-  } catch {
-    return null;
-  }
+  return loadCalls(load, (libc, koffi) => ({
+    socket: libc.func('int socket(int family, int type, int protocol)'),
+    bind: libc.func('int bind(int fd, const void *address, uint32_t bytes)'),
+    connect: libc.func('int connect(int fd, const void *address, uint32_t bytes)'),
+    getpeername: libc.func('int getpeername(int fd, void *into, void *bytes)'),
+    getsockopt: libc.func('int getsockopt(int fd, int level, int name, void *value, void *bytes)'),
+    epollCreate: libc.func('int epoll_create1(int flags)'),
+    epollControl: libc.func('int epoll_ctl(int epoll, int operation, int fd, void *event)'),
+    close: libc.func('int close(int fd)'),
+    errno: () => koffi.errno(),
+  }));
 }

@@ -203,7 +203,7 @@ t.test('systemd is told', (t) => {
   t.equal(sdNotify('READY=1', '/run/x', calls), false);
   t.equal(
     loadNotifyCalls(() => undefined),
-    undefined,
+    null,
   );
   t.equal(sdNotify('READY=1', join(shortFolder(t), 'nobody')), false);
   t.end();
