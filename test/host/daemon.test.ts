@@ -91,6 +91,18 @@ t.test('UDP flows are served, and reported beside connections', async (t) => {
   await stopped;
 });
 
+t.test('what its log said last is in the dump, and doctor needs no port', async (t) => {
+  const options = makeOptions(temporaryFolder(t), []);
+  const logTail = { lines: () => ['said'] };
+  const { control } = await start(t, options, (all, context) => runHost(all, { ...context, logTail }));
+  t.same((await control.dump()).log, ['said']);
+  t.match(await control.health(), {
+    ok: false,
+    complaint: { hop: 'channel', problem: /no channel/ },
+    checks: [{ name: 'channel', ok: false }, { name: 'publisher' }],
+  });
+});
+
 t.test('a host listens, and tells how it is over its control socket', async (t) => {
   const options = makeOptions(temporaryFolder(t), ['127.0.0.1:0:80']);
   const { report, control, log, stop } = await start(t, options);
