@@ -144,6 +144,7 @@ class Host implements ControlTarget {
       publishers: () => this.leases.report(),
       facts: () => ({
         version: VERSION,
+        platform: process.platform,
         clients: this.#records.open.size,
         maxClients: this.#descriptors.maxClients,
       }),

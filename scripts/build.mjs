@@ -21,7 +21,6 @@ import {
   koffiBuilds,
   licences,
   ownPlace,
-  REQUIRE,
   ROOT,
   withShellLine,
 } from './bundle.mjs';

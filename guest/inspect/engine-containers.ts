@@ -1,6 +1,6 @@
 import type http from 'node:http';
 import { SHORT_ID_LENGTH } from '../../protocol/services/container-name.js';
-import type { ContainerReport, PublishedReport } from '../../protocol/services/inspect.js';
+import type { ContainerReport, PublishedReport, RivalReport } from '../../protocol/services/inspect.js';
 import { readJson } from '../engine-answer.js';
 
 /** The part of guest/docker's EngineSocket that is needed to look. */
@@ -39,6 +39,7 @@ interface Inspected {
     Status?: unknown;
     Pid?: unknown;
     ExitCode?: unknown;
+    Error?: unknown;
     StartedAt?: unknown;
     Health?: { Status?: unknown };
   };
@@ -107,6 +108,27 @@ export async function findContainer(
   return undefined;
 }
 
+/**
+ * Containers that run and publish ports which another one would publish: it cannot be started beside them.
+ * @throws EngineError when the engine cannot be asked
+ */
+export async function findRivals(
+  engine: EngineReader,
+  published: readonly PublishedReport[],
+  signal: AbortSignal,
+): Promise<RivalReport[]> {
+  const listed = await getJson(engine, '/containers/json', signal);
+  return ((Array.isArray(listed) ? listed : []) as Listed[]).flatMap((container) => {
+    const taken = published.find(({ port, proto }) =>
+      isListedAs(container, { kind: 'published', proto: proto as 'tcp' | 'udp', port }),
+    );
+    const [name] = Array.isArray(container.Names) ? container.Names : [];
+    return taken
+      ? [{ id: String(container.Id), name: String(name).replace(/^\//, ''), port: taken.port }]
+      : [];
+  });
+}
+
 /** Whether the list says that the port is this container's. */
 function isListedAs(container: Listed, wanted: Wanted): boolean {
   if (wanted.kind === 'container') return isNamed(container, wanted.name);
@@ -164,6 +186,7 @@ async function inspect(
       ...(pid > 0
         ? { pid, upSeconds: (Date.now() - Date.parse(String(state?.StartedAt))) / 1000 || 0 }
         : { exitCode: Number(state?.ExitCode ?? 0) }),
+      ...(typeof state?.Error === 'string' && state.Error !== '' && { error: state.Error }),
       restarts: Number(container.RestartCount) || 0,
       addresses,
       network: Object.keys(settings?.Networks ?? {})[0] ?? String(hostConfig?.NetworkMode ?? ''),

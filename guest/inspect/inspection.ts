@@ -7,6 +7,7 @@ import type {
   ContainerReport,
   Finding,
   ListenerReport,
+  RivalReport,
   WayReport,
 } from '../../protocol/services/inspect.js';
 import { type EngineNetwork, findLink } from './container-link.js';
@@ -14,6 +15,7 @@ import {
   type EngineReader,
   type FoundContainer,
   findContainer,
+  findRivals,
   findRunning,
   getJson,
   type Wanted,
@@ -48,9 +50,10 @@ export async function inspectWay(
   const one = 'found' in container ? container.found : null;
   const network = engine && one ? await findNetwork(engine, one, signal) : undefined;
   const published = publishedFlows(wanted, one?.report);
-  const [listeners, candidates, netfilter, link, inside] = await Promise.all([
+  const [listeners, candidates, rivals, netfilter, link, inside] = await Promise.all([
     findListeners(`${proc}/net`, proc, published),
     engine && !one && wanted.kind === 'published' ? findCandidates(engine, wanted, proc, signal) : [],
+    engine && one && one.report.pid === undefined ? askRivals(engine, one.report, signal) : [],
     inspectNetfilter(published, behindFlow(wanted, one?.report)),
     findContainerLink(one, network),
     findInside(proc, wanted, one?.report),
@@ -64,6 +67,7 @@ export async function inspectWay(
     },
     listeners,
     container: withDriver(container, network),
+    rivals,
     candidates,
     ...netfilter,
     link,
@@ -117,6 +121,15 @@ async function findCandidates(
     }),
   );
   return listening.flat();
+}
+
+async function askRivals(
+  engine: EngineReader,
+  { published }: ContainerLike,
+  signal: AbortSignal,
+): Promise<RivalReport[]> {
+  const rivals = await seen(() => findRivals(engine, published, signal));
+  return 'found' in rivals ? rivals.found : [];
 }
 
 /** Where, in the guest's own network, the port is served or published. */

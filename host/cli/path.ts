@@ -4,11 +4,12 @@ import { defineCommand } from '../../protocol/program/run-program.js';
 import type { DoctorReport } from '../diagnose/diagnosis.js';
 import type { Complaint } from '../diagnose/evidence.js';
 import type { HealthReport } from '../diagnose/health.js';
-import { hopsOf } from '../diagnose/hops.js';
+import { localhostElsewhere } from '../diagnose/localhost.js';
 import { parsePathQuestion } from '../diagnose/path.js';
-import { remarksOnSurroundings } from '../diagnose/remarks.js';
+import { remarksOnProxy } from '../diagnose/remarks.js';
 import { CLIENT_OPTIONS, makeClient } from './control-option.js';
 import { formatMicroseconds, formatTable, writeJson } from './output.js';
+import { drawPath } from './path-picture.js';
 
 const OPERANDS = {
   name: 'port',
@@ -21,15 +22,14 @@ export const pathCommand = defineCommand({
   operands: { ...OPERANDS, required: true },
   options: CLIENT_OPTIONS,
   examples: [
-    ['$0 path 8080', 'hop by hop'],
+    ['$0 path 8080', 'as a picture, hop by hop'],
     ['$0 path web', 'that of the container web'],
     ['$0 path 53/udp --json', 'one object'],
   ],
   async run({ control, json }, operands, { stdout, environment }) {
     const path = await makeClient(control, environment).pathOf(readOne(operands));
     if (json) writeJson(stdout, path);
-    else
-      stdout.write(formatTable(hopsOf(path).map(({ name, text, seen }) => [seen ? '●' : '?', name, text])));
+    else stdout.write(drawPath(path));
   },
 });
 
@@ -51,11 +51,14 @@ export const doctorCommand = defineCommand({
       of === undefined ? client.health() : client.doctor(of),
       lookup('localhost', { all: true }).catch(() => []),
     ]);
-    const here = remarksOnSurroundings(
-      environment,
-      localhost.map(({ address }) => address),
-    );
-    const report = { ...judged, remarks: [...judged.remarks, ...here] };
+    const report =
+      'checks' in judged
+        ? { ...judged, remarks: [...judged.remarks, ...remarksOnProxy(environment)] }
+        : judgeHere(
+            judged,
+            environment,
+            localhost.map(({ address }) => address),
+          );
     if (json) writeJson(stdout, report);
     else stdout.write('checks' in report ? formatHealth(report) : formatDoctor(report));
     if (!report.complaint) return;
@@ -63,6 +66,30 @@ export const doctorCommand = defineCommand({
     throw new OperationError(`${what} does not work; it fails at the ${report.complaint.hop}`);
   },
 });
+
+/**
+ * Adds what only the user's own surroundings tell: where localhost leads, and which proxy is asked.
+ * @param localhost the addresses that it resolves to
+ */
+export function judgeHere(
+  judged: DoctorReport,
+  environment: NodeJS.ProcessEnv,
+  localhost: readonly string[],
+): DoctorReport {
+  const complaint = judged.complaint ?? localhostElsewhere(judged.path, localhost);
+  const isTcp = judged.path.forwards.every(({ proto }) => proto === 'tcp');
+  return {
+    ...judged,
+    ...(complaint && {
+      ok: false,
+      complaint,
+      hops: judged.ok
+        ? judged.hops.map((hop) => (hop.name === complaint.hop ? { ...hop, ok: false } : hop))
+        : judged.hops,
+    }),
+    remarks: [...judged.remarks, ...(isTcp ? remarksOnProxy(environment) : [])],
+  };
+}
 
 /** As people ask; wrong usage is that even while no host runs. */
 function readOne([of = '', ...more]: readonly string[]): string {

@@ -4,6 +4,7 @@ import { isLoopback } from '../../protocol/socket/loopback.js';
 import { formatHostPort } from '../../protocol/wire/destination.js';
 import { type Complaint, containerOn, type Evidence, wayOf } from './evidence.js';
 import { describeListeners } from './hops.js';
+import { otherForwarder } from './other-forwarder.js';
 
 /** What can be wrong with a container, and with what it publishes. */
 
@@ -24,11 +25,19 @@ export function containerDown({ path }: Evidence): Complaint | undefined {
   if (!container) return undefined;
   if (container.state === 'running')
     return container.restarts >= FEW_RESTARTS ? restarting(container) : undefined;
-  const { name, state, exitCode } = container;
+  const { name, state, exitCode, error } = container;
+  const [rival] = wayOf(path)?.rivals ?? [];
+  if (rival)
+    return {
+      hop: 'container',
+      problem: `${nameContainer(container)} does not run: it is ${state}, and ${nameContainer(rival)} publishes port ${rival.port}, which it wants`,
+      advice: `docker stop ${rival.name}, or give one of them another port; then docker start ${name}`,
+    };
   const code = exitCode === undefined || state === 'created' ? '' : ` with exit code ${exitCode}`;
+  const why = error === undefined ? '' : `: ${error}`;
   return {
     hop: 'container',
-    problem: `${nameContainer(container)} does not run: it is ${state}${code}`,
+    problem: `${nameContainer(container)} does not run: it is ${state}${code}${why}`,
     advice: STATES[state]?.(name) ?? `docker logs ${name} may say why`,
   };
 }
@@ -47,7 +56,7 @@ function restarting(container: ContainerReport): Complaint | undefined {
 /** A container publishes the port in the VM, and the host has no forward for it. */
 export function notForwarded({ path }: Evidence): Complaint | undefined {
   const container = containerOn(path);
-  if (path.forwards.length > 0 || !container) return undefined;
+  if (path.forwards.length > 0 || !container || otherForwarder(path)) return undefined;
   const { published, privatePort, name } = container;
   const ports = published.filter((one) => one.privatePort === privatePort);
   const [port] = ports;
@@ -64,10 +73,9 @@ export function notForwarded({ path }: Evidence): Complaint | undefined {
   };
 }
 
-export function nothingAnywhere({
-  path: { listeners, forwards, asked, guest },
-}: Evidence): Complaint | undefined {
-  if (forwards.length > 0) return undefined;
+export function nothingAnywhere({ path }: Evidence): Complaint | undefined {
+  const { listeners, forwards, asked, guest } = path;
+  if (forwards.length > 0 || containerOn(path)) return undefined;
   const [candidate] = 'found' in guest ? guest.found.candidates : [];
   if (candidate)
     return {

@@ -8,7 +8,7 @@ import {
 } from './container-checks.js';
 import type { Check, Complaint, Evidence } from './evidence.js';
 import { dropped, noDnat, nothingInGuest, probeFailed } from './guest-checks.js';
-import { channelDown, forwardFailed, heldByAnother, shadowed, silentGuest } from './host-checks.js';
+import { channelDown, crowded, forwardFailed, heldByAnother, shadowed, silentGuest } from './host-checks.js';
 
 /** The first that complains is right: each looks only at what those before it have found in order. */
 const CHECKS: readonly Check[] = [
@@ -16,6 +16,7 @@ const CHECKS: readonly Check[] = [
   forwardFailed,
   shadowed,
   channelDown,
+  crowded,
   silentGuest,
   containerDown,
   notForwarded,

@@ -1,13 +1,21 @@
 import type { ContainerReport, ListenerReport, WayReport } from '../../protocol/services/inspect.js';
 import type { PathReport } from './path.js';
 import type { ProbeReport } from './probe.js';
-import type { HostFacts } from './remarks.js';
 
 /** What is wrong, and what to do about it: a sentence each. `hop` names the station where it is. */
 export interface Complaint {
   hop: string;
   problem: string;
   advice: string;
+}
+
+/** What the host itself knows. */
+export interface HostFacts {
+  version: string;
+  platform: NodeJS.Platform;
+  /** Clients being served, and as many as there is room for. */
+  clients: number;
+  maxClients: number;
 }
 
 /** What a judgement is made of. */

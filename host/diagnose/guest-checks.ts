@@ -1,20 +1,33 @@
 import { nameContainer } from '../../protocol/services/container-name.js';
+import type { DropReport } from '../../protocol/services/inspect.js';
 import type { ForwardReport } from '../records/reports.js';
 import { type Complaint, containerOn, type Evidence, serves, wayOf } from './evidence.js';
 import { describeListeners } from './hops.js';
+import type { PathReport } from './path.js';
 
 /** What can be wrong in the guest's own network, and with a connection that was tried. */
 
-export function dropped({ path, probe }: Evidence): Complaint | undefined {
-  const drops = wayOf(path)?.drops;
-  if (!drops || !('found' in drops) || probe?.outcome === 'connected') return undefined;
-  const [drop] = drops.found;
+/** What a rule has stopped before a connection was tried, and no more since, may have been anybody's. */
+export function dropped({ path, probe, before }: Evidence): Complaint | undefined {
+  if (probe?.outcome === 'connected') return undefined;
+  const earlier = before ? dropsOf(before) : [];
+  const drop = dropsOf(path).find(
+    ({ by, chain, rule, packets }) =>
+      !earlier.some(
+        (one) => one.by === by && one.chain === chain && one.rule === rule && one.packets === packets,
+      ),
+  );
   if (!drop) return undefined;
   return {
     hop: 'firewall',
     problem: `a firewall rule in the VM stops packets to it: ${drop.by}, chain ${drop.chain}: ${drop.rule}`,
     advice: 'remove the rule, or let this port pass before it',
   };
+}
+
+function dropsOf(path: PathReport): readonly DropReport[] {
+  const drops = wayOf(path)?.drops;
+  return drops && 'found' in drops ? drops.found : [];
 }
 
 /** The forward leads to a port of the VM itself. */
@@ -56,7 +69,8 @@ export function noDnat({ path }: Evidence): Complaint | undefined {
   return {
     hop: 'DNAT',
     problem: `the engine's rule that leads ${forward.destination} to ${nameContainer(container)} is missing`,
-    advice: 'something has cleared the rules of iptables in the VM: restart dockerd, which makes them anew',
+    advice:
+      'something has cleared the rules of the packet filter in the VM: restart dockerd, which makes them anew',
   };
 }
 
@@ -87,6 +101,8 @@ function adviceFor(by: string, code: string | undefined, forward: ForwardReport 
   if (by === 'policy') return `allow it in the guest: portferry-guest --allow-dial '${forward?.destination}'`;
   if (code === 'ECONNREFUSED') return 'nothing listens there: start the server, or look at the port';
   if (code === 'ETIMEDOUT') return 'a firewall in the VM drops the packets, or the address is not there';
+  if (code === 'EMFILE' || code === 'ENFILE')
+    return 'raise the limit of open files of the guest (ulimit -n), and restart it';
   if (code === 'EHOSTUNREACH' || code === 'ENETUNREACH')
     return 'the VM has no route to it: look at its networks';
   if (by === 'server')

@@ -1,11 +1,11 @@
 import type { PublisherReport } from '../forwards/leases.js';
 import { describeFailures, recentFailures } from '../records/recent-failures.js';
 import type { ForwardReport } from '../records/reports.js';
-import type { Complaint } from './evidence.js';
+import type { Complaint, HostFacts } from './evidence.js';
 import { describeChannel } from './hops.js';
 import { noChannel } from './host-checks.js';
 import type { PathQuestion, PathSources } from './path.js';
-import { type HostFacts, remarksOn } from './remarks.js';
+import { remarksOnHost } from './remarks.js';
 
 /** Forwards that are looked at hop by hop, all at the same time: each takes a connection and a look of the guest. */
 const MAX_JUDGED = 8;
@@ -40,7 +40,8 @@ export interface HealthSources extends Pick<PathSources, 'forwards' | 'channel'>
 /** Looks at the channel, the publishers, and every forward that is not listened on or has failed lately. */
 export async function examine(sources: HealthSources, now = Date.now()): Promise<HealthReport> {
   const channel = sources.channel();
-  const outage = noChannel(channel);
+  const facts = sources.facts();
+  const outage = noChannel(channel, facts.platform);
   const suspects = sources.forwards().filter((forward) => isSuspect(forward, now));
   const judged = await Promise.all(
     suspects.slice(0, outage ? 0 : MAX_JUDGED).map((forward) => judgeForward(forward, sources, now)),
@@ -59,7 +60,7 @@ export async function examine(sources: HealthSources, now = Date.now()): Promise
         'forward',
       ),
     ],
-    remarks: remarksOn({ channel, guest: { unseen: '' } }, sources.facts(), now),
+    remarks: remarksOnHost(channel, facts),
   };
 }
 

@@ -20,6 +20,8 @@ export interface Hop {
   text: string;
   /** Whether it could be seen. */
   seen: boolean;
+  /** `false`: it is there, and does nothing, as a forward whose port somebody else forwards. */
+  works?: false;
 }
 
 /** The stations of a way in their order; what was not found on it is left out, and what could not be seen is not. */
@@ -27,7 +29,7 @@ export function hopsOf({ listeners, pid, forwards, channel, guest }: PathReport)
   const [forward] = forwards;
   return [
     ...(listeners ? [hop('host', listeners, (found) => describeHost(found, pid))] : []),
-    ...(forward ? [{ name: 'forward', text: describeForward(forward), seen: true }] : []),
+    ...(forward ? [hopOfForward(forward)] : []),
     { name: 'channel', text: describeChannel(channel), seen: true },
     ...('found' in guest ? guestHops(guest.found) : [{ name: 'guest', text: guest.unseen, seen: false }]),
   ];
@@ -117,6 +119,11 @@ function groupBy<T>(values: readonly T[], keyOf: (value: T) => string): Map<stri
 
 function addressesOf(listeners: readonly ListenerReport[]): string {
   return listeners.map(({ ip, port }) => formatHostPort(ip, port)).join(', ');
+}
+
+function hopOfForward(forward: ForwardReport): Hop {
+  const idle = forward.state === 'listening' ? {} : ({ works: false } as const);
+  return { name: 'forward', text: describeForward(forward), seen: true, ...idle };
 }
 
 function describeForward({ id, destination, state, error, publisher, annotation }: ForwardReport): string {

@@ -1,14 +1,16 @@
-import { EVERY_ADDRESS } from '../../protocol/wire/address.js';
+import { EVERY_ADDRESS, LOCALHOST } from '../../protocol/wire/address.js';
 import { formatHostPort } from '../../protocol/wire/destination.js';
 import type { ChannelReport } from '../records/reports.js';
 import { type Complaint, type Evidence, foundIn } from './evidence.js';
 import { describeListeners, describeProcess } from './hops.js';
+import { localNetworkAdvice } from './local-network.js';
+import { otherForwarder } from './other-forwarder.js';
 
 /** What can be wrong on the host, and between it and the guest. */
 
-export function heldByAnother({
-  path: { listeners, pid, forwards, asked },
-}: Evidence): Complaint | undefined {
+export function heldByAnother({ path }: Evidence): Complaint | undefined {
+  const { listeners, pid, forwards, asked } = path;
+  if (otherForwarder(path)) return undefined;
   if (forwards.some(({ state }) => state === 'listening')) return undefined;
   const others = foundIn(listeners).filter((listener) => listener.pid !== pid);
   const [first] = others;
@@ -23,9 +25,9 @@ export function heldByAnother({
   };
 }
 
-export function forwardFailed({ path: { forwards } }: Evidence): Complaint | undefined {
-  const [forward] = forwards;
-  if (!forward || forward.state === 'listening') return undefined;
+export function forwardFailed({ path }: Evidence): Complaint | undefined {
+  const [forward] = path.forwards;
+  if (!forward || forward.state === 'listening' || otherForwarder(path)) return undefined;
   const refused = forward.state === 'refused';
   return {
     hop: 'forward',
@@ -36,11 +38,23 @@ export function forwardFailed({ path: { forwards } }: Evidence): Complaint | und
   };
 }
 
-/** Somebody listens on a special address beside our wildcard: the kernel prefers that one. */
+/**
+ * Somebody listens on a special address beside our wildcard: the kernel prefers that one. Or on the other address of
+ * localhost: who asks for that name gets whichever is tried first.
+ */
 export function shadowed({ path: { listeners, pid, forwards } }: Evidence): Complaint | undefined {
   const [forward] = forwards;
-  const others = foundIn(listeners).filter((listener) => listener.pid !== pid);
-  const [other] = others.filter(({ ip }) => !EVERY_ADDRESS.includes(ip));
+  const others = foundIn(listeners).filter(
+    (listener) => listener.pid !== pid && !EVERY_ADDRESS.includes(listener.ip),
+  );
+  const ours =
+    forward?.addresses.map((address) => address.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')) ?? [];
+  const local = [...LOCALHOST, ...EVERY_ADDRESS];
+  const other = others.find(
+    ({ ip }) =>
+      ours.includes(ip.includes(':') ? '::' : '0.0.0.0') ||
+      (LOCALHOST.includes(ip) && ours.some((own) => local.includes(own))),
+  );
   if (!forward || !other) return undefined;
   const address = formatHostPort(other.ip, other.port);
   return {
@@ -50,17 +64,32 @@ export function shadowed({ path: { listeners, pid, forwards } }: Evidence): Comp
   };
 }
 
-export function channelDown({ path: { channel } }: Evidence): Complaint | undefined {
-  return noChannel(channel);
+export function channelDown({ path: { channel }, facts }: Evidence): Complaint | undefined {
+  return noChannel(channel, facts?.platform);
 }
 
-export function noChannel(channel: ChannelReport): Complaint | undefined {
+/** @param platform this host's, if it is known */
+export function noChannel(channel: ChannelReport, platform?: NodeJS.Platform): Complaint | undefined {
   if (channel.state === 'connected') return undefined;
-  const why = channel.lastError === undefined ? '' : `: ${channel.lastError}`;
+  const { address, lastError } = channel;
+  const why = lastError === undefined ? '' : `: ${lastError}`;
   return {
     hop: 'channel',
-    problem: `there has been no channel to the guest on ${channel.address} since ${channel.since}${why}`,
-    advice: 'start portferry-guest in the VM, or see why it does not reach this address',
+    problem: `there has been no channel to the guest on ${address} since ${channel.since}${why}`,
+    advice:
+      (platform && localNetworkAdvice(platform, address, lastError)) ??
+      'start portferry-guest in the VM, or see why it does not reach this address',
+  };
+}
+
+/** The connection that was tried waits to be taken, with all others that come. */
+export function crowded({ probe, facts }: Evidence): Complaint | undefined {
+  if (!facts || facts.clients < facts.maxClients || probe?.outcome !== 'unknown' || probe.record)
+    return undefined;
+  return {
+    hop: 'host',
+    problem: `${facts.clients} clients are being served, more would need more file descriptors than the host may have, and new ones wait`,
+    advice: 'raise the limit of the host (ulimit -n) and restart it, or have clients close their connections',
   };
 }
 

@@ -1,5 +1,5 @@
 import net from 'node:net';
-import { errnoOf } from '../../protocol/errors.js';
+import { errnoOf, messageOf } from '../../protocol/errors.js';
 import { reachableAt } from '../../protocol/wire/address.js';
 import { formatHostPort } from '../../protocol/wire/destination.js';
 import type { ConnectionRecord } from '../records/connection-record.js';
@@ -52,7 +52,29 @@ export async function probe(
   return { address, ...outcome };
 }
 
-function targetOf(address: string): net.NetConnectOpts {
+/**
+ * Makes a connection to a port of this host that another program forwards, sends nothing, and closes it. There is no
+ * record of it: what breaks off at once, in good order or not, has failed.
+ */
+export async function probeOther(
+  address: string,
+  { settleMs = SETTLE_MS, connectMs = DIAL_WAIT_MS } = {},
+): Promise<ProbeReport> {
+  const socket = net.connect({ ...targetOf(address), signal: AbortSignal.timeout(connectMs) });
+  const report = await new Promise<ProbeReport>((resolve) => {
+    const failed = (error: string): void => resolve({ address, outcome: 'failed', error });
+    socket.on('error', (thrown) => failed(messageOf(thrown)));
+    socket.on('end', () => failed('it ended the connection at once'));
+    socket.on('connect', () => {
+      socket.resume();
+      setTimeout(() => resolve({ address, outcome: 'connected' }), settleMs);
+    });
+  });
+  socket.destroy();
+  return report;
+}
+
+function targetOf(address: string): net.NetConnectOpts & net.SocketConstructorOpts {
   if (address.startsWith('/')) return { path: address };
   const colon = address.lastIndexOf(':');
   const host = address.slice(0, colon).replace(/^\[|\]$/g, '');

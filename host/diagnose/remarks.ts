@@ -1,4 +1,7 @@
-import { LOCALHOST } from '../../protocol/wire/address.js';
+import type { ChannelReport } from '../records/reports.js';
+import type { HostFacts } from './evidence.js';
+import { describeProcess } from './hops.js';
+import { otherForwarder } from './other-forwarder.js';
 import type { PathReport } from './path.js';
 
 /**
@@ -14,27 +17,15 @@ const NEARLY = 0.9;
 
 const MILLISECONDS = 1000;
 
-/** What the host itself knows. */
-export interface HostFacts {
-  version: string;
-  /** Clients being served, and as many as there is room for. */
-  clients: number;
-  maxClients: number;
-}
-
-export function remarksOn(
-  { channel, guest }: Pick<PathReport, 'channel' | 'guest'>,
-  { version, clients, maxClients }: HostFacts,
-  now = Date.now(),
-): string[] {
+export function remarksOn(path: PathReport, facts: HostFacts, now = Date.now()): string[] {
+  const { channel, guest } = path;
   const remarks: string[] = [];
-  const peer = channel.peer?.version;
-  if (peer && peer !== version)
-    remarks.push(`the guest is portferry-guest ${peer}, and this host ${version}: upgrade the older one`);
-  if (clients >= maxClients * NEARLY)
+  const forwarder = otherForwarder(path);
+  if (forwarder)
     remarks.push(
-      `${clients} clients are served, and there are descriptors for ${maxClients}: raise the limit (ulimit -n)`,
+      `${describeProcess(forwarder)} forwards this port, and not portferry; what lies behind is what the guest sees`,
     );
+  remarks.push(...remarksOnHost(channel, facts));
   const skew = 'found' in guest ? (guest.found.machine.clock - now) / MILLISECONDS : 0;
   if (Math.abs(skew) > MAX_CLOCK_SKEW_SECONDS)
     remarks.push(
@@ -43,28 +34,33 @@ export function remarksOn(
   return remarks;
 }
 
+/** The same of the host, whatever port it is about. */
+export function remarksOnHost(channel: ChannelReport, { version, clients, maxClients }: HostFacts): string[] {
+  const remarks: string[] = [];
+  const peer = channel.peer?.version;
+  if (peer && peer !== version)
+    remarks.push(`the guest is portferry-guest ${peer}, and this host ${version}: upgrade the older one`);
+  if (clients >= maxClients * NEARLY)
+    remarks.push(
+      `${clients} clients are served, and there are descriptors for ${maxClients}: raise the limit (ulimit -n)`,
+    );
+  return remarks;
+}
+
 /** Programs such as curl and browsers go there instead, also for localhost, unless they are told not to. */
 const PROXIES = ['http_proxy', 'HTTP_PROXY', 'https_proxy', 'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY'];
 
-/**
- * What the user's own surroundings do to a request for localhost.
- * @param localhost the addresses that the name resolves to here
- */
-export function remarksOnSurroundings(
-  environment: NodeJS.ProcessEnv,
-  localhost: readonly string[],
-): string[] {
-  const remarks: string[] = [];
+/** How people write this host. */
+const NAMES = ['localhost', '127.0.0.1'];
+
+/** What a proxy in the user's own surroundings does to a request for this host. */
+export function remarksOnProxy(environment: NodeJS.ProcessEnv): string[] {
   const proxy = PROXIES.find((name) => environment[name]);
-  const exceptions = environment['no_proxy'] ?? environment['NO_PROXY'] ?? '';
-  if (proxy !== undefined && !/\blocalhost\b|\b127\.0\.0\.1\b|\*/.test(exceptions))
-    remarks.push(
-      `${proxy} is set, and NO_PROXY does not name localhost: curl and others ask the proxy instead of this host`,
-    );
-  const missing = LOCALHOST.filter((ip) => !localhost.includes(ip));
-  if (localhost.length > 0 && missing.includes('127.0.0.1'))
-    remarks.push(
-      `localhost is ${localhost.join(' and ')} here, and not 127.0.0.1: a forward of 127.0.0.1 alone is not reached by that name`,
-    );
-  return remarks;
+  const exceptions = (environment['no_proxy'] ?? environment['NO_PROXY'] ?? '').split(/[\s,]+/);
+  const asked = NAMES.filter((name) => !exceptions.includes(name));
+  if (proxy === undefined || asked.length === 0 || exceptions.includes('*')) return [];
+  // Its value may hold a password.
+  return [
+    `${proxy} is set here, and NO_PROXY does not name ${asked.join(' and ')}: curl and others ask the proxy for that instead of this host (curl --noproxy '*' does not)`,
+  ];
 }

@@ -23,6 +23,8 @@ export interface WayReport {
   listeners: Finding<ListenerReport[]>;
   /** The container that the port belongs to; null: none has it. */
   container: Finding<ContainerReport | null>;
+  /** Where the container does not run: those that run and publish a port which it would publish. */
+  rivals: RivalReport[];
   /** Where no container publishes the port: those in which something listens on one of that number. */
   candidates: CandidateReport[];
   /** The engine's rules that lead the published port to the container. */
@@ -63,6 +65,8 @@ export interface ContainerReport {
   /** `healthy`, `unhealthy`, `starting`; absent where the image has no check. */
   health?: string;
   exitCode?: number;
+  /** Why the engine could not start it, in the engine's words. */
+  error?: string;
   /** How often its engine has started it again. */
   restarts: number;
   /** How long (s) it has run. */
@@ -86,6 +90,10 @@ export interface ContainerReport {
 export interface CandidateReport {
   id: string;
   name: string;
+}
+
+export interface RivalReport extends CandidateReport {
+  port: number;
 }
 
 export interface PublishedReport {

@@ -31,6 +31,9 @@ export function readWayReport(body: unknown): WayReport {
     container: readFinding(way['container'], (value) =>
       value === null ? null : readContainer(fieldsOf(value)),
     ),
+    rivals: listOf(way['rivals'], ({ id, name, port }) => ({
+      ...{ id: textOf(id), name: textOf(name), port: numberOf(port) },
+    })),
     candidates: listOf(way['candidates'], ({ id, name }) => ({ id: textOf(id), name: textOf(name) })),
     dnat: readFinding(way['dnat'], (value) => listOf(value, readDnat)),
     drops: readFinding(way['drops'], (value) => listOf(value, readDrop)),
@@ -72,6 +75,7 @@ function readContainer(fields: Fields): ContainerReport {
     state: textOf(fields['state']),
     ...optional('health', fields, textOf),
     ...optional('exitCode', fields, numberOf),
+    ...optional('error', fields, textOf),
     restarts: numberOf(fields['restarts']),
     ...optional('upSeconds', fields, numberOf),
     ...optional('pid', fields, numberOf),

@@ -12,7 +12,7 @@ const dashboard = JSON.parse(
 ) as Dashboard;
 
 t.test('every query of the Grafana dashboard asks for what /metrics has, and none is left out', async (t) => {
-  const metrics = new HostMetrics(new ObservedHost());
+  const metrics = new HostMetrics(new ObservedHost().target);
   t.teardown(() => metrics.close());
   const types = (await metrics.scrape()).matchAll(/^# TYPE (\w+) (\w+)$/gm);
   const known = new Map([...types].map(([, name = '', type]) => [name, type]));

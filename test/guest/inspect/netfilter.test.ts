@@ -61,7 +61,7 @@ function programs(outputs: Readonly<Record<string, string>>) {
 
 t.test('rules of iptables', async (t) => {
   const rules = parseIptablesSave(IPTABLES);
-  t.equal(rules.length, 10);
+  t.equal(rules.length, 11, 'the policy of FORWARD is one');
   t.same(rules.at(-2), {
     table: 'nat',
     chain: 'DOCKER',
@@ -135,6 +135,12 @@ t.test('which rule leads to a container, and which have stopped packets to it', 
       { rule: /79:81 -j REJECT/, packets: 3 },
     ],
   });
+});
+
+t.test('the policy of a chain', async (t) => {
+  const closed = IPTABLES.replace(':FORWARD DROP [0:0]', ':OUTPUT DROP [3:180]');
+  const { drops } = await inspectNetfilter(PUBLISHED, BEHIND, programs({ 'iptables-nft-save': closed }));
+  t.match(drops, { found: [{ chain: 'OUTPUT', rule: 'policy DROP', packets: 3 }, {}, {}, {}] });
 });
 
 t.test('by nftables', async (t) => {

@@ -98,7 +98,7 @@ t.test('it says when the host goes, and connects again', async (t) => {
   await watched(host);
   await host.stop();
   await tail.until(() => /has gone \(the host is stopping\); connecting again/.test(tail.stderr.text));
-  const server = await startControlServer(host, host.path, host.log.logger);
+  const server = await startControlServer(host.target, host.path, host.log.logger);
   t.teardown(() => server.close());
   await tail.until(() => /connected again: portferry 1\.2\.3, pid 7\n/.test(tail.stderr.text));
   t.equal(await tail.end(), EXIT.done);

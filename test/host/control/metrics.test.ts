@@ -6,6 +6,7 @@ import { HostMetrics, type LoopWatch } from '../../../host/control/metrics.js';
 import { parseSpecMatcher } from '../../../host/rule/forward-matcher.js';
 import { parseSpec } from '../../../host/rule/forward-spec.js';
 import { fakeStatus } from '../../fixtures/control-reports.js';
+import { fakeCarrier } from '../../fixtures/fake-carrier.js';
 import { fakeForward } from '../../fixtures/fake-forward.js';
 import { Signal } from '../../protocol/fixtures/signal.js';
 import { ObservedHost } from './fixtures/observed-host.js';
@@ -56,7 +57,7 @@ t.test('a scrape over the control socket: nobody watches before the first one', 
   t.ok(Number(linesOf(text, 'open_descriptors')[0]) > 3);
 
   const record = host.records.begin(forward, { client: undefined, listener: undefined });
-  record.streamOpened(4, { bytesSent: 0, bytesReceived: 1 });
+  record.streamOpened(4, fakeCarrier(0, 1));
   record.dialled({ step: 'connected', micros: 300, reason: undefined });
   record.firstByte();
   const second = (await get(host)).text;
@@ -75,19 +76,20 @@ t.test('a scrape over the control socket: nobody watches before the first one', 
 
 t.test('a plain guest has neither round trip nor version, and its dial is not told', async (t) => {
   const host = new ObservedHost();
-  const metrics = new HostMetrics(host);
+  const metrics = new HostMetrics(host.target);
   t.teardown(() => metrics.close());
   const record = host.records.begin(fakeForward(), { client: undefined, listener: undefined });
   record.firstByte();
-  host.status = () => fakeStatus({ peer: { version: null, features: [] }, roundTripMs: 2, reconnects: 3 });
+  host.target.status = () =>
+    fakeStatus({ peer: { version: null, features: [] }, roundTripMs: 2, reconnects: 3 });
   const text = await metrics.scrape();
   t.same(linesOf(text, 'info'), ['{version="1.2.3",peer="other"} 1']);
   t.same(linesOf(text, 'channel_round_trip_seconds'), ['0.002']);
   t.same(linesOf(text, 'channel_reconnects_total'), ['3']);
   t.same(linesOf(text, 'first_byte_seconds_count'), ['0']);
   const { peer: _, ...channel } = fakeStatus({ state: 'waiting', reconnects: 3 }).channel;
-  host.status = () => ({ ...fakeStatus(), channel });
-  host.resources = () => ({ maxDescriptors: Number.POSITIVE_INFINITY, maxClients: 1 });
+  host.target.status = () => ({ ...fakeStatus(), channel });
+  host.target.resources = () => ({ maxDescriptors: Number.POSITIVE_INFINITY, maxClients: 1 });
   const without = await metrics.scrape();
   t.same(linesOf(without, 'info'), ['{version="1.2.3",peer="none"} 1']);
   t.same(linesOf(without, 'channel_up'), ['0']);
@@ -129,7 +131,7 @@ class FakeLoop implements LoopWatch {
 t.test('the event loop is watched from the first scrape on, until none has come for a while', async (t) => {
   const host = new ObservedHost();
   const loop = new FakeLoop();
-  const metrics = new HostMetrics(host, { loop, watchedMs: 500 });
+  const metrics = new HostMetrics(host.target, { loop, watchedMs: 500 });
   t.equal(loop.enabled, false);
   const delays = async (): Promise<string[]> => linesOf(await metrics.scrape(), 'event_loop_delay_seconds');
   t.same(await delays(), []);
@@ -154,7 +156,7 @@ t.test('forwards beyond a number are one series, which never counts backwards', 
   t.same(labels.update([b, d]).gone, [], 'others is never gone');
 
   const host = new ObservedHost();
-  const metrics = new HostMetrics(host, { maxForwards: 0 });
+  const metrics = new HostMetrics(host.target, { maxForwards: 0 });
   t.teardown(() => metrics.close());
   t.teardown(() => host.forwards.close());
   const [first, second] = await host.forwards.expose([...parseSpec('0:80'), ...parseSpec('0:81')]);

@@ -1,10 +1,12 @@
+import { once } from 'node:events';
+import net from 'node:net';
 import t from 'tap';
 import { Diagnosis, type DiagnosisSources } from '../../../host/diagnose/diagnosis.js';
 import { parsePathQuestion } from '../../../host/diagnose/path.js';
 import { Records } from '../../../host/records/records.js';
 import { fakeStatus } from '../../fixtures/control-reports.js';
 import { freePort } from '../../fixtures/free-ports.js';
-import { makeForward, makeWay } from './fixtures/make-path.js';
+import { makeContainer, makeForward, makeWay } from './fixtures/make-path.js';
 
 function make(changes: Partial<DiagnosisSources> = {}): Diagnosis {
   return new Diagnosis({
@@ -15,7 +17,7 @@ function make(changes: Partial<DiagnosisSources> = {}): Diagnosis {
     records: new Records(),
     probe: async () => {},
     publishers: () => [],
-    facts: () => ({ version: '1.2.3', clients: 0, maxClients: 10 }),
+    facts: () => ({ version: '1.2.3', platform: 'linux', clients: 0, maxClients: 10 }),
     ...changes,
   });
 }
@@ -77,4 +79,47 @@ t.test('the host itself, of whose guest it is found out first whether it is ther
     complaint: { hop: 'forward', problem: /is refused: not allowed$/ },
     checks: [{ name: 'channel', ok: true }, { name: 'publisher' }, { name: 'forward', ok: false }],
   });
+});
+
+t.test('a port that another forwarder of the VM has is tried there', async (t) => {
+  const server = net.createServer();
+  t.teardown(() => void server.close());
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as net.AddressInfo;
+  const held = (proto: 'tcp' | 'udp'): Partial<DiagnosisSources> => ({
+    forwards: () => [makeForward({ proto, out_port: port, state: 'failed', error: 'in use' })],
+    findListeners: async () => ({
+      found: [{ proto, ip: '127.0.0.1', port, pid: 5, command: 'com.docker.backend' }],
+    }),
+    inspector: {
+      look: async () => {
+        const published = [{ ip: '127.0.0.1', port, privatePort: 80, proto }];
+        return { found: makeWay({ container: { found: makeContainer({ published }) } }) };
+      },
+    },
+  });
+  const report = await make(held('tcp')).doctor(parsePathQuestion(String(port)));
+  t.match(report, {
+    ok: true,
+    probe: { address: `127.0.0.1:${port}`, outcome: 'connected' },
+    remarks: [/^com\.docker\.backend \(pid 5\) forwards this port/],
+  });
+  t.same(report.hops.map(({ name, ok }) => [name, ok]).slice(0, 3), [
+    ['host', true],
+    ['forward', undefined],
+    ['channel', true],
+  ]);
+  t.notOk('probe' in (await make(held('udp')).doctor(parsePathQuestion(`${port}/udp`))));
+});
+
+t.test('what is missing on the way gets its place there', async (t) => {
+  const inspector = { look: async () => ({ found: makeWay({ container: { found: null } }) }) };
+  const { hops } = await make({ forwards: () => [], inspector }).doctor(QUESTION);
+  t.match(hops, [
+    { name: 'host', ok: true },
+    { name: 'forward', text: /^tcp 8080 is not forwarded/, ok: false },
+    { name: 'channel' },
+    { name: 'guest' },
+  ]);
 });

@@ -1,12 +1,17 @@
 import t from 'tap';
 import { judge } from '../../../host/diagnose/doctor.js';
-import type { Complaint, Evidence } from '../../../host/diagnose/evidence.js';
+import type { Complaint, Evidence, HostFacts } from '../../../host/diagnose/evidence.js';
 import type { PathReport } from '../../../host/diagnose/path.js';
 import type { ProbeReport } from '../../../host/diagnose/probe.js';
 import type { EndingReport } from '../../../host/records/reports.js';
-import type { ContainerReport, ListenerReport, WayReport } from '../../../protocol/services/inspect.js';
+import type {
+  ContainerReport,
+  DropReport,
+  ListenerReport,
+  WayReport,
+} from '../../../protocol/services/inspect.js';
 import { fakeConnection, fakeStatus } from '../../fixtures/control-reports.js';
-import { makeContainer, makeForward, makePath, makeWay } from './fixtures/make-path.js';
+import { HOST_PID, makeContainer, makeForward, makePath, makeWay } from './fixtures/make-path.js';
 
 const nginx: ListenerReport = { proto: 'tcp', ip: '0.0.0.0', port: 8080, pid: 5, command: 'nginx' };
 
@@ -35,6 +40,19 @@ function failed(ending: Partial<EndingReport>): ProbeReport {
   };
   return { address: '127.0.0.1:8080', outcome: 'failed', record };
 }
+
+const FACTS: HostFacts = { version: '1', platform: 'linux', clients: 1, maxClients: 10 };
+
+/** Docker Desktop's own forwarder has the port. */
+const BACKEND: ListenerReport = { ...nginx, ip: '::', command: 'com.docker.backend' };
+
+const UNREACHABLE = {
+  ...fakeStatus({ state: 'waiting' }).channel,
+  address: 'tcp:192.168.64.2:4000',
+  lastError: 'cannot connect to tcp:192.168.64.2:4000: EHOSTUNREACH (no route leads there)',
+};
+
+const DROP: DropReport = { by: 'nft', chain: 'c', rule: 'drop', packets: 7 };
 
 const NO_CONTAINER: Partial<WayReport> = { container: { found: null }, listeners: { found: [] } };
 
@@ -273,6 +291,26 @@ const CASES: readonly [
     { path: withContainer({ state: 'created', exitCode: 0 }) },
     /does not run: it is created$/,
   ],
+  [
+    'it wants a port that another one has',
+    {
+      path: withContainer(
+        { state: 'created', exitCode: 128 },
+        { rivals: [{ id: 'abcdefabcdefab', name: 'old', port: 8080 }] },
+      ),
+    },
+    {
+      hop: 'container',
+      problem:
+        'container web (1a2b3c4d5e6f) does not run: it is created, and container old (abcdefabcdef) publishes port 8080, which it wants',
+      advice: 'docker stop old, or give one of them another port; then docker start web',
+    },
+  ],
+  [
+    'the engine could not start it',
+    { path: withContainer({ state: 'created', exitCode: 127, error: 'no such file' }) },
+    /does not run: it is created: no such file$/,
+  ],
   ['it has ended', { path: withContainer({ state: 'exited', exitCode: 0 }) }, /is exited with exit code 0$/],
   [
     'nothing listens inside',
@@ -310,6 +348,135 @@ const CASES: readonly [
     'nothing is seen to listen, and the connection fails otherwise',
     { path: withWay(NO_CONTAINER, { forwards: [TO_VM] }), probe: failed({ code: 'ENETUNREACH' }) },
     { advice: /no route/ } as never,
+  ],
+  [
+    'another process listens on an address that the forward has nothing to do with',
+    {
+      path: makePath({
+        forwards: [makeForward({ addresses: ['127.0.0.1:8080'] })],
+        listeners: {
+          found: [
+            { ...nginx, ip: '127.0.0.1', pid: HOST_PID },
+            { ...nginx, ip: '192.168.1.5' },
+            { ...nginx, ip: '127.0.0.2' },
+          ],
+        },
+      }),
+    },
+    undefined,
+  ],
+  [
+    'another process listens on the other address of localhost',
+    {
+      path: makePath({
+        listeners: {
+          found: [
+            { ...nginx, pid: HOST_PID },
+            { ...nginx, ip: '::1', pid: 6 },
+          ],
+        },
+      }),
+    },
+    /^nginx \(pid 6\) listens on \[::1\]:8080 itself/,
+  ],
+  [
+    'another process listens on 127.0.0.1, and the forward on an address of the network',
+    {
+      path: makePath({
+        listeners: {
+          found: [
+            { ...nginx, ip: '192.168.1.5', pid: HOST_PID },
+            { ...nginx, ip: '127.0.0.1' },
+          ],
+        },
+        forwards: [makeForward({ addresses: ['192.168.1.5:8080'] })],
+      }),
+    },
+    undefined,
+  ],
+  [
+    "Docker's own forwarder has the port",
+    { path: makePath({ forwards: [], listeners: { found: [BACKEND] } }) },
+    undefined,
+  ],
+  [
+    'and portferry was to forward it, too',
+    { path: makePath({ forwards: [makeForward({ state: 'failed' })], listeners: { found: [BACKEND] } }) },
+    undefined,
+  ],
+  [
+    'and behind it nobody listens in the container',
+    { path: withWay({ inside: { found: [] } }, { forwards: [], listeners: { found: [BACKEND] } }) },
+    { hop: 'server' },
+  ],
+  [
+    'and it breaks off what it takes',
+    {
+      path: makePath({ forwards: [], listeners: { found: [BACKEND] } }),
+      probe: { address: '[::]:8080', outcome: 'failed', error: 'it ended the connection at once' },
+    },
+    { hop: 'host' },
+  ],
+  [
+    'it has a port that no container publishes',
+    { path: withWay(NO_CONTAINER, { forwards: [], listeners: { found: [BACKEND] } }) },
+    /is not portferry's: com\.docker\.backend \(pid 5\)/,
+  ],
+  [
+    'somebody has the port who cannot be seen',
+    { path: makePath({ forwards: [], listeners: { found: [{ proto: 'tcp', ip: '0.0.0.0', port: 8080 }] } }) },
+    /is not portferry's: a process that cannot be seen/,
+  ],
+  [
+    'no room for more clients',
+    {
+      path: makePath(),
+      probe: { address: '', outcome: 'unknown' },
+      facts: { ...FACTS, clients: 10 },
+    },
+    /^10 clients are being served, more would need more file descriptors/,
+  ],
+  [
+    'no room, and a plain guest',
+    {
+      path: makePath(),
+      probe: { address: '', outcome: 'unknown', record: fakeConnection() },
+      facts: { ...FACTS, clients: 10 },
+    },
+    undefined,
+  ],
+  [
+    "macOS's permission for the local network",
+    { path: makePath({ channel: UNREACHABLE }), facts: { ...FACTS, platform: 'darwin' } },
+    { hop: 'channel', advice: /Local Network/ } as never,
+  ],
+  [
+    'no route on Linux',
+    { path: makePath({ channel: UNREACHABLE }), facts: FACTS },
+    { advice: /^start portferry-guest/ } as never,
+  ],
+  [
+    'a firewall has stopped something before, and nothing of this connection',
+    {
+      path: withWay({ drops: { found: [DROP] } }),
+      before: withWay({ drops: { found: [DROP] } }),
+      probe: failed({ code: 'ECONNRESET' }),
+    },
+    { hop: 'server' },
+  ],
+  [
+    'a firewall has stopped this connection',
+    {
+      path: withWay({ drops: { found: [DROP, { ...DROP, chain: 'd' }] } }),
+      before: withWay({ drops: { found: [DROP, { ...DROP, chain: 'd', packets: 6 }] } }),
+      probe: failed({ code: 'ETIMEDOUT' }),
+    },
+    /nft, chain d: drop$/,
+  ],
+  [
+    'no descriptors in the guest',
+    { path: makePath(), probe: failed({ code: 'EMFILE' }) },
+    { advice: /open files of the guest/ } as never,
   ],
   ['unhealthy', { path: withContainer({ health: 'unhealthy' }) }, /unhealthy$/],
 ];

@@ -22,7 +22,7 @@ async function look(changes: Partial<HealthSources> = {}) {
       forwards: () => [makeForward()],
       channel: () => fakeStatus().channel,
       publishers: () => [{ publisher: 'docker', leases: 1, forwards: 2, missing: 0 }],
-      facts: () => ({ version: '1.2.3', clients: 0, maxClients: 10 }),
+      facts: () => ({ version: '1.2.3', platform: 'linux', clients: 0, maxClients: 10 }),
       ...changes,
       doctor: async (question) => {
         asked.push(question);
@@ -116,6 +116,8 @@ t.test('however many there are, few are looked at, and some are named', async (t
 });
 
 t.test('what may be the reason all the same', async (t) => {
-  const { remarks } = await look({ facts: () => ({ version: '1.2.3', clients: 10, maxClients: 10 }) });
+  const { remarks } = await look({
+    facts: () => ({ version: '1.2.3', platform: 'linux', clients: 10, maxClients: 10 }),
+  });
   t.match(remarks, [/ulimit -n/]);
 });

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import net from 'node:net';
 import t, { type Test } from 'tap';
-import { probe } from '../../../host/diagnose/probe.js';
+import { probe, probeOther } from '../../../host/diagnose/probe.js';
 import type { ConnectionRecord } from '../../../host/records/connection-record.js';
 import { closed, endedByHost } from '../../../host/records/ending.js';
 import { Records } from '../../../host/records/records.js';
@@ -115,4 +115,20 @@ t.test('a port that nobody listens on, or that is not the host’s', async (t) =
   });
   const { address } = await listen(t, () => {});
   t.match(await probe({ id: '', addresses: [address] }, records, QUICK), { outcome: 'unknown' });
+});
+
+t.test('a port that another program forwards', async (t) => {
+  const addressOf = async (onClient: (socket: net.Socket) => void): Promise<string> =>
+    (await listen(t, (_, socket) => onClient(socket))).address;
+  const quick = { settleMs: 100 };
+  t.match(await probeOther(await addressOf(() => {}), { settleMs: 1 }), { outcome: 'connected' });
+  t.match(await probeOther(await addressOf((socket) => socket.end()), quick), {
+    outcome: 'failed',
+    error: 'it ended the connection at once',
+  });
+  t.match(await probeOther(await addressOf((socket) => socket.resetAndDestroy()), quick), {
+    outcome: 'failed',
+    error: /ECONNRESET/,
+  });
+  t.match(await probeOther('127.0.0.1:1'), { outcome: 'failed', error: /ECONNREFUSED/ });
 });

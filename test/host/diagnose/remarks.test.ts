@@ -1,15 +1,14 @@
 import t from 'tap';
-import { remarksOn, remarksOnSurroundings } from '../../../host/diagnose/remarks.js';
+import { remarksOn, remarksOnProxy } from '../../../host/diagnose/remarks.js';
 import { fakeStatus } from '../../fixtures/control-reports.js';
 import { makePath, makeWay } from './fixtures/make-path.js';
 
-const FACTS = { version: '1.2.3', clients: 1, maxClients: 100 };
+const FACTS = { version: '1.2.3', platform: 'linux' as const, clients: 1, maxClients: 100 };
 
 t.test('nothing to be said', async (t) => {
   t.same(remarksOn(makePath(), FACTS), []);
   t.same(remarksOn(makePath({ guest: { unseen: 'x' } }), FACTS), []);
-  t.same(remarksOnSurroundings({}, ['127.0.0.1', '::1']), []);
-  t.same(remarksOnSurroundings({}, []), [], 'it could not be resolved');
+  t.same(remarksOnProxy({}), []);
 });
 
 t.test('versions, descriptors and clocks', async (t) => {
@@ -25,9 +24,17 @@ t.test('versions, descriptors and clocks', async (t) => {
   t.match(remarksOn(at(1_100_000), FACTS, 1_000_000), [/is 100 s ahead of this host's/]);
 });
 
-t.test('proxies, and what localhost is', async (t) => {
-  t.match(remarksOnSurroundings({ HTTP_PROXY: 'http://p' }, ['127.0.0.1']), [/^HTTP_PROXY is set/]);
-  for (const exceptions of ['localhost', 'a,127.0.0.1', '*'])
-    t.same(remarksOnSurroundings({ http_proxy: 'http://p', no_proxy: exceptions }, ['127.0.0.1']), []);
-  t.match(remarksOnSurroundings({}, ['::1']), [/^localhost is ::1 here/]);
+t.test('proxies', async (t) => {
+  t.match(remarksOnProxy({ HTTP_PROXY: 'http://user:secret@p' }), [
+    /^HTTP_PROXY is set here, and NO_PROXY does not name localhost and 127\.0\.0\.1: [^@]*$/,
+  ]);
+  t.match(remarksOnProxy({ all_proxy: 'p', NO_PROXY: 'a 127.0.0.1' }), [/does not name localhost: /]);
+  for (const exceptions of ['localhost,127.0.0.1', 'a, 127.0.0.1 ,localhost', '*'])
+    t.same(remarksOnProxy({ http_proxy: 'http://p', no_proxy: exceptions }), [], exceptions);
+});
+
+t.test('another forwarder', async (t) => {
+  const holder = { proto: 'tcp', ip: '127.0.0.1', port: 8080, pid: 5, command: 'com.docker.backe' } as const;
+  const path = makePath({ forwards: [], listeners: { found: [holder] } });
+  t.match(remarksOn(path, FACTS), [/^com\.docker\.backe \(pid 5\) forwards this port, and not portferry/]);
 });
