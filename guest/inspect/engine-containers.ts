@@ -122,10 +122,10 @@ export async function findRivals(
     const taken = published.find(({ port, proto }) =>
       isListedAs(container, { kind: 'published', proto: proto as 'tcp' | 'udp', port }),
     );
-    const [name] = Array.isArray(container.Names) ? container.Names : [];
-    return taken
-      ? [{ id: String(container.Id), name: String(name).replace(/^\//, ''), port: taken.port }]
-      : [];
+    if (!taken) return [];
+    const { Id: id, Names: names } = container;
+    const name = Array.isArray(names) ? String(names[0]).replace(/^\//, '') : '';
+    return [{ id: String(id), name, port: taken.port }];
   });
 }
 

@@ -26,7 +26,7 @@ export function containerDown({ path }: Evidence): Complaint | undefined {
   if (container.state === 'running')
     return container.restarts >= FEW_RESTARTS ? restarting(container) : undefined;
   const { name, state, exitCode, error } = container;
-  const [rival] = wayOf(path)?.rivals ?? [];
+  const rival = wayOf(path)?.rivals[0];
   if (rival)
     return {
       hop: 'container',

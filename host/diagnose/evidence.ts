@@ -1,4 +1,5 @@
 import type { ContainerReport, ListenerReport, WayReport } from '../../protocol/services/inspect.js';
+import type { ForwardReport } from '../records/reports.js';
 import type { PathReport } from './path.js';
 import type { ProbeReport } from './probe.js';
 
@@ -43,6 +44,11 @@ export function containerOn(path: PathReport): ContainerReport | undefined {
 
 export function foundIn(finding: PathReport['listeners']): ListenerReport[] {
   return finding && 'found' in finding ? finding.found : [];
+}
+
+/** The addresses that a forward listens on, without their port. */
+export function ipsOf({ addresses }: Pick<ForwardReport, 'addresses'>): string[] {
+  return addresses.map((address) => address.replace(/:\d+$/, '').replace(/^\[|\]$/g, ''));
 }
 
 /** Whether a listener gets what is sent to an address of its machine. */

@@ -1,7 +1,7 @@
 import { EVERY_ADDRESS, LOCALHOST } from '../../protocol/wire/address.js';
 import { formatHostPort } from '../../protocol/wire/destination.js';
 import type { ChannelReport } from '../records/reports.js';
-import { type Complaint, type Evidence, foundIn } from './evidence.js';
+import { type Complaint, type Evidence, foundIn, ipsOf } from './evidence.js';
 import { describeListeners, describeProcess } from './hops.js';
 import { localNetworkAdvice } from './local-network.js';
 import { otherForwarder } from './other-forwarder.js';
@@ -47,15 +47,15 @@ export function shadowed({ path: { listeners, pid, forwards } }: Evidence): Comp
   const others = foundIn(listeners).filter(
     (listener) => listener.pid !== pid && !EVERY_ADDRESS.includes(listener.ip),
   );
-  const ours =
-    forward?.addresses.map((address) => address.replace(/:\d+$/, '').replace(/^\[|\]$/g, '')) ?? [];
+  if (forward?.state !== 'listening') return undefined;
+  const ours = ipsOf(forward);
   const local = [...LOCALHOST, ...EVERY_ADDRESS];
   const other = others.find(
     ({ ip }) =>
       ours.includes(ip.includes(':') ? '::' : '0.0.0.0') ||
       (LOCALHOST.includes(ip) && ours.some((own) => local.includes(own))),
   );
-  if (!forward || !other) return undefined;
+  if (!other) return undefined;
   const address = formatHostPort(other.ip, other.port);
   return {
     hop: 'host',

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import t, { type Test } from 'tap';
 import type { DoctorReport } from '../../host/diagnose/diagnosis.js';
@@ -9,7 +9,7 @@ import { BUSYBOX, DockerVm } from './fixtures/docker.js';
 import { type DockerEngine, withEachEngine } from './fixtures/docker-engines.js';
 import { PublishingPair } from './fixtures/publishing-pair.js';
 
-const RESERVED = 60;
+const RESERVED = 100;
 const SECOND = 1000;
 
 /** A web server in a container. */
@@ -407,19 +407,178 @@ const SET_UPS: readonly SetUp[] = [
     },
     problem: /ENOENT/,
   },
+  // What is between the two ends, and around them.
+  {
+    name: 'the container publishes its port on ::1 alone, and the forward leads to 127.0.0.1',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await container(t, bench, ['-p', `[::1]:${port}:80`], ...httpd('80'));
+      return forward(t, bench, String(port));
+    },
+    hop: 'guest',
+    problem:
+      /^nothing in the VM listens on 127\.0\.0\.1:\d+, .*docker-proxy \(pid \d+\) listens on \[::1\]:\d+$/,
+    advice: /name the address on which it listens/,
+  },
+  {
+    name: 'the container publishes its port on another address of the VM than the forward leads to',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await container(t, bench, ['-p', `127.0.0.2:${port}:80`], ...httpd('80'));
+      return forward(t, bench, String(port));
+    },
+    hop: 'guest',
+    problem: /docker-proxy \(pid \d+\) listens on 127\.0\.0\.2:\d+$/,
+  },
+  {
+    name: 'the container wants a port that another one has',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
+      const name = `one${++names}`;
+      t.teardown(() => bench.vm.docker('rm', '-f', name));
+      await t.rejects(bench.vm.start(['--name', name, '-p', `${port}:80`], ...httpd('80')));
+      return name;
+    },
+    hop: 'container',
+    problem:
+      /^container one\d+ \(\w{12}\) does not run: it is created, and container one\d+ \(\w{12}\) publishes port \d+, which it wants$/,
+    advice: /^docker stop one\d+, or give one of them another port; then docker start one\d+$/,
+  },
+  {
+    name: 'nobody has the address that the forward leads to, in a network of the VM',
+    make: (t, bench) => forward(t, bench, '172.17.255.250:80'),
+    problem: /EHOSTUNREACH/,
+    advice: /no route/,
+  },
+  {
+    name: 'the destination swallows what is sent to it',
+    async make(t, bench) {
+      await swallow(t, bench, '198.51.100.1/24');
+      return forward(t, bench, '198.51.100.9:80');
+    },
+    hop: 'server',
+    problem: /^the guest has been dialling tcp 198\.51\.100\.9:80 for seconds without an answer$/,
+    advice: /drops the packets, or the address is not there/,
+  },
+  {
+    name: "the host's address that is asked for is none of this host",
+    async make(t, { on, vm, takePort }) {
+      const port = takePort();
+      t.teardown(() => vm.docker('rm', '-f', 'elsewhere'));
+      await vm.inside('ip', 'addr', 'add', '198.51.100.77/32', 'dev', 'lo');
+      t.teardown(() => vm.inside('ip', 'addr', 'del', '198.51.100.77/32', 'dev', 'lo'));
+      await vm.start(['--name', 'elsewhere', '-p', `198.51.100.77:${port}:80`], ...httpd('80'));
+      await on.listed(`tcp 198.51.100.77:${port}`, ({ state }) => state === 'failed');
+      return String(port);
+    },
+    hop: 'forward',
+    problem: /^tcp 198\.51\.100\.77:\d+ is not listened on: .*EADDRNOTAVAIL/,
+  },
+  {
+    name: 'another program has the other address of localhost',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await inVm(t, bench, serve('', port, '127.0.0.1'));
+      const of = await forward(t, bench, String(port));
+      await listenHere(t, Number(of), '::1');
+      return of;
+    },
+    hop: 'host',
+    problem: /^\S+ \(pid \d+\) listens on \[::1\]:\d+ itself, and gets what is sent there instead of tcp 127/,
+    advice: /^stop /,
+  },
+  {
+    name: 'all is well: another program has the port on an address of its own',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await inVm(t, bench, serve('', port, '127.0.0.1'));
+      const of = await forward(t, bench, String(port));
+      await listenHere(t, Number(of), '127.0.0.2');
+      return of;
+    },
+  },
+  {
+    name: 'all is well: a firewall has dropped what others sent',
+    async make(t, bench) {
+      const port = bench.takePort();
+      await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
+      await bench.on.listens(`tcp *:${port}`);
+      await firewall(t, bench, '-p', 'tcp', '--dport', '9', '-j', 'REJECT');
+      return String(port);
+    },
+  },
+  {
+    name: "all is well: Docker's own forwarder has the port",
+    async make(t, bench) {
+      const { port, path } = await denied(t, bench);
+      await forwardAs(t, bench, 'com.docker.backend', port, path);
+      return String(port);
+    },
+  },
+  {
+    name: "Docker's own forwarder has the port, and nobody listens in the container",
+    async make(t, bench) {
+      const { port, path } = await denied(t, bench, BUSYBOX, 'sleep', '1000');
+      await forwardAs(t, bench, 'com.docker.backend', port, path);
+      return String(port);
+    },
+    hop: 'server',
+    problem: /: nothing listens in it$/,
+  },
 ];
 
 /** A server of the user's on the host, which is this very process. */
-async function listenHere(t: Test, port: number): Promise<void> {
+async function listenHere(t: Test, port: number, ip = '127.0.0.1'): Promise<void> {
   const server = net.createServer();
   t.teardown(() => void server.close());
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(port, ip, resolve));
 }
 
 async function firewall(t: Test, { vm }: Bench, ...rule: string[]): Promise<void> {
   await vm.inside('iptables', '-I', 'OUTPUT', ...rule);
   t.teardown(() => vm.inside('iptables', '-D', 'OUTPUT', ...rule));
 }
+
+/** An interface that takes packets and answers none. */
+async function swallow(t: Test, { vm }: Bench, address: string): Promise<void> {
+  await vm.inside('ip', 'link', 'add', 'hole', 'type', 'dummy');
+  t.teardown(() => vm.inside('ip', 'link', 'del', 'hole'));
+  await vm.inside('ip', 'addr', 'add', address, 'dev', 'hole');
+  await vm.inside('ip', 'link', 'set', 'hole', 'up');
+}
+
+/** A container that wants no forward of portferry's; its port can be reached by a unix socket from outside the VM. */
+async function denied(t: Test, bench: Bench, ...command: string[]): Promise<{ port: number; path: string }> {
+  const port = bench.takePort();
+  const options = ['--label', 'portferry.publish=false', '-p', `127.0.0.1:${port}:80`];
+  await container(t, bench, options, ...(command.length > 0 ? command : httpd('80')));
+  const path = `${bench.vm.folder}/${port}.sock`;
+  const [enter = '', ...rest] = bench.vm.enter;
+  await Program.start(t, enter, [...rest, ...relay(`'${path}'`, `${port}, '127.0.0.1'`)]).line(/ready/);
+  return { port, path };
+}
+
+/** A forwarder of that name, which has the port on the host. */
+async function forwardAs(t: Test, { vm }: Bench, name: string, port: number, path: string): Promise<void> {
+  const program = `${vm.folder}/${name}`;
+  symlinkSync(process.execPath, program);
+  t.teardown(() => rmSync(program));
+  const [, ...args] = relay(`${port}, '127.0.0.1'`, `'${path}'`);
+  await Program.start(t, program, args).line(/ready/);
+}
+
+/** A command that joins each client of one address to another address. */
+const relay = (from: string, to: string): string[] => [
+  process.execPath,
+  '-e',
+  `const net = require('net');
+  net.createServer((client) => {
+    const server = net.connect(${to});
+    for (const [one, other] of [[client, server], [server, client]])
+      one.on('error', () => other.destroy()).pipe(other);
+  }).listen(${from}, () => console.log('ready'))`,
+];
 
 /** Asks again until it is so: engines tell no events of these. */
 async function until(isSo: () => Promise<unknown>): Promise<void> {

@@ -1,6 +1,7 @@
 import t from 'tap';
 import {
   findContainer,
+  findRivals,
   findRunning,
   getJson,
   type Wanted,
@@ -49,6 +50,19 @@ t.test('by its name, or its id', async (t) => {
   t.equal(await of(idOf(1).slice(0, 12)), 80);
   t.equal(await of(idOf(1).slice(0, 4)), undefined, 'too short');
   t.equal(await of('nosuch'), undefined);
+});
+
+t.test('those that have a port which another one wants', async (t) => {
+  const of = (listed: unknown, port = 8080) =>
+    findRivals(
+      fakeEngine({ '/containers/json': listed }),
+      [{ ip: '', port, privatePort: 1, proto: 'tcp' }],
+      signal,
+    );
+  t.same(await of([listedWeb()]), [{ id: idOf(1), name: 'web', port: 8080 }]);
+  t.same(await of([listedWeb({ Names: null })]), [{ id: idOf(1), name: '', port: 8080 }]);
+  t.same(await of([listedWeb()], 8081), []);
+  t.same(await of({}), []);
 });
 
 t.test('one that does not run, by what it would publish', async (t) => {

@@ -50,10 +50,17 @@ t.test('what listens in the container on other ports, but for the names that an 
 t.test('a container that does not run has nothing inside, and no link', async (t) => {
   const answers = {
     ...engineWithWeb(),
-    [`/containers/${idOf(1)}/json`]: fakeWeb({ State: { Status: 'exited', Pid: 0, ExitCode: 1 } }),
+    [`/containers/${idOf(1)}/json`]: fakeWeb({
+      State: { Status: 'created', Pid: 0, ExitCode: 1, Error: 'port is already allocated' },
+    }),
+    '/containers/json': [listedWeb({ Id: idOf(2), Names: ['/old'] })],
   };
-  const { inside, link } = await inspect(new FakeMachine(t), PUBLISHED, answers);
-  t.same(inside, { unseen: 'the container does not run: it is exited' });
+  const { inside, link, rivals, container } = await inspect(new FakeMachine(t), PUBLISHED, answers);
+  t.same(rivals, [{ id: idOf(2), name: 'old', port: 8080 }], 'and another one has its port');
+  t.match(container, { found: { error: 'port is already allocated' } });
+  const { '/containers/json': _, ...silent } = answers;
+  t.same((await inspect(new FakeMachine(t), PUBLISHED, silent)).rivals, []);
+  t.same(inside, { unseen: 'the container does not run: it is created' });
   t.same(link, inside);
 });
 

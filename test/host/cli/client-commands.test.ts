@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap';
-import { formatDoctor, formatHealth } from '../../../host/cli/path.js';
+import { formatDoctor, formatHealth, judgeHere } from '../../../host/cli/path.js';
 import { portferry } from '../../../host/cli/program.js';
 import { formatForwards, formatStatus } from '../../../host/cli/show.js';
 import { startControlServer } from '../../../host/control/late-server.js';
@@ -182,9 +182,9 @@ t.test('path and doctor', async (t) => {
   const call = await startHost(t);
   t.match(await call('path', '8080'), {
     code: 0,
-    stdout: /● {2}forward .*tcp \*:8080 → tcp 172\.17\.0\.2:80/,
+    stdout: /● forward .*tcp \*:8080 → tcp 172\.17\.0\.2:80/,
   });
-  t.match(await call('path', 'web'), { stdout: /\? {2}network +nobody knows\n/ });
+  t.match(await call('path', 'web'), { stdout: /\? network +nobody knows\n/ });
   t.match(JSON.parse((await call('path', '8080', '--json')).stdout), { asked: 'tcp 8080' });
   const judged = await call('doctor', '8080');
   t.match(judged, {
@@ -231,4 +231,26 @@ t.test('a port that works, with what may all the same be the reason', async (t) 
       '',
     ].join('\n'),
   );
+});
+
+t.test("what only the user's own surroundings tell", async (t) => {
+  const { complaint, ...judged } = await fakeDiagnosis().doctor({ kind: 'port', proto: 'tcp', port: 8080 });
+  const hops = judged.hops.map((hop) => ({ ...hop, ok: true }));
+  const well = { ...judged, ok: true, hops };
+  const proxy = { http_proxy: 'http://p' };
+  t.match(judgeHere(well, proxy, ['::1']), {
+    ok: false,
+    complaint: { hop: 'host', problem: /^localhost is ::1 on this host/ },
+    hops: [
+      { name: 'host', ok: false },
+      { name: 'forward', ok: true },
+    ],
+    remarks: [/^http_proxy is set/],
+  });
+  t.match(judgeHere(well, {}, ['127.0.0.1']), { ok: true, complaint: undefined, remarks: [] });
+  const ill = { ...judged, ...(complaint && { complaint }) };
+  t.same(judgeHere(ill, {}, ['::1']), ill, 'one thing at a time');
+  const [forward] = judged.path.forwards.map((one) => ({ ...one, proto: 'udp' as const }));
+  const udp = { ...well, path: { ...judged.path, forwards: forward ? [forward] : [] } };
+  t.same(judgeHere(udp, proxy, []).remarks, [], 'no proxy carries it');
 });

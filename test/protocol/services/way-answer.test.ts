@@ -7,7 +7,8 @@ t.test('a report is read as it was written', async (t) => {
   t.same(readWayReport(JSON.parse(JSON.stringify(way))), way);
   const stopped = makeWay({
     drops: { found: [{ by: 'nft', chain: 'c', rule: 'drop', packets: 2 }] },
-    container: { found: makeContainer({ state: 'exited', exitCode: 3 }) },
+    container: { found: makeContainer({ state: 'exited', exitCode: 3, error: 'no such file' }) },
+    rivals: [{ id: '1a', name: 'other', port: 80 }],
   });
   t.same(readWayReport(JSON.parse(JSON.stringify(stopped))), stopped);
   const nobody = makeWay({ container: { found: null }, link: { unseen: 'no container' } });
