@@ -1,4 +1,4 @@
-import { rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import net from 'node:net';
 import t, { type Test } from 'tap';
 import type { DoctorReport } from '../../host/diagnose/diagnosis.js';
@@ -454,7 +454,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the destination swallows what is sent to it',
     async make(t, bench) {
-      await swallow(t, bench, '198.51.100.1/24');
+      await swallow(t, bench, '198.51.100.1/24', '198.51.100.9');
       return forward(t, bench, '198.51.100.9:80');
     },
     hop: 'server',
@@ -512,7 +512,7 @@ const SET_UPS: readonly SetUp[] = [
     name: "all is well: Docker's own forwarder has the port",
     async make(t, bench) {
       const { port, path } = await denied(t, bench);
-      await forwardAs(t, bench, 'com.docker.backend', port, path);
+      await forwardAs(t, 'com.docker.backend', port, path);
       return String(port);
     },
   },
@@ -520,7 +520,7 @@ const SET_UPS: readonly SetUp[] = [
     name: "Docker's own forwarder has the port, and nobody listens in the container",
     async make(t, bench) {
       const { port, path } = await denied(t, bench, BUSYBOX, 'sleep', '1000');
-      await forwardAs(t, bench, 'com.docker.backend', port, path);
+      await forwardAs(t, 'com.docker.backend', port, path);
       return String(port);
     },
     hop: 'server',
@@ -540,12 +540,13 @@ async function firewall(t: Test, { vm }: Bench, ...rule: string[]): Promise<void
   t.teardown(() => vm.inside('iptables', '-D', 'OUTPUT', ...rule));
 }
 
-/** An interface that takes packets and answers none. */
-async function swallow(t: Test, { vm }: Bench, address: string): Promise<void> {
-  await vm.inside('ip', 'link', 'add', 'hole', 'type', 'dummy');
+/** A network of the VM's where nobody is, and an address in it for which packets are sent all the same. */
+async function swallow(t: Test, { vm }: Bench, own: string, address: string): Promise<void> {
+  await vm.inside('ip', 'link', 'add', 'hole', 'type', 'veth', 'peer', 'name', 'bottom');
   t.teardown(() => vm.inside('ip', 'link', 'del', 'hole'));
-  await vm.inside('ip', 'addr', 'add', address, 'dev', 'hole');
-  await vm.inside('ip', 'link', 'set', 'hole', 'up');
+  await vm.inside('ip', 'addr', 'add', own, 'dev', 'hole');
+  for (const end of ['hole', 'bottom']) await vm.inside('ip', 'link', 'set', end, 'up');
+  await vm.inside('ip', 'neigh', 'add', address, 'lladdr', '02:00:00:00:00:09', 'dev', 'hole');
 }
 
 /** A container that wants no forward of portferry's; its port can be reached by a unix socket from outside the VM. */
@@ -560,19 +561,17 @@ async function denied(t: Test, bench: Bench, ...command: string[]): Promise<{ po
 }
 
 /** A forwarder of that name, which has the port on the host. */
-async function forwardAs(t: Test, { vm }: Bench, name: string, port: number, path: string): Promise<void> {
-  const program = `${vm.folder}/${name}`;
-  symlinkSync(process.execPath, program);
-  t.teardown(() => rmSync(program));
-  const [, ...args] = relay(`${port}, '127.0.0.1'`, `'${path}'`);
+async function forwardAs(t: Test, name: string, port: number, path: string): Promise<void> {
+  const [program = '', ...args] = relay(`${port}, '127.0.0.1'`, `'${path}'`, name);
   await Program.start(t, program, args).line(/ready/);
 }
 
 /** A command that joins each client of one address to another address. */
-const relay = (from: string, to: string): string[] => [
+const relay = (from: string, to: string, name = 'relay'): string[] => [
   process.execPath,
   '-e',
-  `const net = require('net');
+  `process.title = '${name}';
+  const net = require('net');
   net.createServer((client) => {
     const server = net.connect(${to});
     for (const [one, other] of [[client, server], [server, client]])

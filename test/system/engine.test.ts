@@ -3,6 +3,7 @@ import t, { type Test } from 'tap';
 import { freePorts } from '../fixtures/free-ports.js';
 import { Program, requireProgram } from '../fixtures/programs.js';
 import { BUSYBOX, IMAGE } from './fixtures/docker.js';
+import { withEachEngine } from './fixtures/docker-engines.js';
 import { EnterableVm } from './fixtures/engine-vm.js';
 
 const PAGE = 'from the container';
@@ -11,9 +12,11 @@ const REFUSED = 'curl: 7';
 /** Ports of the host and the VM that are left to these tests, one after the other. */
 const RESERVED = 30;
 
-t.test("portferry up --engine: the guest in a container, in the engine's own network", async (t) => {
+const NAME = "portferry up --engine: the guest in a container, in the engine's own network";
+
+await withEachEngine(t, NAME, async (t, engine) => {
   if (requireProgram(t, 'curl') === undefined) return;
-  const on = await EnterableVm.start(t);
+  const on = await EnterableVm.start(t, engine);
   if (!on) return;
   const { vm } = on;
   let next = await freePorts(RESERVED);
