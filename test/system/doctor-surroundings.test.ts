@@ -67,6 +67,7 @@ await withEachEngine(t, 'many ports of one container, each another one on the ho
   await t.test("the host's rules allow no port to the guest", async (t) => {
     await on.pair.host.stop('SIGTERM');
     on.startHost('--allow-expose', 'none');
+    await on.pair.up();
     const chosen = Number(/:(\d+)/.exec(await vm.docker('port', 'minikube', '22'))?.[1]);
     await on.listed(`tcp 127.0.0.1:${chosen + CHOSEN}`, ({ state }) => state === 'refused');
     t.match((await ask(t, on.pair, String(chosen + CHOSEN))).complaint, {
