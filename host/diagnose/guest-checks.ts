@@ -41,6 +41,7 @@ export function nothingInGuest({ path, probe }: Evidence): Complaint | undefined
   const { code = 'ECONNREFUSED' } = probe?.record?.ending ?? {};
   if (
     probe?.outcome === 'connected' ||
+    probe?.outcome === 'slow' ||
     code !== 'ECONNREFUSED' ||
     listeners.found.some((one) => serves(one, ip))
   )

@@ -478,6 +478,11 @@ const CASES: readonly [
     { path: makePath(), probe: failed({ code: 'EMFILE' }) },
     { advice: /open files of the guest/ } as never,
   ],
+  [
+    'nothing is seen to listen, and the destination gives no answer',
+    { path: withWay(NO_CONTAINER, { forwards: [TO_VM] }), probe: { address: '', outcome: 'slow' } },
+    /^the guest has been dialling tcp 127\.0\.0\.1:80 for seconds/,
+  ],
   ['unhealthy', { path: withContainer({ health: 'unhealthy' }) }, /unhealthy$/],
 ];
 
