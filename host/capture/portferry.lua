@@ -24,6 +24,7 @@ local STEPS = { [0] = "connected", [1] = "policy", [2] = "dial", [3] = "service"
 local MAGIC_BYTES = 52
 local HEAD_BYTES = 4
 local FRAME_HEADER_BYTES = 7
+local IPV4_MAPPED = "00000000000000000000FFFF"
 
 local f = {
   version = ProtoField.uint8("portferry.version", "Version of this header"),
@@ -104,11 +105,15 @@ function Reader:text(field, length)
   return text
 end
 
--- Addresses are in network order, 4 or 16 bytes.
+-- Addresses are in network order, 4 or 16 bytes; IPv4 in 16 bytes is IPv4 all the same.
 function Reader:address(ipv4, ipv6, length)
   if length == 0 then return "" end
   local range = self:take(length)
   if not range then return nil end
+  if length == 16 and range(0, 12):bytes():tohex() == IPV4_MAPPED then
+    range = range(12, 4)
+    length = 4
+  end
   if length == 4 then
     self.tree:add(ipv4, range)
     return tostring(range:ipv4())
@@ -152,6 +157,7 @@ local function dissect_destination(reader)
   if proto == 3 then return "unix " .. (reader:text(f.destination_path, length) or "?") end
   local address = reader:address(f.destination_ipv4, f.destination_ipv6, length)
   local port = reader:number(f.destination_port, 2)
+  if length == 0 then address = "127.0.0.1" end
   return string.format("%s %s:%s", string.lower(PROTOCOLS[proto] or "?"), address or "?", port or "?")
 end
 

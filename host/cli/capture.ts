@@ -1,13 +1,15 @@
 import type { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import { UsageError } from '../../protocol/errors.js';
+import { OperationError, UsageError } from '../../protocol/errors.js';
 import type { OptionValues } from '../../protocol/program/declared-options.js';
 import { defineCommand, type ProgramContext } from '../../protocol/program/run-program.js';
 import { defaultControlPath } from '../../protocol/program/runtime-folder.js';
 import { stopOnSignals } from '../../protocol/program/stop-signals.js';
+import type { CaptureSink } from '../capture/capture-file.js';
+import type { ExtcapQuestion } from '../capture/extcap.js';
 import { LIMITS } from '../capture/limits.js';
 import type { CaptureSummary } from '../capture/run-capture.js';
-import type { RunningCapture } from '../control/client.js';
+import type { ControlClient, RunningCapture } from '../control/client.js';
 import { CONTROL_OPTION, JSON_OPTION, makeClient } from './control-option.js';
 import { formatBytes, writeJson } from './output.js';
 
@@ -148,7 +150,7 @@ function queryOf(options: Options, of: string | undefined): Record<string, strin
 
 async function move(
   source: RunningCapture,
-  sink: import('../capture/capture-file.js').CaptureSink,
+  sink: CaptureSink,
   { environment }: ProgramContext,
   onProgress: (packets: number, bytes: number) => void = () => {},
 ): Promise<CaptureSummary> {
@@ -239,11 +241,24 @@ async function answerWireshark(
     context.stdout.write(answerExtcap(question, interfaces, VERSION));
     return;
   }
-  const meant = extcapInterfaces(await client.forwards()).find(({ name }) => name === question.interface);
-  if (!meant)
-    throw new UsageError(`there is no forward ${question.interface} any more: refresh the interfaces (F5)`);
-  const which = meant.of === undefined ? { frames: 1 } : { of: meant.of };
   const { openFifo } = await import('../capture/capture-file.js');
-  const source = await client.capture({ ...which, ...question.limits });
-  await move(source, await orDestroy(source, () => openFifo(question.fifo)), context);
+  // First of all: Wireshark waits until somebody has opened it, also for somebody who fails then.
+  const sink = await openFifo(question.fifo);
+  const source = await captureFor(client, question).catch(async (thrown: unknown) => {
+    await sink.close();
+    throw thrown;
+  });
+  await move(source, sink, context);
+}
+
+/** @throws OperationError also when the forward has gone since it was listed */
+async function captureFor(
+  client: ControlClient,
+  { interface: wanted, limits }: Extract<ExtcapQuestion, { kind: 'capture' }>,
+): Promise<RunningCapture> {
+  const { extcapInterfaces } = await import('../capture/extcap.js');
+  const meant = extcapInterfaces(await client.forwards()).find(({ name }) => name === wanted);
+  if (!meant) throw new OperationError(`there is no forward ${wanted} any more: refresh the interfaces (F5)`);
+  const which = meant.of === undefined ? { frames: 1 } : { of: meant.of };
+  return client.capture({ ...which, ...limits });
 }

