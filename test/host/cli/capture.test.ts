@@ -8,7 +8,6 @@ import { ControlClient } from '../../../host/control/client.js';
 import { startControlServer } from '../../../host/control/late-server.js';
 import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { Records } from '../../../host/records/records.js';
-import { parseSpec } from '../../../host/rule/forward-spec.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { runProgram } from '../../../protocol/program/run-program.js';
 import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js';

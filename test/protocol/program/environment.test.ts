@@ -11,10 +11,16 @@ t.test('knows every option of both programs, and no other', async (t) => {
   t.same([...ALL_OPTIONS].sort(), [...new Set(declared.map(([name]) => name))].sort());
 });
 
+/** These count things, not seconds. */
+const COUNTS = ['max-bytes', 'count'];
+
 t.test('every number has bounds, which a timer of Node.js holds', async (t) => {
   const numbers = declared.filter(([, { type }]) => type === 'number');
   t.ok(numbers.length > 0);
-  for (const [name, { max }] of numbers) t.ok(max * 1000 < 2 ** 31, name);
+  for (const [name, { max }] of numbers) {
+    if (COUNTS.includes(name)) t.ok(Number.isSafeInteger(max), name);
+    else t.ok(max * 1000 < 2 ** 31, name);
+  }
 });
 
 t.test('takes the options of both programs, and what is for another purpose', async () => {
