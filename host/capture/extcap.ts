@@ -118,7 +118,7 @@ function readArguments(args: readonly string[]): Map<string, string> {
 
 /** `portferry-8080`, `portferry-53-udp`, `portferry-10.0.0.1-80`: what a shell and Wireshark take without quotes. */
 function nameOf(id: string): string {
-  const [, proto = '', end = ''] = /^(\w+) (.*)$/s.exec(id) ?? [];
+  const { proto, end } = partsOf(id);
   const short = end.replace(/^localhost:/, '').replace(/^\*:/, 'any-');
   const parts = proto === 'unix' ? ['unix', end] : proto === 'udp' ? [short, 'udp'] : [short];
   const name = parts
@@ -126,6 +126,12 @@ function nameOf(id: string): string {
     .replace(/[^A-Za-z0-9.]+/g, '-')
     .replace(/^-|-$/g, '');
   return `portferry-${name}`;
+}
+
+/** Of the id of a forward: its protocol, and the host's end. */
+function partsOf(id: string): { proto: string; end: string } {
+  const at = id.indexOf(' ');
+  return { proto: id.slice(0, at), end: id.slice(at + 1) };
 }
 
 function uniqueName(name: string, taken: ReadonlySet<string>): string {
@@ -137,10 +143,10 @@ function uniqueName(name: string, taken: ReadonlySet<string>): string {
 
 /** The SPEC that means the forward of this id: `localhost:8080` is what `127.0.0.1:8080` means there. */
 function specOf(id: string): string {
-  const [, proto = '', end = ''] = /^(\w+) (.*)$/s.exec(id) ?? [];
+  const { proto, end } = partsOf(id);
   if (proto === 'unix') return `unix:${end}`;
-  const [first = ''] = end.split(',');
-  return `${first}/${proto}`;
+  // Of several addresses, one is enough.
+  return `${end.replace(/,.*$/s, '')}/${proto}`;
 }
 
 /** Braces are Wireshark's. */

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { MAX_QUEUED_BYTES } from '../../../host/capture/capture.js';
+import { type Capture, MAX_QUEUED_BYTES } from '../../../host/capture/capture.js';
 import { MAX_CAPTURES } from '../../../host/capture/captures.js';
 import { endedByHost } from '../../../host/records/ending.js';
 import { OperationError, UsageError } from '../../../protocol/errors.js';
@@ -124,4 +124,28 @@ t.test('a host that stops does not wait for a reader that does not read', async 
   const capture = bench.start();
   await bench.captures.close();
   t.ok(capture.over);
+});
+
+t.test('two captures see the same connection, and long names are cut', async (t) => {
+  const bench = new Bench();
+  const rule = bench.forwards[0]?.rule;
+  if (rule) rule.annotation = 'ä'.repeat(5000);
+  const captures = [bench.start(), bench.start()];
+  const connection = bench.connect().open().dialled().client('a').server('b');
+  connection.tap?.clientEnded();
+  connection.tap?.serverEnded();
+  connection.end();
+  const [one, other] = [await finished(captures[0] as Capture), await finished(captures[1] as Capture)];
+  t.equal(one.packets.length, 11);
+  t.same(outline(one), outline(other));
+  t.ok((one.description?.length ?? 0) < 2000);
+});
+
+t.test('a capture may be over with the connections that are there', async (t) => {
+  const bench = new Bench();
+  const waiting = bench.connect();
+  const capture = bench.start({ packets: 1 });
+  t.ok(capture.over);
+  t.equal(waiting.open().tap, undefined);
+  t.same(outline(await readToEnd(capture)), ['> S']);
 });

@@ -47,6 +47,16 @@ t.test('a request and its answer, from SYN to the last acknowledgement', async (
   });
 });
 
+t.test('the server ends first: the last acknowledgement is the server’s', async (t) => {
+  const bench = new Bench();
+  const capture = bench.start();
+  const connection = bench.connect().open().dialled();
+  connection.tap?.serverEnded();
+  connection.tap?.clientEnded();
+  connection.end();
+  t.same(outline(await finished(capture)), ['> S', '< SA', '> A', '< AF', '> A', '> AF', '< A']);
+});
+
 t.test('a dial that failed is a SYN and an RST that says why', async (t) => {
   const bench = new Bench();
   const capture = bench.start();
@@ -245,4 +255,25 @@ t.test('datagrams of a flow', async (t) => {
     ],
   );
   t.match(read.endComments, ['the test is over', /^flow 4 ended: SC ECONNREFUSED: /]);
+});
+
+t.test('a checksum that would be 0 says that there is none: it is written in its other form', async (t) => {
+  const bench = new Bench('53:53/udp');
+  const capture = bench.start({ of: '53/udp' });
+  const flow = bench.connect().open();
+  const payload = Buffer.alloc(2);
+  for (let value = 0; value <= 0xffff; value += 0x10) {
+    payload.writeUInt16BE(value);
+    flow.client(payload);
+  }
+  const whole = await finished(capture);
+  const [first] = whole.packets;
+  // What is missing to the sum of all ones, which the complement of is 0.
+  const missing = (first?.bytes.readUInt16BE(26) ?? 0) + (first?.bytes.readUInt16BE(28) ?? 0);
+  const again = bench.start({ of: '53/udp' });
+  payload.writeUInt16BE(missing);
+  flow.client(payload);
+  const [zero] = (await finished(again)).packets;
+  t.equal(zero?.bytes.readUInt16BE(26), 0xffff);
+  t.ok(segmentsOf(whole).length > 0);
 });

@@ -106,6 +106,16 @@ t.test('a capture goes to standard output, and a terminal is told how far it is'
   );
 });
 
+t.test('a terminal is not told more often than it can be read', async (t) => {
+  const host = await Host.start(t);
+  const stderr = Object.assign(new PassThrough(), { isTTY: true });
+  const args = ['capture', '8080', '--write', join(host.folder, 'a'), '--count', '2000'];
+  const environment = { PORTFERRY_RUNTIME_DIR: host.folder };
+  const stdout = new PassThrough();
+  t.equal(await host.connectUntil(runProgram(portferry, { args, environment, stdout, stderr })), 0);
+  t.match(String(stderr.read()), /2000 packets, /);
+});
+
 t.test('wrong usage is said before anything is asked', async (t) => {
   const host = await Host.start(t);
   const wrong: [RegExp, string[]][] = [
@@ -169,6 +179,9 @@ t.test('Wireshark gets its answers, and a capture through a pipe', async (t) => 
   const capture = ['--capture', '--fifo', fifo, '--extcap-interface'];
   t.match(await ask(...capture, 'portferry-frames', '--duration', '0.01'), { code: 0, stderr: '' });
   t.match(await taking, { outcome: 0 });
+  const forward = run(t, 'cat', fifo);
+  t.match(await ask(...capture, 'portferry-127.0.0.1-8080', '--duration', '0.01'), { code: 0, stderr: '' });
+  await forward;
   const other = run(t, 'cat', fifo);
   t.match(await ask(...capture, 'portferry-1'), {
     code: 1,
