@@ -84,7 +84,7 @@ t.test('what passes through a host is captured: connections, flows and frames', 
   await client.until(() => client.closed);
   const flow = await UdpClient.connect(t, udp);
   flow.send('question');
-  await flow.until(() => flow.received.length > 0);
+  await flow.answers(1);
   await stop();
   const [connection, datagrams, later] = (await Promise.all(reads)) as [
     ReadCapture,

@@ -44,7 +44,7 @@ class Host {
       version: '1.2.3',
       records: host.records,
       channel: { observe() {} },
-      forwards: () => [host.forward],
+      forwards: () => [host.forward, ...forwards.list()],
     };
     const target = {
       ...{ forwards, saveProblem: undefined, status: () => fakeStatus(), settle: () => {} },
@@ -179,8 +179,13 @@ t.test('Wireshark gets its answers, and a capture through a pipe', async (t) => 
   const capture = ['--capture', '--fifo', fifo, '--extcap-interface'];
   t.match(await ask(...capture, 'portferry-frames', '--duration', '0.01'), { code: 0, stderr: '' });
   t.match(await taking, { outcome: 0 });
+  const { stdout } = await host.call('expose', '127.0.0.1:0:80');
+  const [, port = ''] = /127\.0\.0\.1:(\d+)/.exec(stdout) ?? [];
   const forward = run(t, 'cat', fifo);
-  t.match(await ask(...capture, 'portferry-127.0.0.1-8080', '--duration', '0.01'), { code: 0, stderr: '' });
+  t.match(await ask(...capture, `portferry-127.0.0.1-${port}`, '--duration', '0.01'), {
+    code: 0,
+    stderr: '',
+  });
   await forward;
   const other = run(t, 'cat', fifo);
   t.match(await ask(...capture, 'portferry-1'), {
