@@ -16,7 +16,7 @@ export class ConnectionsView {
   #rows = new Map<number, ConnectionRow>();
 
   constructor(model: Model, actions: Actions) {
-    scrollByKeys('connections');
+    scrollByKeys('connections-scroll', 'Table of connections');
     const failuresOnly = byId<HTMLInputElement>('failures-only');
     const selectedOnly = byId<HTMLInputElement>('selected-only');
     for (const box of [failuresOnly, selectedOnly])

@@ -39,10 +39,10 @@ export function setChildren(parent: Element, children: readonly Element[]): void
   }
 }
 
-/** Lets what scrolls be scrolled by keys: `ID-scroll`, which has the title `ID-title`. */
-export function scrollByKeys(id: string): void {
-  const area = byId(`${id}-scroll`);
-  setAttribute(area, 'role', 'region');
+/** Lets what scrolls be scrolled by keys, and says what it is to who does not see it. */
+export function scrollByKeys(id: string, name: string): void {
+  const area = byId(id);
+  setAttribute(area, 'role', 'group');
   setAttribute(area, 'tabindex', '0');
-  setAttribute(area, 'aria-labelledby', `${id}-title`);
+  setAttribute(area, 'aria-label', name);
 }

@@ -34,7 +34,7 @@ export class ForwardsView {
   });
 
   constructor(model: Model, actions: Actions) {
-    scrollByKeys('forwards');
+    scrollByKeys('forwards-scroll', 'Table of forwards');
     this.#actions = actions;
     const filter = byId<HTMLInputElement>('forwards-filter');
     filter.addEventListener('input', () => {
