@@ -10,10 +10,6 @@ export const DIST = join(ROOT, 'dist');
 
 export const { version: VERSION } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 
-/** CommonJS inside of an ES module asks for Node's own modules. */
-const REQUIRE =
-  "import { createRequire as portferryCreateRequire } from 'node:module'; const require = portferryCreateRequire(import.meta.url);";
-
 /** Modules that a build puts others in the place of. */
 const VERSION_MODULE = join(ROOT, 'protocol/program/version.ts');
 const KOFFI_MODULE = join(ROOT, 'protocol/socket/koffi.ts');

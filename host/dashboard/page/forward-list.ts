@@ -35,7 +35,8 @@ export class ForwardList {
    */
   find(text: string, most: number): { shown: ForwardReport[]; of: number } {
     const wanted = text.trim().toLowerCase();
-    const found = [...this.#forwards.values()].filter((forward) => textOf(forward).includes(wanted));
+    const all = [...this.#forwards.values()];
+    const found = wanted === '' ? all : all.filter((forward) => textOf(forward).includes(wanted));
     if (found.length <= most) return { shown: found, of: found.length };
     const ranked = found
       .map((forward) => ({ forward, rank: rankOf(forward) }))

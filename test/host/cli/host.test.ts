@@ -35,6 +35,7 @@ t.test('defaults: listens on the channel socket of the runtime folder, which it 
     forwards: [],
     controlPath: `${folder}/control.sock`,
     socketsFolder: `${folder}/sockets`,
+    dashboardTokenPath: `${folder}/dashboard-token`,
     holdSeconds: 5,
   });
   t.ok(existsSync(folder));
@@ -62,6 +63,7 @@ t.test('everything given', async (t) => {
     forwards: ['8080:80', '1-2'].flatMap(parseSpec),
     controlPath: '/c',
     socketsFolder: `${folder}/sockets`,
+    dashboardTokenPath: `${folder}/dashboard-token`,
     stateFile: '/s',
     holdSeconds: 0.5,
     keepAliveSeconds: 0,
@@ -70,6 +72,19 @@ t.test('everything given', async (t) => {
     channel: { mode: 'listen', address: { kind: 'tcp', host: '127.0.0.1', port: 0 } },
   });
   t.notOk(existsSync(folder), 'nothing is to be in the runtime folder');
+});
+
+t.test('the dashboard', async (t) => {
+  const environment = { PORTFERRY_RUNTIME_DIR: shortFolder(t) };
+  t.match(await optionsOf(['--dashboard'], environment), {
+    dashboard: { ip: '127.0.0.1', port: 7678, orAny: true },
+  });
+  t.match(await optionsOf(['--dashboard=[::1]:0'], environment), {
+    dashboard: { ip: '::1', port: 0, orAny: false },
+  });
+  t.match(await optionsOf([], { ...environment, PORTFERRY_DASHBOARD: 'localhost:1' }), {
+    dashboard: { ip: '127.0.0.1', port: 1 },
+  });
 });
 
 t.test('rules for publishers', async (t) => {
@@ -98,10 +113,12 @@ t.test('prints the forwards when it is ready', async (t) => {
   const program = programWith(async ({ controlPath }, { onReady, stop, logger }) => {
     t.equal(stop.aborted, false);
     t.equal(logger.level, 'silent');
-    onReady?.({ controlPath, forwards: await forwards.expose(parseSpec('127.0.0.1:0:80')) });
+    const dashboard = 'http://127.0.0.1:1';
+    onReady?.({ controlPath, forwards: await forwards.expose(parseSpec('127.0.0.1:0:80')), dashboard });
   });
   const args = ['host', '--log-level', 'silent', '--listen', 'unix:/x', '--control', '/c'];
-  const printed = /^tcp 127\.0\.0\.1:\d+ → tcp 127\.0\.0\.1:80\n$/;
+  const printed =
+    /^tcp 127\.0\.0\.1:\d+ → tcp 127\.0\.0\.1:80\ndashboard http:\/\/127\.0\.0\.1:1\/ \('portferry dashboard' opens it\)\n$/;
   t.match((await callProgram(program, args)).stdout, printed);
   const within = ['host', '--log-level', 'silent', '--connect', 'stdio:', '--control', '/c'];
   t.match(await callProgram(program, within), { stdout: /^$/, stderr: printed }, 'not into the channel');
@@ -121,7 +138,8 @@ t.test('wrong usage is one line and exit code 2, before anything is started', as
     [['--hold', '-1'], /--hold must be a number of at least 0/],
     [['--keep-alive', '40000'], /--keep-alive must be a whole number of at least 0 and at most 32767/],
     [['--log-level', 'loud'], /--log-level must be one of/],
-    [['--dashboard'], /unknown argument: dashboard/],
+    [['--dashboard=0.0.0.0:80'], /the dashboard cannot listen on 0\.0\.0\.0/],
+    [['--dashboard', '127.0.0.1:80'], /unknown argument: 127\.0\.0\.1:80|takes no argument 127\.0\.0\.1:80/],
     [['operand'], /unknown argument: operand/],
   ];
   for (const [args, message] of cases)

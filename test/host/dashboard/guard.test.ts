@@ -21,7 +21,7 @@ t.test('only by the names of loopback, with the port', async (t) => {
     '127.0.0.2:7',
     '[::1]:7',
   ])
-    t.equal(refusal('127.0.0.1', 7, host), 403, String(host));
+    t.equal(refusal('127.0.0.1', 7, host), 403, host ?? 'none');
   t.equal(refusal('127.0.0.2', 7, 'localhost:7'), 403);
 });
 
