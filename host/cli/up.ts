@@ -94,11 +94,7 @@ export function makeUpCommand(programs: UpPrograms = INSTALLED): CommandDeclarat
       refuseContradictions(values, specs, rules);
       const { 'log-level': level = 'warn', dashboard } = values;
       if (dashboard !== undefined) parseDashboardAddress(dashboard);
-      const hostArgs = [
-        '--log-level',
-        level,
-        ...(dashboard === undefined ? [] : [`--dashboard=${dashboard}`]),
-      ];
+      const hostArgs = ['--log-level', level, ...dashboardArgs(dashboard)];
       const log = stderr === process.stderr ? await logDestination(process.stderr.isTTY === true) : stderr;
       const { stop, release } = stopOnSignals({ environment });
       return runUp({
@@ -121,6 +117,12 @@ export function makeUpCommand(programs: UpPrograms = INSTALLED): CommandDeclarat
       }).finally(release);
     },
   });
+}
+
+/** As they were given to `up`. */
+function dashboardArgs(address: string | undefined): string[] {
+  if (address === undefined) return [];
+  return [address === '' ? '--dashboard' : `--dashboard=${address}`];
 }
 
 function localGuest(programs: UpPrograms, level: string): LocalGuest {

@@ -75,7 +75,7 @@ function makeToken(path: string): string {
     linkSync(draft, path);
     return token;
   } catch (thrown) {
-    const other = errnoOf(thrown) === 'EEXIST' ? readToken(path) : undefined;
+    const other = readToken(path);
     if (other !== undefined) return other;
     throw thrown;
   } finally {

@@ -395,3 +395,19 @@ t.test('clients that there are no descriptors for wait until there is room', asy
   await log.line(/^clients wait: 4 are being served/);
   t.match((await control.forwards())[0]?.counters, { connections: 4, active: 4 });
 });
+
+t.test('the dashboard listens from the start, or when somebody asks for it', async (t) => {
+  const folder = temporaryFolder(t);
+  const dashboard = { ip: '127.0.0.1', port: 0, orAny: false };
+  const { report, control, stop } = await start(t, { ...makeOptions(folder, []), dashboard });
+  const { address } = await control.dashboard();
+  t.equal(address.replace(/\/#token=.*/, ''), report.dashboard);
+  t.equal((await fetch(address)).status, 200);
+  await stop();
+  await t.rejects(fetch(address));
+
+  const later = await start(t, makeOptions(folder, []));
+  t.equal(later.report.dashboard, undefined);
+  const again = await later.control.dashboard();
+  t.equal(again.address.replace(/.*#/, ''), address.replace(/.*#/, ''), 'the token outlasts a restart');
+});

@@ -26,6 +26,13 @@ t.test('each kind has its share, and all of them leave a reserve', async (t) => 
   t.ok(new Descriptors(4096).maxLeasedForwards >= 1000, 'a thousand published ports, where there are 4096');
 });
 
+t.test('the dashboard takes its share from the clients, when it is on', async (t) => {
+  const shares = new Descriptors(256);
+  t.equal(shares.takeDashboard(), 16);
+  t.match(shares, { maxListeners: 117, maxClients: 160 });
+  t.equal(new Descriptors(40).takeDashboard(), 5);
+});
+
 t.test('without a limit only what a guest may have is bounded', async (t) => {
   const shares = new Descriptors(Number.POSITIVE_INFINITY);
   t.match(shares, {

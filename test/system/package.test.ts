@@ -9,7 +9,10 @@ const RELEASES = ['20.19.0', '22', '24', '26'];
 t.test('the package contains what its programs need, and nothing else', async (t) => {
   const tarball = await pack(t, temporaryFolder(t));
   const { output } = await run(t, 'tar', '-tzf', tarball);
-  const files = output.split('\n').map((line) => line.replace('package/', ''));
+  // The page's files have names of their content.
+  const files = output
+    .split('\n')
+    .map((line) => line.replace('package/', '').replace(/(\/page\/\w+)-[0-9a-f]{8}\./, '$1.'));
   const expected = [
     'CHANGELOG.md',
     'LICENSE',
@@ -18,6 +21,10 @@ t.test('the package contains what its programs need, and nothing else', async (t
     'dist/guest/start.js',
     'dist/host/bench/far-end-process.js',
     'dist/host/bench/saturate.js',
+    'dist/host/dashboard/page/icon.svg',
+    'dist/host/dashboard/page/index.html',
+    'dist/host/dashboard/page/main.css',
+    'dist/host/dashboard/page/main.js',
     'dist/host/enter.js',
     'dist/host/main.js',
     'dist/host/start.js',

@@ -67,8 +67,8 @@ export class Rates {
   /** Of all forwards together, in the last second. */
   get total(): Rate {
     let [toGuest, toHost] = [0, 0];
-    for (const rates of this.#moving.values()) {
-      const last = rates.at(-1) ?? NOTHING;
+    for (const id of this.#moving.keys()) {
+      const last = this.of(id);
       toGuest += last.toGuest;
       toHost += last.toHost;
     }

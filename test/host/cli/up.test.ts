@@ -34,6 +34,7 @@ t.test('a forward that leads back to itself, or nothing to do, is wrong usage', 
     [['--image', 'node', '9080:80'], /--image goes with --engine/],
     [['--engine-socket=/run/docker.sock', '9080:80'], /--engine-socket goes with --engine/],
     [['--', '--engine'], /cannot forward "--engine"/],
+    [['--dashboard=0.0.0.0:1', '9080:80'], /the dashboard cannot listen on 0\.0\.0\.0/],
     [['--engine', '--demo'], /--demo and --engine exclude each other/],
   ];
   for (const [args, message] of cases)
@@ -49,6 +50,20 @@ t.test('a child that ends by itself ends the whole, with its reason', async (t) 
       /"about to end"[\s\S]*portferry: the guest ended with exit code 1: portferry-guest: no luck\n$/,
     );
   }
+});
+
+t.test('the dashboard is the host’s', async (t) => {
+  const host = [
+    process.execPath,
+    '-e',
+    'console.error(process.argv.slice(1).join(" ")); process.exit(1)',
+  ] as const;
+  const command = makeUpCommand({ host, guest: ['false'], docker: ['docker'], enter: ['false'], bundle: '' });
+  const told = (...args: string[]) =>
+    callProgram({ ...program, commands: [command] }, ['up', '9080:80', ...args]);
+  t.match(await told('--dashboard=localhost:0'), { stderr: / --dashboard=localhost:0$/m });
+  t.match(await told('--dashboard'), { stderr: / --dashboard$/m });
+  t.notMatch((await told()).stderr, /--dashboard/);
 });
 
 t.test('writes the children’s lines where its own log goes', async (t) => {

@@ -49,6 +49,12 @@ function stopWhenShown(text: string, abort: AbortController): void {
   if (/Ctrl-C/.test(text)) abort.abort();
 }
 
+t.test('says how the dashboard is opened, without its token', async (t) => {
+  const { options, stdout } = makeRun('run', 'run', stopWhenShown);
+  await runUp({ ...options, dashboard: true });
+  t.match(stdout.text, /^'portferry dashboard --control \S+' opens the dashboard\n/);
+});
+
 t.test('forwards until it is told to stop, and leaves nothing behind', async (t) => {
   const { options, stdout, folder } = makeRun('run', 'run', stopWhenShown);
   await runUp({ ...options, specs: ['0:81', '0:82'] });

@@ -1,5 +1,9 @@
 import t from 'tap';
-import { ConnectionList, isFailure } from '../../../../host/dashboard/page/connection-list.js';
+import {
+  type ConnectionFilter,
+  ConnectionList,
+  isFailure,
+} from '../../../../host/dashboard/page/connection-list.js';
 import { ForwardList, ownerOf, questionOf } from '../../../../host/dashboard/page/forward-list.js';
 import { noCounts } from '../../../../host/forwards/forward.js';
 import { type ConnectionReport, reportForward } from '../../../../host/records/reports.js';
@@ -18,7 +22,7 @@ function ended(id: number, termination = '--', second = id): ConnectionReport {
   return { ...open(id, second), ageMs: 10, ending };
 }
 
-const ALL = { forward: undefined, failuresOnly: false };
+const ALL: ConnectionFilter = { forward: undefined, failuresOnly: false };
 const ids = (list: ConnectionList, filter = ALL, most = 10) =>
   list.newest(filter, most).shown.map(({ report }) => report.id);
 
@@ -31,6 +35,9 @@ t.test('the last news come first', async (t) => {
   list.end(ended(1), 9 * SECOND);
   list.open(open(5));
   t.same(ids(list), [1, 5, 4, 3, 2]);
+  const together = new ConnectionList();
+  together.reset([open(6, 1), open(7, 1)]);
+  t.same(ids(together), [7, 6], 'of the same moment the one that came later');
   t.same(list.newest(ALL, 2), { shown: list.newest(ALL, 10).shown.slice(0, 2), of: 5 });
   t.same(ids(list, { ...ALL, failuresOnly: true }), [3]);
   t.equal(list.lastFailure?.id, 3);
