@@ -104,8 +104,7 @@ class ForwardRow {
   readonly element: HTMLTableRowElement;
   readonly button: HTMLButtonElement;
   readonly chart = new Chart(element('div', { class: 'sparkline', role: 'img' }), false);
-  readonly #owner = element('span', { class: 'small' });
-  readonly #destination = element('td');
+  readonly #leadsTo = element('span', { class: 'small' });
   readonly #state = element('td');
   readonly #active = element('td', { class: 'number' });
   readonly #total = element('td', { class: 'number' });
@@ -120,16 +119,8 @@ class ForwardRow {
     this.element = element(
       'tr',
       { id },
-      element('th', { scope: 'row' }, this.button, this.#owner),
-      ...[
-        this.#destination,
-        this.#state,
-        this.#active,
-        this.#total,
-        this.#failures,
-        this.#toGuest,
-        this.#toHost,
-      ],
+      element('th', { scope: 'row' }, this.button, this.#leadsTo),
+      ...[this.#state, this.#active, this.#total, this.#failures, this.#toGuest, this.#toHost],
       element('td', {}, this.chart.element),
     );
   }
@@ -142,8 +133,7 @@ class ForwardRow {
   draw(forward: ForwardReport, rates: Rates, selected: boolean, current: boolean): void {
     const { id, destination, state, error, limitation, counters } = forward;
     const rate = rates.of(id);
-    setText(this.#owner, ownerOf(forward));
-    setText(this.#destination, destination);
+    setText(this.#leadsTo, `→ ${destination}, ${ownerOf(forward)}`);
     const why = error ?? limitation;
     setText(this.#state, why === undefined ? state : `${state}: ${why}`);
     this.#state.className = state === 'listening' ? 'good' : 'bad';
