@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
-import { ControlClient } from '../dist/host/control/client.js';
+import { ControlClient } from '../build/host/control/client.js';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const { out = join(ROOT, 'docs/dashboard.png') } = parseArgs({ options: { out: { type: 'string' } } }).values;

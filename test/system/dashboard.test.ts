@@ -128,6 +128,10 @@ t.test('by keys alone: a forward is found, and its way drawn and judged', async 
     /^✓host in order: portferry [\s\S]*^✗guest wrong: /m,
   );
   t.equal(await button.getAttribute('aria-expanded'), 'true');
+  // Doctor's own connection was the first: the next look knows of it.
+  await page.getByRole('button', { name: 'Check again' }).press('Enter');
+  await detail.locator('#failures').getByText('1 × SC ECONNREFUSED: the guest could not reach').waitFor();
+  await button.focus();
   await page.keyboard.press('ArrowUp');
   await page.keyboard.press('Enter');
   await detail.getByText(`tcp ${watched.good} works, as far as can be seen.`).waitFor();

@@ -9,13 +9,6 @@ import { questionOf } from './forward-list.js';
 import type { Actions, Model } from './model.js';
 import { ratesInWords } from './words.js';
 
-/** What a forward's report may say of each cause: how often connections have failed by it, and the last time how. */
-interface FailureCause {
-  cause: string;
-  count: number;
-  lastMessage: string;
-}
-
 /** The forward that is looked at: what doctor says of it, its way, and what it carries. */
 export class DetailView {
   readonly #section = byId('detail');
@@ -116,7 +109,7 @@ export class DetailView {
     );
   }
 
-  #showFailures(forward: (ForwardReport & { failures?: FailureCause[] }) | undefined): void {
+  #showFailures(forward: ForwardReport | undefined): void {
     const causes = forward?.failures ?? [];
     this.#failures.replaceChildren(
       ...causes.map(({ cause, count, lastMessage }) =>
