@@ -39,6 +39,7 @@ async function startHost(
       channel: { mode: 'listen', address } as const,
       forwards: specs.flatMap(parseSpec),
       ...{ controlPath, socketsFolder: join(folder, 'sockets'), holdSeconds: 60 },
+      dashboardTokenPath: join(folder, 'token'),
     };
     ended = runHost(options, { logger: log.logger, stop: stopping.signal, onReady: resolve });
   });

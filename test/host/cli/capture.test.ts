@@ -11,13 +11,12 @@ import { Records } from '../../../host/records/records.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { runProgram } from '../../../protocol/program/run-program.js';
 import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js';
-import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
+import { fakeControlTarget } from '../../fixtures/fake-control-target.js';
 import { fakeForward } from '../../fixtures/fake-forward.js';
 import { run } from '../../fixtures/programs.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 import { CLIENT, FakeConnection } from '../capture/fixtures/captured.js';
 import { readPcapng } from '../capture/fixtures/read-pcapng.js';
-import { fakeDiagnosis } from '../diagnose/fixtures/make-path.js';
 
 const MAX_CAPTURES = 8;
 
@@ -46,11 +45,8 @@ class Host {
       channel: { observe() {} },
       forwards: () => [host.forward, ...forwards.list()],
     };
-    const target = {
-      ...{ forwards, saveProblem: undefined, status: () => fakeStatus(), settle: () => {} },
-      ...{ connections: () => [fakeConnection()], dump: () => fakeDump(), diagnosis: fakeDiagnosis() },
-    };
-    const server = await startControlServer({ ...target, captureSources }, host.path, logger);
+    const target = { ...fakeControlTarget(forwards, host.records), captureSources };
+    const server = await startControlServer(target, host.path, logger);
     t.teardown(() => forwards.close());
     t.teardown(() => server.close());
     return host;
