@@ -4,7 +4,10 @@ import { DeadlineQueue } from '../../protocol/deadline-queue.js';
 import { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger } from '../../protocol/program/logger.js';
 
-/** How long (ms) a connection may have no request under way; one whose headers are not complete does not count. */
+/**
+ * How long (ms) a connection may have no request under way, where one whose headers are not complete does not count;
+ * and how long the rest of a request may take to come.
+ */
 const IDLE_MS = 30_000;
 
 /** Connections that are let in beyond the limit, to be told that the host is busy. */
@@ -13,13 +16,16 @@ const MAX_REFUSED = 8;
 export interface ConnectionLimits {
   /** Connections at once: each takes a file descriptor. Default: any number. */
   maxConnections?: number;
-  /** How long (ms) one may be idle. Default: IDLE_MS. */
+  /** How long (ms) one may be idle, or take to send a request's body. Default: IDLE_MS. */
   idleMs?: number;
 }
 
 /**
  * Bounds the connections of an HTTP server. One that is idle too long ends. When there are as many as there may be, a
  * new one gets the place of the one that has been idle longest; while none is idle, new ones are refused.
+ *
+ * Nothing here is left to the server: one that is given its connections, and does not listen itself, keeps no account
+ * of them. Its closeAllConnections() ends none, and its timeouts are never over.
  */
 export class Connections {
   readonly #max: number;
@@ -28,21 +34,30 @@ export class Connections {
   readonly #served = new Map<net.Socket, number>();
   readonly #refused = new Set<net.Socket>();
   readonly #idle: DeadlineQueue<net.Socket>;
+  readonly #arriving: DeadlineQueue<http.IncomingMessage>;
 
   constructor(server: http.Server, logger: Logger, limits: ConnectionLimits) {
     const { maxConnections = Number.POSITIVE_INFINITY, idleMs = IDLE_MS } = limits;
     this.#max = maxConnections;
     this.#log = new LogLimiter(logger);
     this.#idle = new DeadlineQueue(idleMs, (socket) => socket.destroy());
+    this.#arriving = new DeadlineQueue(idleMs, (request) => {
+      if (!request.complete) request.socket.destroy();
+    });
     server.on('connection', (socket: net.Socket) => this.#opened(socket));
     // Before anybody can have answered it.
-    server.prependListener('request', (request, response) => this.#requested(request.socket, response));
+    server.prependListener('request', (request, response) => this.#requested(request, response));
   }
 
   /** Why a request on this connection is not to be served; undefined when it is. */
   refusalOf(socket: net.Socket): string | undefined {
     if (!this.#refused.has(socket)) return undefined;
     return `the host is busy: ${this.#max} control requests are under way, and it takes no more at once; try again`;
+  }
+
+  /** Ends all of them at once. */
+  close(): void {
+    for (const socket of [...this.#served.keys(), ...this.#refused]) this.#end(socket);
   }
 
   /** It has left HTTP, and is not idle until it ends: a WebSocket. */
@@ -61,10 +76,13 @@ export class Connections {
     this.#idle.add(socket);
   }
 
-  #requested(socket: net.Socket, response: http.ServerResponse): void {
+  #requested(request: http.IncomingMessage, response: http.ServerResponse): void {
+    const { socket } = request;
     this.#idle.delete(socket);
+    this.#arriving.add(request);
     this.#count(socket, 1);
     response.once('close', () => {
+      this.#arriving.delete(request);
       if (this.#count(socket, -1) === 0) this.#idle.add(socket);
     });
   }

@@ -43,9 +43,6 @@ const MAX_BODY_BYTES = 1024 * 1024;
 /** In a body: as many SPECs as there are ports. */
 const MAX_BODY_VALUES = 0x1_0000;
 
-/** How long (ms) a client may take to send one request. */
-export const REQUEST_TIMEOUT_MS = 30_000;
-
 const UNAVAILABLE = 503;
 
 /** What answers the control API on connections that it is given, and has not accepted itself. */
@@ -54,9 +51,8 @@ export async function makeControlApp(
   logger: Logger,
   limits: ConnectionLimits,
 ): Promise<FastifyInstance> {
-  // That connections are idle is looked after by Connections, before a limit is reached and when it is.
-  const timeouts = { keepAliveTimeout: 0, requestTimeout: REQUEST_TIMEOUT_MS };
-  const app = fastify({ bodyLimit: MAX_BODY_BYTES, ...timeouts });
+  // That connections are idle, or slow, is looked after by Connections.
+  const app = fastify({ bodyLimit: MAX_BODY_BYTES, keepAliveTimeout: 0 });
   const connections = new Connections(app.server, logger, limits);
   refuseBeyond(app, connections);
   readBodies(app, (text) => parseJson('the body', text, MAX_BODY_VALUES));
@@ -76,7 +72,7 @@ export async function makeControlApp(
   });
   serveCaptures(app, target.captureSources);
   // Whoever waits for something to come gets no more. Captures have ended by now.
-  app.addHook('preClose', async () => app.server.closeAllConnections());
+  app.addHook('preClose', async () => connections.close());
   await app.ready();
   return app;
 }

@@ -5,7 +5,7 @@ import type { Logger } from '../../protocol/program/logger.js';
 import { Connections } from '../control/connections.js';
 import { EventServer, refuseUpgrade } from '../control/event-server.js';
 import { reportErrors } from '../control/json-api.js';
-import { type ControlTarget, REQUEST_TIMEOUT_MS, refuseBeyond, serveReports } from '../control/server.js';
+import { type ControlTarget, refuseBeyond, serveReports } from '../control/server.js';
 import type { Guard } from './guard.js';
 import type { PageFile } from './page-files.js';
 
@@ -53,12 +53,8 @@ export async function makeDashboardApp(
   options: DashboardApp,
 ): Promise<FastifyInstance> {
   const { guard, page, logger, ...limits } = options;
-  // As for the control API, connections that are idle, or send no complete headers, are looked after by Connections.
-  const app = fastify({
-    keepAliveTimeout: 0,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    http: { maxHeaderSize: MAX_HEADER_BYTES },
-  });
+  // As for the control API, connections that are idle, or slow, are looked after by Connections.
+  const app = fastify({ keepAliveTimeout: 0, http: { maxHeaderSize: MAX_HEADER_BYTES } });
   const connections = new Connections(app.server, logger, limits);
   refuseBeyond(app, connections);
   app.addHook('onRequest', async (request, reply) => {
@@ -101,6 +97,6 @@ function serveGuardedEvents(
   });
   app.addHook('preClose', async () => {
     events.close();
-    app.server.closeAllConnections();
+    connections.close();
   });
 }
