@@ -145,7 +145,7 @@ export function describeChannel({
     return `${address}: there is none since ${since}${lastError === undefined ? '' : ` (${lastError})`}`;
   const who = peer?.version ? `portferry-guest ${peer.version}` : 'a plain guest, such as vpnkit-forwarder';
   const roundTrip = roundTripMs === undefined ? '' : `, round trip ${roundTripMs.toFixed(2)} ms`;
-  return `${address}: ${who}${roundTrip}, ${streams} streams`;
+  return `${address}: ${who}${roundTrip}, ${streams} ${streams === 1 ? 'stream' : 'streams'}`;
 }
 
 function describeContainer(container: ContainerReport): string {

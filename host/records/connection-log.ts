@@ -45,10 +45,10 @@ export class ConnectionLog implements ConnectionObserver {
       this.#logOutage(record, ending);
       return;
     }
-    // One line tells of the outage, and the next how many it has cost.
     const cut = ending.by === 'channel' && ending.phase !== 'waiting';
     if (cut) this.#cut++;
-    const level = cut ? 'debug' : levelOf(ending);
+    // One line tells of the outage, and the next how many it has cost; but a unix socket's client has seen no reset.
+    const level = cut && record.forward.rule.proto !== 'unix' ? 'debug' : levelOf(ending);
     const line = `${resultOf(record, ending)}: ${ending.message}${nextStep(record, level)}`;
     if (level === 'debug') {
       if (this.#log.isLevelEnabled(level)) this.#log.debug(contextOf(record, ending), line);

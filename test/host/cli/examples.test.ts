@@ -24,7 +24,7 @@ const READERS: Readonly<Record<string, (text: string) => unknown>> = {
 /** The words of an example behind the program's name; `undefined` for a line that another program begins. */
 function wordsOf({ name }: ProgramDeclaration, [command]: Example): string[] {
   // What is between $( and ) is what portferry is asked for there.
-  const own = /\$\((\$0 .*)\)/.exec(command)?.[1] ?? command.replace(/ >.*/, '');
+  const own = /\$\((\$0 .*)\)/.exec(command)?.[1] ?? command.replace(/ [>|].*/, '');
   const [first, ...words] = split(own.replace('$0', name));
   if (first !== name) throw new Error(`no example of ${name}: ${command}`);
   return words;

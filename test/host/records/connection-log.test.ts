@@ -140,6 +140,12 @@ t.test('an outage that cuts connections has its toll', async (t) => {
   t.equal(bench.connectionLog.toll(), '2 connections were cut, and 1 client was reset');
 });
 
+t.test('a client of a unix socket sees no reset: the log tells of it', async (t) => {
+  const bench = new Bench();
+  bench.end(LOST, { spec: 'unix:/a:/b' });
+  t.match(bench.log.lines, [{ msg: /^client closed \(a unix socket knows no reset/ }]);
+});
+
 t.test('where more can be found out of a failed flow, and of a path', async (t) => {
   const bench = new Bench();
   bench.end(REFUSED, { spec: '53:53/udp' });
