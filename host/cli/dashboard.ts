@@ -29,7 +29,7 @@ export function makeDashboardCommand(opener: Opener = systemOpener()): CommandDe
     examples: [
       ['$0 dashboard', 'forwards, connections and why they fail, in the browser'],
       ['$0 dashboard --no-open', 'print the address, to open it oneself'],
-      ['$0 dashboard --no-open --json', '{"address": "http://127.0.0.1:7678/#token=…"}'],
+      ['$0 dashboard --no-open --json', '{"address": "http://127.0.0.1:7678/#token=…", …}'],
     ],
     epilogue:
       'A host that was started without --dashboard switches it on, until it ends. Whoever has the address can read what the page shows, as long as they are on this machine.',

@@ -8,9 +8,9 @@ import { LogTail } from '../../protocol/program/log-tail.js';
 import { createLogger, type LogLevel, logDestination } from '../../protocol/program/logger.js';
 import { type CommandDeclaration, defineCommand } from '../../protocol/program/run-program.js';
 import {
+  dashboardTokenPath,
   defaultChannelAddress,
   defaultControlPath,
-  defaultDashboardTokenPath,
   defaultSocketsFolder,
   ensureFolder,
   runtimeFolder,
@@ -112,12 +112,13 @@ export function readHostOptions(
   environment: NodeJS.ProcessEnv,
 ): HostOptions {
   const { connect, listen, control, state, dashboard, hold, 'keep-alive': keepAlive } = values;
+  const controlPath = control ?? defaultControlPath(environment);
   const options: HostOptions = {
     channel: readChannel(connect, listen, environment),
     forwards: values.forward.flatMap(parseSpec),
-    controlPath: control ?? defaultControlPath(environment),
+    controlPath,
     socketsFolder: defaultSocketsFolder(environment),
-    dashboardTokenPath: defaultDashboardTokenPath(environment),
+    dashboardTokenPath: dashboardTokenPath(controlPath, environment),
     holdSeconds: hold ?? DEFAULT_HOLD_SECONDS,
   };
   if (state !== undefined) options.stateFile = state;

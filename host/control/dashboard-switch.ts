@@ -5,6 +5,8 @@ import { OperationError } from '../../protocol/errors.js';
 export interface DashboardReport {
   /** With the token in its fragment, which a browser sends to nobody. Whoever has it can read what the page shows. */
   address: string;
+  /** The address without that: for logs. */
+  origin: string;
 }
 
 /** The dashboard, as far as the control API knows it. */

@@ -23,8 +23,7 @@ export interface DashboardOptions {
 
 /** A dashboard that listens. */
 export interface Dashboard {
-  /** `origin` is the address without its token. */
-  readonly report: DashboardReport & { readonly origin: string };
+  readonly report: DashboardReport;
   /** Stops answering, whoever is connected. */
   close(): Promise<void>;
 }

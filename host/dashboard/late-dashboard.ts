@@ -1,4 +1,4 @@
-import type { DashboardSwitch } from '../control/dashboard-switch.js';
+import type { DashboardReport, DashboardSwitch } from '../control/dashboard-switch.js';
 import { type DashboardAddress, DEFAULT_ADDRESS } from './address.js';
 import type { Dashboard, DashboardOptions } from './dashboard.js';
 
@@ -12,7 +12,7 @@ export class LateDashboard implements DashboardSwitch {
     this.#options = options;
   }
 
-  get report(): Dashboard['report'] | undefined {
+  get report(): DashboardReport | undefined {
     return this.#dashboard?.report;
   }
 
@@ -20,7 +20,7 @@ export class LateDashboard implements DashboardSwitch {
    * Switches it on, unless it is. Who asks while it is being opened waits for that.
    * @throws OperationError when it cannot listen, or the token cannot be kept
    */
-  async open(address: DashboardAddress = DEFAULT_ADDRESS): Promise<Dashboard['report']> {
+  async open(address: DashboardAddress = DEFAULT_ADDRESS): Promise<DashboardReport> {
     this.#opening ??= this.#open(address);
     try {
       this.#dashboard = await this.#opening;

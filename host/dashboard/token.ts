@@ -71,14 +71,19 @@ function makeToken(path: string): string {
   const token = randomBytes(TOKEN_BYTES).toString('base64url');
   const draft = `${path}.${process.pid}`;
   writeFileSync(draft, token, { mode: OWNER_ONLY, flag: 'wx' });
+  const failure = failureOf(() => linkSync(draft, path));
+  unlinkSync(draft);
+  if (failure === undefined) return token;
+  const other = readToken(path);
+  if (other !== undefined) return other;
+  throw failure;
+}
+
+function failureOf(action: () => void): unknown {
   try {
-    linkSync(draft, path);
-    return token;
+    action();
+    return undefined;
   } catch (thrown) {
-    const other = readToken(path);
-    if (other !== undefined) return other;
-    throw thrown;
-  } finally {
-    unlinkSync(draft);
+    return thrown;
   }
 }

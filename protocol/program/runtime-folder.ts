@@ -1,12 +1,14 @@
 import { existsSync, mkdirSync, type Stats, statSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { isAbsolute, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { messageOf, OperationError } from '../errors.js';
 import type { ChannelAddress } from '../transport/channel-address.js';
 
 /** Permission bits: others may write, and only a file's owner may remove it. */
 const WORLD_WRITABLE = 0o002;
 const STICKY = 0o1000;
+/** All that others than the owner may do. */
+const OTHERS = 0o077;
 
 /**
  * The folder of portferry's sockets: $PORTFERRY_RUNTIME_DIR, else portferry in $XDG_RUNTIME_DIR, else by
@@ -51,12 +53,24 @@ export function defaultSocketsFolder(
   return join(runtimeFolder(env, platform), 'sockets');
 }
 
-/** The file that keeps the token of the dashboard, for every host of this user. */
-export function defaultDashboardTokenPath(
+/**
+ * The file that keeps the dashboard's token. It is beside the control socket, which shows even more to whoever can use
+ * it, and goes with its folder; where that folder is not this user's alone, it is in the runtime folder.
+ */
+export function dashboardTokenPath(
+  controlPath: string,
   env: NodeJS.ProcessEnv = process.env,
   platform: NodeJS.Platform = process.platform,
 ): string {
-  return join(runtimeFolder(env, platform), 'dashboard-token');
+  const beside = resolve(dirname(controlPath));
+  const folder = isOthersToo(beside) ? runtimeFolder(env, platform) : beside;
+  return join(folder, 'dashboard-token');
+}
+
+/** One that is missing is made for its user alone. */
+function isOthersToo(folder: string): boolean {
+  const stats = statSync(folder, { throwIfNoEntry: false });
+  return stats !== undefined && (stats.uid !== process.getuid?.() || (stats.mode & OTHERS) !== 0);
 }
 
 /**

@@ -6,7 +6,6 @@ import t, { type Test } from 'tap';
 import { Pair } from '../e2e/fixtures/pair.js';
 import { chooseFreePorts } from '../fixtures/free-ports.js';
 import { requireProgram, run, startServer } from '../fixtures/programs.js';
-import { shortFolder } from '../fixtures/short-folder.js';
 import { axeFindings, openPage, startBrowser, violationsOf } from './fixtures/browser.js';
 import { CrowdedHost } from './fixtures/crowded-host.js';
 
@@ -27,8 +26,6 @@ class Watched {
   }
 
   static async start(t: Test): Promise<Watched> {
-    // The token's place.
-    process.env['PORTFERRY_RUNTIME_DIR'] = shortFolder(t);
     const server = await startServer(t, (socket) => {
       socket.once('data', () => void socket.end('HTTP/1.0 200 OK\r\n\r\nserved\n'));
     });

@@ -36,7 +36,7 @@ t.test('or only printed', async (t) => {
   const touch = 'touch "$(dirname "$0")/opened"';
   const { folder, ...outcome } = await call(t, touch, '--no-open', '--json');
   t.match(outcome, { code: 0, stderr: '' });
-  t.same(JSON.parse(outcome.stdout), { address: ADDRESS });
+  t.same(JSON.parse(outcome.stdout), { address: ADDRESS, origin: 'http://127.0.0.1:7678' });
   t.notOk(existsSync(join(folder, 'opened')));
 });
 

@@ -102,9 +102,9 @@ t.test('vpnkit’s API: ports', async (t) => {
 t.test('the dashboard: where it is, and switched on', async (t) => {
   const { path } = await startControl(t);
   t.match(await send(path, 'GET', '/v1/dashboard'), { status: 400, text: /started without --dashboard/ });
-  const { address } = await new ControlClient(path).dashboard();
-  t.match(address, /#token=/);
-  t.same(JSON.parse((await send(path, 'GET', '/v1/dashboard')).text), { address });
+  const switchedOn = await new ControlClient(path).dashboard();
+  t.match(switchedOn.address, /#token=/);
+  t.same(JSON.parse((await send(path, 'GET', '/v1/dashboard')).text), switchedOn);
 });
 
 t.test('vpnkit’s API: pipes, and the dump', async (t) => {

@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import t from 'tap';
 import {
+  dashboardTokenPath,
   defaultChannelAddress,
   defaultControlPath,
   ensureFolder,
@@ -33,6 +34,18 @@ t.test('the default sockets are in it', async (t) => {
   t.equal(defaultControlPath(env), '/srv/pf/control.sock');
   t.same(defaultChannelAddress(), { kind: 'unix', path: join(runtimeFolder(), 'channel.sock') });
   t.equal(defaultControlPath(), join(runtimeFolder(), 'control.sock'));
+});
+
+t.test('the dashboard’s token is beside the control socket, unless others can look there', async (t) => {
+  const folder = temporaryFolder(t);
+  const env = { PORTFERRY_RUNTIME_DIR: '/run/x' };
+  const beside = join(folder, 'dashboard-token');
+  t.equal(dashboardTokenPath(join(folder, 'c.sock'), env), beside);
+  t.equal(dashboardTokenPath(join(folder, 'new/c.sock'), env), join(folder, 'new/dashboard-token'));
+  chmodSync(folder, 0o750);
+  t.equal(dashboardTokenPath(join(folder, 'c.sock'), env), '/run/x/dashboard-token');
+  t.equal(dashboardTokenPath('/proc/c.sock', env), '/run/x/dashboard-token');
+  t.equal(dashboardTokenPath('c.sock'), dashboardTokenPath(resolve('c.sock')));
 });
 
 t.test('ensureFolder: makes it for its user alone, parents too, and again without harm', async (t) => {
