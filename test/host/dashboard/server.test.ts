@@ -179,8 +179,14 @@ t.test('it is opened once, and closed with whoever looks', async (t) => {
   const socket = new WebSocket(`ws://127.0.0.1:${running.port}/v1/events`, ['p', `token.${running.token}`]);
   await once(socket, 'message');
   const closed = once(socket, 'close');
+  // As a browser, which keeps its connection for the next request.
+  const idle = net.connect(running.port, '127.0.0.1');
+  idle.write(`GET / HTTP/1.1\r\nHost: 127.0.0.1:${running.port}\r\n\r\n`);
+  await once(idle, 'data');
+  const dropped = once(idle.resume(), 'close');
   await running.dashboard.close();
   await closed;
+  await dropped;
   const client = net.connect(running.port, '127.0.0.1');
   t.match(await once(client, 'error'), [{ code: 'ECONNREFUSED' }]);
 });
