@@ -4,7 +4,7 @@ import type { Logger, LogLevel } from '../../protocol/program/logger.js';
 import { resetWord } from '../../protocol/socket/reset-word.js';
 import { formatDestination } from '../../protocol/wire/destination.js';
 import type { ConnectionObserver, ConnectionRecord } from './connection-record.js';
-import type { Ending } from './ending.js';
+import { type Ending, isCut } from './ending.js';
 
 /**
  * What the log says of connections: nothing while all is well (but for debug lines), a line that says why for
@@ -45,7 +45,7 @@ export class ConnectionLog implements ConnectionObserver {
       this.#logOutage(record, ending);
       return;
     }
-    const cut = ending.by === 'channel' && ending.phase !== 'waiting';
+    const cut = isCut(ending);
     if (cut) this.#cut++;
     // One line tells of the outage, and the next how many it has cost; but a unix socket's client has seen no reset.
     const level = cut && record.forward.rule.proto !== 'unix' ? 'debug' : levelOf(ending);

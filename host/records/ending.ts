@@ -122,6 +122,11 @@ function resetByGuest({ code, message }: Reason): Cause {
   return { outcome: 'failed', by, ...howOf(code), message: describe(by, code, message) };
 }
 
+/** Whether the channel itself was lost, and with it all that it carried. */
+export function isCut({ by, phase, code = '' }: Ending): boolean {
+  return by === 'channel' && phase !== 'waiting' && !CHANNEL_CODES.has(code);
+}
+
 function lost(reason: Reason): Cause {
   // With this code it is this process that has closed the channel.
   if (reason.code === 'STOPPED') return endedByHost(reason);

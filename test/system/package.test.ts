@@ -32,6 +32,8 @@ t.test('the package contains what its programs need, and nothing else', async (t
     'dist/libraries/hdr-histogram-js.js',
     'dist/libraries/pino-pretty.js',
     'dist/libraries/plist.js',
+    'dist/libraries/prom-client.js',
+    'dist/libraries/ws.js',
     'dist/libraries/yargs.js',
     'dist/licences.txt',
     'dist/package.json',
