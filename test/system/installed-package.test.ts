@@ -28,7 +28,7 @@ t.test("README's commands work from the installed package on the oldest Node", a
   t.match(await run(t, node, '-e', READ, url), { outcome: 0, output: 'served' });
   const exposed = await done('expose', `127.0.0.1:0:${port}`);
   t.match(exposed, /^tcp 127\.0\.0\.1:\d+ → /);
-  t.match(await done('list'), new RegExp(`tcp 127.0.0.1:${port}`));
+  t.match(await done('list'), new RegExp(` 127.0.0.1:${port} `));
   t.match(await done('status', '--json'), /"state": ?"connected"/);
   await done('unexpose', /127\.0\.0\.1:(\d+)/.exec(exposed)?.[1] ?? '');
   t.match(await done('dump'), /^versions /m);

@@ -33,7 +33,7 @@ for (const program of [portferry, portferryGuest]) {
       const title = command.name === '$0' ? 'DESCRIPTION' : `${name} ${command.name}`.toUpperCase();
       const section = sectionOf(text, title);
       for (const option of Object.keys({ ...command.options, ...COMMON_OPTIONS }))
-        t.match(section, new RegExp(`^ +--${option}\\b`, 'm'), `${command.name} --${option}`);
+        t.match(section, new RegExp(`^ +(-\\w, )?--${option}\\b`, 'm'), `${command.name} --${option}`);
       for (const [example] of command.examples) t.ok(section.includes(example.replace('$0', name)), example);
     }
   });
