@@ -7,6 +7,7 @@ import { freePorts } from '../fixtures/free-ports.js';
 import { Program, requireProgram } from '../fixtures/programs.js';
 import { BUSYBOX, DockerVm } from './fixtures/docker.js';
 import { type DockerEngine, withEachEngine } from './fixtures/docker-engines.js';
+import { FailureTail } from './fixtures/failure-tail.js';
 import { PublishingPair } from './fixtures/publishing-pair.js';
 
 const RESERVED = 100;
@@ -42,12 +43,23 @@ interface SetUp {
    * tried, there is no line about failures.
    */
   list: RegExp;
+  /** What `portferry tail --failures` says of the connection that doctor has tried; or why it says nothing. */
+  tail: RegExp | Silence;
 }
+
+/** Why no connection of doctor's has failed and ended. */
+type Silence =
+  | 'it works'
+  | 'nothing is tried, since nobody would answer'
+  | 'it is tried past portferry'
+  | 'it still hangs when doctor has given it up';
 
 /** No connection has failed: what is listed, if anything is, has no cause below the table. */
 const NOTHING_FAILED = /^(?!.*: failed (once|\d))/s;
 const REFUSED =
   /^tcp \S+:\d+: failed once \(SC ECONNREFUSED\), the last time \d+ s ago: the guest could not reach tcp /m;
+
+const REFUSED_TAIL = /^SC ECONNREFUSED: the guest could not reach tcp /;
 
 let names = 0;
 
@@ -77,6 +89,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'all is well: a container on the default bridge',
     list: NOTHING_FAILED,
+    tail: 'it works',
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
@@ -87,6 +100,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'all is well: a container in a network of its own, published on an address and a port that the engine chose',
     list: NOTHING_FAILED,
+    tail: 'it works',
     async make(t, bench) {
       t.teardown(() => bench.vm.docker('network', 'rm', 'own'));
       await bench.vm.docker('network', 'create', 'own');
@@ -105,6 +119,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'all is well: by the port that docker-proxy and DNAT have',
     list: NOTHING_FAILED,
+    tail: 'it works',
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
@@ -114,6 +129,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'all is well: a server of the VM itself',
     list: NOTHING_FAILED,
+    tail: 'it works',
     async make(t, bench) {
       const port = bench.takePort();
       await inVm(t, bench, serve('', port, '127.0.0.1'));
@@ -123,6 +139,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'nothing anywhere',
     list: NOTHING_FAILED,
+    tail: 'nothing is tried, since nobody would answer',
     make: async (_t, { takePort }) => String(takePort()),
     hop: 'forward',
     problem:
@@ -132,12 +149,14 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'a container that is not there',
     list: NOTHING_FAILED,
+    tail: 'nothing is tried, since nobody would answer',
     make: async () => 'nosuch',
     problem: /^nosuch is not forwarded: the host has no such forward/,
   },
   {
     name: 'a program of the user has the port, and nobody wants it forwarded',
     list: NOTHING_FAILED,
+    tail: 'nothing is tried, since nobody would answer',
     async make(t, { takePort }) {
       const port = takePort();
       await listenHere(t, port);
@@ -149,6 +168,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'a program of the user has the port that a container publishes',
     list: /^tcp 127\.0\.0\.1:\d+: cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE/m,
+    tail: 'nothing is tried, since nobody would answer',
     async make(t, bench) {
       const port = bench.takePort();
       await listenHere(t, port);
@@ -163,6 +183,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the container has ended',
     list: NOTHING_FAILED,
+    tail: 'nothing is tried, since nobody would answer',
     async make(t, bench) {
       const port = bench.takePort();
       const name = await container(t, bench, ['-p', `${port}:80`], BUSYBOX, 'sh', '-c', 'exit 3');
@@ -177,6 +198,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the container was never started',
     list: NOTHING_FAILED,
+    tail: 'nothing is tried, since nobody would answer',
     async make(t, bench) {
       const port = bench.takePort();
       const name = `one${++names}`;
@@ -191,6 +213,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the container is paused',
     list: /^tcp \*:\d+ .* listening +docker: one\d+$/m,
+    tail: 'nothing is tried, since nobody would answer',
     async make(t, bench) {
       const port = bench.takePort();
       const name = await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
@@ -206,6 +229,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the container ends again and again',
     list: NOTHING_FAILED,
+    tail: 'nothing is tried, since nobody would answer',
     async make(t, bench) {
       const port = bench.takePort();
       const name = await container(
@@ -232,6 +256,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the container says itself that it is unhealthy',
     list: NOTHING_FAILED,
+    tail: 'it works',
     async make(t, bench) {
       const port = bench.takePort();
       const check = ['--health-cmd', 'false', '--health-interval', '1s', '--health-retries', '1'];
@@ -249,6 +274,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the container publishes nothing',
     list: NOTHING_FAILED,
+    tail: 'nothing is tried, since nobody would answer',
     make: (t, bench) => container(t, bench, [], ...httpd('80')),
     hop: 'container',
     problem: /^container one\d+ \(\w{12}\) runs, and publishes no port$/,
@@ -257,6 +283,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'a container listens on the port, and publishes nothing',
     list: NOTHING_FAILED,
+    tail: 'nothing is tried, since nobody would answer',
     async make(t, bench) {
       const port = bench.takePort();
       const name = await container(t, bench, [], ...httpd(String(port)));
@@ -271,6 +298,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the server in the container listens on its 127.0.0.1 alone',
     list: REFUSED,
+    tail: REFUSED_TAIL,
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], ...httpd('127.0.0.1:80'));
@@ -284,6 +312,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the server in the container listens on another port',
     list: REFUSED,
+    tail: REFUSED_TAIL,
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], ...httpd('3000'));
@@ -298,6 +327,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'no server in the container yet',
     list: REFUSED,
+    tail: REFUSED_TAIL,
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], BUSYBOX, 'sleep', '1000');
@@ -311,6 +341,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'behind docker-proxy nobody listens: it takes the connection all the same',
     list: /: failed once \((SE|SD ECONNRESET)\), the last time /,
+    tail: /^(SE|SD ECONNRESET): the server /,
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], BUSYBOX, 'sleep', '1000');
@@ -323,6 +354,7 @@ const SET_UPS: readonly SetUp[] = [
     name: 'a firewall in the VM drops what is sent to the container',
     // It hangs: nothing has failed yet, and nothing has come back.
     list: /^tcp \*:\d+ .* 1 +1 +0 B +0 B +listening/m,
+    tail: 'it still hangs when doctor has given it up',
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
@@ -337,6 +369,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'a firewall in the VM rejects what is sent to a server',
     list: REFUSED,
+    tail: REFUSED_TAIL,
     async make(t, bench) {
       const port = bench.takePort();
       await inVm(t, bench, serve('', port, '127.0.0.1'));
@@ -349,6 +382,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'nothing in the VM listens where the forward leads',
     list: REFUSED,
+    tail: REFUSED_TAIL,
     make: (t, bench) => forward(t, bench, String(bench.takePort())),
     hop: 'guest',
     problem: /^nothing in the VM listens on 127\.0\.0\.1:\d+, where tcp 127\.0\.0\.1:\d+ leads$/,
@@ -357,6 +391,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the server in the VM listens on ::1 alone',
     list: REFUSED,
+    tail: REFUSED_TAIL,
     async make(t, bench) {
       const port = bench.takePort();
       await inVm(t, bench, serve('', port, '::1'));
@@ -369,6 +404,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the server takes the connection and resets it',
     list: /: failed once \(SD ECONNRESET\), the last time .*: the server reset the connection/,
+    tail: /^SD ECONNRESET: the server reset the connection/,
     async make(t, bench) {
       const port = bench.takePort();
       await inVm(t, bench, serve('socket.resetAndDestroy()', port, '127.0.0.1'));
@@ -381,6 +417,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the server takes the connection and ends it without a byte',
     list: /: failed once \(SE\), the last time .*: the server ended the connection without having sent a byte$/m,
+    tail: /^SE: the server ended the connection without having sent a byte$/,
     async make(t, bench) {
       const port = bench.takePort();
       await inVm(t, bench, serve('socket.end()', port, '127.0.0.1'));
@@ -392,6 +429,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'there is no route to the destination',
     list: /: failed once \(SC ENETUNREACH\), the last time .*: the guest could not reach tcp 203\.0\.113\.1:80: ENETUNREACH/,
+    tail: /^SC ENETUNREACH: the guest could not reach tcp 203\.0\.113\.1:80: /,
     make: (t, bench) => forward(t, bench, '203.0.113.1:80'),
     problem: /ENETUNREACH/,
     advice: /no route/,
@@ -399,6 +437,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'a unix socket that is not there',
     list: /^unix \S+: failed once \(SC ENOENT\), the last time .*: the guest could not reach unix .*: ENOENT/m,
+    tail: /^SC ENOENT: the guest could not reach unix /,
     async make(t, { on, vm }) {
       const path = `unix:${vm.folder}/h.sock`;
       await on.pair.run('expose', `${path}:${vm.folder}/nosuch.sock`);
@@ -411,6 +450,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the container publishes its port on ::1 alone, and the forward leads to 127.0.0.1',
     list: REFUSED,
+    tail: REFUSED_TAIL,
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `[::1]:${port}:80`], ...httpd('80'));
@@ -424,6 +464,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the container publishes its port on another address of the VM than the forward leads to',
     list: REFUSED,
+    tail: REFUSED_TAIL,
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `127.0.0.2:${port}:80`], ...httpd('80'));
@@ -435,6 +476,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the container wants a port that another one has',
     list: NOTHING_FAILED,
+    tail: 'nothing is tried, since nobody would answer',
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
@@ -451,6 +493,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'nobody has the address that the forward leads to, in a network of the VM',
     list: /: failed once \(SC EHOSTUNREACH\), the last time .*: the guest could not reach tcp 172\.17\.255\.250:80: EHOSTUNREACH/,
+    tail: /^SC EHOSTUNREACH: the guest could not reach tcp 172\.17\.255\.250:80: /,
     make: (t, bench) => forward(t, bench, '172.17.255.250:80'),
     problem: /EHOSTUNREACH/,
     advice: /no route/,
@@ -458,6 +501,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'the destination swallows what is sent to it',
     list: /^tcp 127\.0\.0\.1:\d+ +198\.51\.100\.9:80 +1 +1 +0 B +0 B +listening/m,
+    tail: 'it still hangs when doctor has given it up',
     async make(t, bench) {
       await swallow(t, bench, '198.51.100.1/24', '198.51.100.9');
       return forward(t, bench, '198.51.100.9:80');
@@ -469,6 +513,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: "the host's address that is asked for is none of this host",
     list: /^tcp 198\.51\.100\.77:\d+: cannot listen on 198\.51\.100\.77:\d+: .*EADDRNOTAVAIL/m,
+    tail: 'nothing is tried, since nobody would answer',
     async make(t, { on, vm, takePort }) {
       const port = takePort();
       t.teardown(() => vm.docker('rm', '-f', 'elsewhere'));
@@ -484,6 +529,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'another program has the other address of localhost',
     list: NOTHING_FAILED,
+    tail: 'it works',
     async make(t, bench) {
       const port = bench.takePort();
       await inVm(t, bench, serve('', port, '127.0.0.1'));
@@ -498,6 +544,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'all is well: another program has the port on an address of its own',
     list: NOTHING_FAILED,
+    tail: 'it works',
     async make(t, bench) {
       const port = bench.takePort();
       await inVm(t, bench, serve('', port, '127.0.0.1'));
@@ -509,6 +556,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'a chain of the firewall in the VM lets nothing pass',
     list: /^tcp 127\.0\.0\.1:\d+ .* 1 +1 +0 B +0 B +listening/m,
+    tail: 'it still hangs when doctor has given it up',
     async make(t, bench) {
       const port = bench.takePort();
       await inVm(t, bench, serve('', port, '127.0.0.1'));
@@ -522,6 +570,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: 'all is well: a firewall has dropped what others sent',
     list: NOTHING_FAILED,
+    tail: 'it works',
     async make(t, bench) {
       const port = bench.takePort();
       await container(t, bench, ['-p', `${port}:80`], ...httpd('80'));
@@ -533,6 +582,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: "all is well: Docker's own forwarder has the port",
     list: NOTHING_FAILED,
+    tail: 'it is tried past portferry',
     async make(t, bench) {
       const { port, path } = await denied(t, bench);
       await forwardAs(t, 'com.docker.backend', port, path);
@@ -542,6 +592,7 @@ const SET_UPS: readonly SetUp[] = [
   {
     name: "Docker's own forwarder has the port, and nobody listens in the container",
     list: NOTHING_FAILED,
+    tail: 'it is tried past portferry',
     async make(t, bench) {
       const { port, path } = await denied(t, bench, BUSYBOX, 'sleep', '1000');
       await forwardAs(t, 'com.docker.backend', port, path);
@@ -636,7 +687,8 @@ await withEachEngine(t, 'doctor says why a port does not answer', async (t, engi
   const vm = await DockerVm.start(t, { engine, dynamicPorts: [reserved, reserved + 19] });
   if (!vm) return;
   const bench: Bench = { vm, on: await PublishingPair.start(t, vm, curl), takePort: () => next++ };
-  for (const { name, make, problem, advice, hop, list } of SET_UPS)
+  const shown = await FailureTail.start(t, bench.on.pair, bench.takePort());
+  for (const { name, make, problem, advice, hop, list, tail } of SET_UPS)
     await t.test(name, async (t) => {
       const of = await make(t, bench);
       const { ok, complaint, hops } = await ask(bench.on.pair, of);
@@ -648,6 +700,10 @@ await withEachEngine(t, 'doctor says why a port does not answer', async (t, engi
           [],
         );
       t.match(await listOf(bench.on.pair), list);
+      const failed = await shown.next();
+      if (typeof tail === 'string') t.same(failed, [], tail);
+      else t.match(failed, [tail]);
+      t.ok(failed.length <= 1, 'doctor has tried one connection');
     });
 });
 
@@ -669,6 +725,7 @@ await withEachEngine(t, 'doctor says which half does not work', async (t, engine
   await on.listens(`tcp 0.0.0.0:${port}`);
   await on.pair.run('expose', `127.0.0.1:${port + 1}:203.0.113.9:80`);
   const of = String(port);
+  const shown = await FailureTail.start(t, on.pair, port + 4);
   const complaintOf = async (of: string): Promise<unknown> => (await ask(on.pair, of)).complaint;
 
   await t.test('the rule of DNAT is missing', async (t) => {
@@ -687,6 +744,7 @@ await withEachEngine(t, 'doctor says which half does not work', async (t, engine
     });
     t.match(await listOf(on.pair), /^tcp 127\.0\.0\.1:\d+ +203\.0\.113\.1:\d+ +1 +3 /m, 'it hangs');
     t.equal(await complaintOf(of), undefined, 'the container itself is reached without it');
+    t.same(await shown.next(), [], 'what hangs has not ended');
   });
 
   await t.test('the engine stands still', async (t) => {
@@ -699,6 +757,7 @@ await withEachEngine(t, 'doctor says which half does not work', async (t, engine
       { seen: false, text: /has not answered within/ },
     );
     t.match(await listOf(on.pair), new RegExp(`^tcp 0\\.0\\.0\\.0:${port} .* listening `, 'm'));
+    t.same(await shown.next(), []);
   });
 
   await t.test('the guest stands still', async (t) => {
@@ -706,6 +765,7 @@ await withEachEngine(t, 'doctor says which half does not work', async (t, engine
     t.teardown(() => on.agent.child.kill('SIGCONT'));
     t.match(await complaintOf(of), { hop: /^(guest|channel)$/, problem: /does not answer|no channel/ });
     t.match(await listOf(on.pair), /: failed \S+( times)? \([XCg]\w( \w+)?\), the last time /);
+    t.match(await shown.next('whenever'), [/^XC/], 'what hung before, for want of the rule of DNAT');
   });
 
   await t.test('a rule of the guest denies it', async (t) => {
@@ -720,6 +780,7 @@ await withEachEngine(t, 'doctor says which half does not work', async (t, engine
       await listOf(on.pair),
       /: failed once \(PC EACCES\), the last time .*: the guest does not allow tcp /,
     );
+    t.match(await shown.next(), [/^PC EACCES: the guest does not allow tcp 172\.17\.0\.2:80: /]);
   });
 
   await t.test('a rule of the guest keeps it from being published', async (t) => {
@@ -734,6 +795,7 @@ await withEachEngine(t, 'doctor says which half does not work', async (t, engine
       advice: /a rule or a label may deny it/,
     });
     t.notMatch(await listOf(on.pair), new RegExp(`^tcp 0\\.0\\.0\\.0:${port} `, 'm'));
+    t.same(await shown.next(), []);
   });
 
   await t.test('there is no guest', async (t) => {
@@ -744,6 +806,7 @@ await withEachEngine(t, 'doctor says which half does not work', async (t, engine
       advice: /start portferry-guest/,
     });
     t.match((await on.pair.run('status')).lines.join('\n'), /^channel +waiting since .*\n.*last error +\S/ms);
+    t.same(await shown.next(), []);
     const { code, lines } = await on.pair.run('doctor');
     t.equal(code, 1);
     t.match(
