@@ -1,5 +1,7 @@
 import { ChannelKeeper, type KeeperState, STOP_GRACE_MS } from '../protocol/channel/channel-keeper.js';
+import { FrameLog } from '../protocol/channel/frame-log.js';
 import type { EndpointRule } from '../protocol/endpoint-rule.js';
+import { FrameRing } from '../protocol/frame-ring.js';
 import type { Logger } from '../protocol/program/logger.js';
 import { startProgramSockets } from '../protocol/program/program-sockets.js';
 import { INSPECT_SERVICE } from '../protocol/services/inspect.js';
@@ -49,6 +51,7 @@ export class Agent {
       ...channel,
       version,
       pool: new SlabPool(),
+      frames: new FrameRing(Date.now, new FrameLog(logger)),
       logger,
       owner: {
         onUp: (multiplexer) => this.hostControl.onUp(multiplexer),

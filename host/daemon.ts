@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { ChannelKeeper, STOP_GRACE_MS } from '../protocol/channel/channel-keeper.js';
+import { FrameLog } from '../protocol/channel/frame-log.js';
 import { FrameRing } from '../protocol/frame-ring.js';
 import { LogLimiter } from '../protocol/program/log-limiter.js';
 import { startProgramSockets } from '../protocol/program/program-sockets.js';
@@ -88,7 +89,7 @@ class Host implements ControlTarget {
   readonly #keeper: ChannelKeeper;
   readonly #records: Records;
   readonly #rates = new Rates();
-  readonly #frames = new FrameRing();
+  readonly #frames: FrameRing;
   readonly #relay: Relay;
   readonly #leaseServer: LateLeaseServer;
   /** The user's own forwards come first: a guest that is early is not to take their ports. */
@@ -103,6 +104,7 @@ class Host implements ControlTarget {
     this.#sockets = sockets;
     this.#context = context;
     this.#limiter = new LogLimiter(logger);
+    this.#frames = new FrameRing(Date.now, new FrameLog(logger));
     const log = new ConnectionLog(logger, this.#limiter);
     const stateFile = options.stateFile === undefined ? undefined : new StateFile(options.stateFile, logger);
     this.#stateFile = stateFile;

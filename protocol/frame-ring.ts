@@ -21,11 +21,19 @@ export interface FrameReport {
   allowed?: number;
 }
 
+/** Who is told of frames as they pass, while that is wanted. */
+export interface FrameObserver {
+  /** Asked once a turn of the event loop, of those in which there are frames. */
+  readonly wantsFrames: boolean;
+  onFrame(frame: FrameReport): void;
+}
+
 const NAMES = new Map<number, string>(Object.entries(Command).map(([name, command]) => [command, name]));
 
 /**
  * The last frames of a channel, or of several one after the other: for reports of problems. It is on the path of every
- * frame, and costs a few numbers there: the clock is read once a turn.
+ * frame, and costs a few numbers there: the clock is read once a turn, in which it is also seen whether somebody wants to
+ * be told of frames.
  */
 export class FrameRing {
   readonly #now: () => number;
@@ -34,10 +42,13 @@ export class FrameRing {
   /** When the present turn of the event loop began, if it is known. */
   #at = 0;
   #atKnown = false;
+  readonly #observer: FrameObserver | undefined;
+  #observed = false;
 
   /** @param now ms since 1970 */
-  constructor(now: () => number = Date.now) {
+  constructor(now: () => number = Date.now, observer?: FrameObserver) {
     this.#now = now;
+    this.#observer = observer;
   }
 
   /** What comes now comes at another time than what came before. */
@@ -71,6 +82,7 @@ export class FrameRing {
     if (!this.#atKnown) {
       this.#atKnown = true;
       this.#at = this.#now();
+      this.#observed = this.#observer?.wantsFrames === true;
     }
     const at = this.#next;
     const ring = this.#ring;
@@ -79,6 +91,7 @@ export class FrameRing {
     ring[at + 2] = id;
     ring[at + 3] = number;
     this.#next = (at + NUMBERS) & MASK;
+    if (this.#observed) this.#observer?.onFrame(report(this.#at, signed, id, number));
   }
 }
 

@@ -2,6 +2,7 @@ import { formatDestination, formatHostPort } from '../../protocol/wire/destinati
 import type { Source } from '../../protocol/wire/extension.js';
 import type { ConnectionRecord } from '../records/connection-record.js';
 import type { Ending } from '../records/ending.js';
+import type { Note } from '../rule/forward-rule.js';
 import { type End, makeEnd } from './packet.js';
 
 /** Documentation addresses (RFC 5737), which nobody has: those of the two ends of a unix socket. */
@@ -37,11 +38,16 @@ export function endsOf(id: number, { client, listener }: Source): Ends {
 
 /** `connection 17: tcp localhost:8080 → tcp 127.0.0.1:80, container web (1a2b3c4d5e6f); client 127.0.0.1:50000` */
 export function nameConnection({ id, forward, source: { client } }: ConnectionRecord): string {
-  const { destination, annotation, proto } = forward.rule;
-  const container = annotation ? `, ${annotation}` : '';
+  const { destination, proto } = forward.rule;
   const who = client ? `; client ${formatHostPort(client.ip, client.port)}` : '';
   const kind = proto === 'udp' ? 'flow' : 'connection';
-  return `${kind} ${id}: ${forward.id} → ${formatDestination(destination)}${container}${who}`;
+  return `${kind} ${id}: ${forward.id} → ${formatDestination(destination)}${forWhom(forward.rule)}${who}`;
+}
+
+/** For a container, by its name and the beginning of its id; of other publishers, what they say of it. */
+function forWhom({ container, containerId, annotation }: Note): string {
+  if (container === undefined) return annotation === undefined ? '' : `, ${annotation}`;
+  return `, container ${container}${containerId === undefined ? '' : ` (${containerId})`}`;
 }
 
 /** `connection 17 ended: SC ECONNREFUSED: the guest could not reach …` */

@@ -51,14 +51,13 @@ export interface MetricsOptions {
   loop?: LoopWatch;
 }
 
+const DIRECTIONS = ['to_guest', 'to_host'] as const;
+
 /** What a connection has come to; those that were empty count as neither closed nor failed. */
 const OUTCOMES = ['closed', 'refused', 'failed', 'empty'] as const;
 
 /** What a forward has counted, of which a scrape adds what has grown since the one before. */
-type Counts = Record<
-  'connections' | (typeof OUTCOMES)[number] | 'dropped' | 'bytesToGuest' | 'bytesToHost',
-  number
->;
+type Counts = Record<'closed', number> & Omit<ForwardCounters, 'active'>;
 
 /**
  * `/metrics`. Nothing is watched before the first scrape: histograms have what came after it. Series are bounded, for
@@ -79,6 +78,11 @@ export class HostMetrics {
     'outcome',
   ]);
   readonly #bytes = this.#counter('bytes_total', 'Payload that was carried.', ['forward', 'direction']);
+  readonly #stalled = this.#counter(
+    'stalled_seconds_total',
+    'What connections together have stood still for, since the receiving end allowed no more.',
+    ['forward', 'direction'],
+  );
   readonly #dropped = this.#counter('datagrams_dropped_total', 'Datagrams that were not carried on.', [
     'forward',
   ]);
@@ -163,13 +167,16 @@ export class HostMetrics {
     for (const outcome of OUTCOMES) this.#ended.inc({ forward, outcome }, grown(outcome));
     this.#bytes.inc({ forward, direction: 'to_guest' }, grown('bytesToGuest'));
     this.#bytes.inc({ forward, direction: 'to_host' }, grown('bytesToHost'));
+    this.#stalled.inc({ forward, direction: 'to_guest' }, grown('stalledMicrosToGuest') / MICROS_PER_SECOND);
+    this.#stalled.inc({ forward, direction: 'to_host' }, grown('stalledMicrosToHost') / MICROS_PER_SECOND);
     this.#dropped.inc({ forward }, grown('dropped'));
   }
 
   #forget(forward: string): void {
     for (const metric of this.#byForward) metric.remove({ forward });
     for (const outcome of OUTCOMES) this.#ended.remove({ forward, outcome });
-    for (const direction of ['to_guest', 'to_host']) this.#bytes.remove({ forward, direction });
+    for (const direction of DIRECTIONS)
+      for (const metric of [this.#bytes, this.#stalled]) metric.remove({ forward, direction });
   }
 
   #lookAtChannel(): void {
@@ -232,10 +239,9 @@ export class HostMetrics {
   }
 }
 
-function countsOf({ connections, active, refused, failed, empty, ...rest }: ForwardCounters): Counts {
-  const closed = connections - active - refused - failed - empty;
-  const { dropped, bytesToGuest, bytesToHost } = rest;
-  return { connections, closed, refused, failed, empty, dropped, bytesToGuest, bytesToHost };
+function countsOf({ active, ...counters }: ForwardCounters): Counts {
+  const { connections, refused, failed, empty } = counters;
+  return { ...counters, closed: connections - active - refused - failed - empty };
 }
 
 function observeTiming(histogram: Histogram, record: ConnectionRecord, step: string): void {

@@ -17,6 +17,9 @@ export interface ForwardCounters {
   dropped: number;
   bytesToGuest: number;
   bytesToHost: number;
+  /** How long (µs) payload of all its clients together has waited, since the other end allowed no more. */
+  stalledMicrosToGuest: number;
+  stalledMicrosToHost: number;
 }
 
 /** A forward that is listened on. */
@@ -45,7 +48,7 @@ export type ForwardOrigin = 'static' | 'runtime' | 'published';
 export function noCounts(): ForwardCounters {
   return {
     ...{ connections: 0, active: 0, refused: 0, failed: 0, empty: 0, dropped: 0 },
-    ...{ bytesToGuest: 0, bytesToHost: 0 },
+    ...{ bytesToGuest: 0, bytesToHost: 0, stalledMicrosToGuest: 0, stalledMicrosToHost: 0 },
   };
 }
 

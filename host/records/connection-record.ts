@@ -72,7 +72,7 @@ export class ConnectionRecord {
   /** What the forward's counters have of these bytes. */
   #countedToGuest = 0;
   #countedToHost = 0;
-  /** Of the carrier, at the end. */
+  /** Of the carrier, when it was last settled: the forward's counters have it. */
   #stalledMs = NOT_STALLED;
 
   constructor(id: number, forward: Forward, { client, listener }: Source, keeper: RecordKeeper) {
@@ -111,7 +111,6 @@ export class ConnectionRecord {
   /** Called once; nothing is told to the record any more. */
   ended(cause: Cause): void {
     this.settle();
-    this.#stalledMs = this.stalledMs;
     this.#carrier = undefined;
     this.#endedAt = performance.now();
     const phase = this.#phaseOf(cause);
@@ -122,10 +121,13 @@ export class ConnectionRecord {
     this.#tapped = this.#taps = undefined;
   }
 
-  /** Adds what was carried since it was last done to the forward's counters. */
+  /** Adds what was carried, and how long it stood still, since it was last done to the forward's counters. */
   settle(): void {
     const { counters } = this.forward;
-    const { bytesToGuest, bytesToHost } = this;
+    const { bytesToGuest, bytesToHost, stalledMs } = this;
+    counters.stalledMicrosToGuest += Math.round((stalledMs.toGuest - this.#stalledMs.toGuest) * 1000);
+    counters.stalledMicrosToHost += Math.round((stalledMs.toHost - this.#stalledMs.toHost) * 1000);
+    this.#stalledMs = stalledMs;
     counters.bytesToGuest += bytesToGuest - this.#countedToGuest;
     counters.bytesToHost += bytesToHost - this.#countedToHost;
     this.#countedToGuest = this.#bytesToGuest = bytesToGuest;

@@ -47,6 +47,7 @@ const IN_THE_SENTENCE = [
     'address',
     'ip',
     'more',
+    'frame',
   ],
   ...['connections', 'dropped', 'version', 'node'],
 ];

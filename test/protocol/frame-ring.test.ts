@@ -1,5 +1,5 @@
 import t from 'tap';
-import { FRAMES_KEPT, FrameRing } from '../../protocol/frame-ring.js';
+import { FRAMES_KEPT, type FrameReport, FrameRing } from '../../protocol/frame-ring.js';
 import { Command } from '../../protocol/wire/frame.js';
 import { randomFrom } from './fixtures/memory-link.js';
 import { connect, GAVE_UP, WEB, write } from './fixtures/recording.js';
@@ -29,6 +29,36 @@ t.test('frames of one turn have one time', async (t) => {
     { at: '1970-01-01T00:00:00.001Z', direction: 'sent', type: 'close', stream: 7 },
     { at: '1970-01-01T00:00:00.002Z', direction: 'sent', type: 'ping', stream: 0 },
   ]);
+});
+
+t.test('who wants to is told of frames as they pass; he is asked once a turn', async (t) => {
+  const told: FrameReport[] = [];
+  let asked = 0;
+  let wantsFrames = false;
+  const ring = new FrameRing(() => 0, {
+    get wantsFrames() {
+      asked++;
+      return wantsFrames;
+    },
+    onFrame: (frame) => void told.push(frame),
+  });
+  ring.sent(Command.open, 1, 0);
+  wantsFrames = true;
+  ring.sent(Command.data, 1, 5);
+  t.same([asked, told], [1, []]);
+  ring.turn();
+  ring.sent(Command.data, 1, 6);
+  ring.received(Command.window, 1, 7);
+  wantsFrames = false;
+  ring.turn();
+  ring.received(Command.close, 1, 0);
+  t.equal(asked, 3);
+  t.match(told, [
+    { direction: 'sent', type: 'data', stream: 1, bytes: 6 },
+    { direction: 'received', type: 'window', stream: 1, allowed: 7 },
+  ]);
+  t.equal(told.length, 2);
+  t.equal(ring.list().length, 5, 'all are known afterwards');
 });
 
 t.test(

@@ -14,7 +14,7 @@ function forward(id: string, dropped: number, empty = 0): ForwardReport {
     createdAt: '2026-01-01T00:00:00.000Z',
     counters: {
       ...{ connections: 3, active: 2, refused: 0, failed: 0, empty, dropped },
-      ...{ bytesToGuest: 17, bytesToHost: 2048 },
+      ...{ bytesToGuest: 17, bytesToHost: 2048, stalledMicrosToGuest: 0, stalledMicrosToHost: 0 },
     },
   };
 }

@@ -3,6 +3,7 @@ import http from 'node:http';
 import t from 'tap';
 import { ForwardLabels } from '../../../host/control/forward-labels.js';
 import { HostMetrics, type LoopWatch } from '../../../host/control/metrics.js';
+import { closed } from '../../../host/records/ending.js';
 import { parseSpecMatcher } from '../../../host/rule/forward-matcher.js';
 import { parseSpec } from '../../../host/rule/forward-spec.js';
 import { fakeStatus } from '../../fixtures/control-reports.js';
@@ -57,7 +58,8 @@ t.test('a scrape over the control socket: nobody watches before the first one', 
   t.ok(Number(linesOf(text, 'open_descriptors')[0]) > 3);
 
   const record = host.records.begin(forward, { client: undefined, listener: undefined });
-  record.streamOpened(4, fakeCarrier(0, 1));
+  const carrier = fakeCarrier(0, 1);
+  record.streamOpened(4, carrier);
   record.dialled({ step: 'connected', micros: 300, reason: undefined });
   record.firstByte();
   const second = (await get(host)).text;
@@ -66,6 +68,17 @@ t.test('a scrape over the control socket: nobody watches before the first one', 
   t.same(linesOf(second, 'dial_seconds_sum'), ['0.0003']);
   t.same(linesOf(second, 'dial_seconds_count'), ['1']);
   t.same(linesOf(second, 'first_byte_seconds_count'), ['1']);
+  carrier.sendStalledMs = 1500;
+  t.same(linesOf((await get(host)).text, 'stalled_seconds_total'), [
+    `{${name},direction="to_guest"} 1.5`,
+    `{${name},direction="to_host"} 0`,
+  ]);
+  Object.assign(carrier, { sendStalledMs: 2000, receiveStalledMs: 250 });
+  record.ended(closed('client'));
+  t.same(linesOf((await get(host)).text, 'stalled_seconds_total'), [
+    `{${name},direction="to_guest"} 2`,
+    `{${name},direction="to_host"} 0.25`,
+  ]);
 
   await host.forwards.unexpose([parseSpecMatcher(forward.id.slice(4))]);
   host.observer?.onFailed({} as never);
