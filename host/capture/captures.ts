@@ -11,6 +11,7 @@ import { FrameFilter } from './frame-filter.js';
 import { framePacket, LINKTYPE_FRAMES } from './frame-packet.js';
 import { type FrameTap, FrameTaps, type ObservableChannel } from './frame-taps.js';
 import { completeLimits } from './limits.js';
+import { forWhom } from './naming.js';
 import { LINKTYPE_RAW } from './packet.js';
 
 /** Captures at once: each may keep MAX_QUEUED_BYTES. */
@@ -145,10 +146,9 @@ export class Captures {
   }
 
   #describe(of: string, found: readonly (Forward | Claim)[]): Omit<CaptureSubject, 'version' | 'linkType'> {
-    const described = found.map(({ rule }) => {
-      const container = rule.annotation ? `, ${rule.annotation}` : '';
-      return `${forwardId(rule)} → ${formatDestination(rule.destination)}${container}`;
-    });
+    const described = found.map(
+      ({ rule }) => `${forwardId(rule)} → ${formatDestination(rule.destination)}${forWhom(rule)}`,
+    );
     return {
       name: `portferry-${of}`,
       description: described.join('; '),
@@ -180,10 +180,8 @@ const EVERYTHING = {
 /** @throws UsageError */
 function matcherOf(of: string): (rule: ForwardRule) => boolean {
   if (!NAME.test(of)) return parseSpecMatcher(of).matches;
-  return ({ annotation = '' }) => {
-    const [, name, id = ''] = /^container (\S+) \((\w+)\)$/.exec(annotation) ?? [];
-    return name === of || (id !== '' && of.startsWith(id));
-  };
+  return ({ container, containerId = '' }) =>
+    container === of || (containerId !== '' && of.startsWith(containerId));
 }
 
 function frameTap(capture: Capture, filter: FrameFilter | undefined): FrameTap {

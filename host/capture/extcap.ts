@@ -1,6 +1,7 @@
 import { UsageError } from '../../protocol/errors.js';
 import { LINKTYPE_FRAMES } from './frame-packet.js';
 import { LIMITS } from './limits.js';
+import { forWhom } from './naming.js';
 import { LINKTYPE_RAW } from './packet.js';
 
 /** What Wireshark asks an extcap program (its manual page extcap(4)). */
@@ -23,6 +24,8 @@ export interface ListedForward {
   id: string;
   destination: string;
   annotation?: string;
+  container?: string;
+  container_id?: string;
 }
 
 const FRAMES: ExtcapInterface = {
@@ -68,11 +71,11 @@ export function extcapInterfaces(forwards: readonly ListedForward[] | undefined)
     return [{ ...FRAMES, name: 'portferry', display }];
   }
   const names = new Set([FRAMES.name]);
-  const listed = forwards.map(({ id, destination, annotation }) => {
+  const listed = forwards.map(({ id, destination, container_id: containerId, ...note }) => {
     const name = uniqueName(nameOf(id), names);
     names.add(name);
-    const container = annotation === undefined ? '' : `, ${annotation}`;
-    return { name, display: `portferry: ${id} → ${destination}${container}`, of: specOf(id) };
+    const whom = forWhom({ ...note, ...(containerId !== undefined && { containerId }) });
+    return { name, display: `portferry: ${id} → ${destination}${whom}`, of: specOf(id) };
   });
   return [...listed, FRAMES];
 }

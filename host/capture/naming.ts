@@ -44,8 +44,8 @@ export function nameConnection({ id, forward, source: { client } }: ConnectionRe
   return `${kind} ${id}: ${forward.id} → ${formatDestination(destination)}${forWhom(forward.rule)}${who}`;
 }
 
-/** For a container, by its name and the beginning of its id; of other publishers, what they say of it. */
-function forWhom({ container, containerId, annotation }: Note): string {
+/** `, container web (1a2b3c4d5e6f)`, or what another publisher says of it. */
+export function forWhom({ container, containerId, annotation }: Note): string {
   if (container === undefined) return annotation === undefined ? '' : `, ${annotation}`;
   return `, container ${container}${containerId === undefined ? '' : ` (${containerId})`}`;
 }

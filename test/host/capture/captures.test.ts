@@ -6,11 +6,12 @@ import { OperationError, UsageError } from '../../../protocol/errors.js';
 import { Bench, finished, outline, readToEnd, segmentsOf } from './fixtures/captured.js';
 
 const CONTAINER = 'container web (1a2b3c4d5e6f)';
+const NOTE = { container: 'web', containerId: '1a2b3c4d5e6f' };
 
 t.test('only the forwards that are meant are captured', async (t) => {
   const bench = new Bench('127.0.0.1:8080:80', '8081:81', '8080:80/udp');
   const rule = bench.forwards[1]?.rule;
-  if (rule) rule.annotation = CONTAINER;
+  if (rule) Object.assign(rule, NOTE);
   const names = ['8080', '8080-8081', '8080/udp', 'web', '1a2b3c4d5e6f', '1a2b3c4d5e6f7788'];
   const captures = names.map((of) => bench.start({ of }));
   for (const [index] of bench.forwards.entries())
@@ -30,7 +31,7 @@ t.test('only the forwards that are meant are captured', async (t) => {
 t.test('a capture says what it shows', async (t) => {
   const bench = new Bench();
   const rule = bench.forwards[0]?.rule;
-  if (rule) rule.annotation = CONTAINER;
+  if (rule) Object.assign(rule, NOTE);
   const capture = bench.start({ snapLength: 100 });
   bench.connect().open().dialled().client(Buffer.alloc(500));
   const read = await finished(capture);

@@ -12,9 +12,9 @@ import { OperationError, UsageError } from '../../../protocol/errors.js';
 import { temporaryFolder } from '../../fixtures/programs.js';
 
 const FORWARDS = [
-  { id: 'tcp localhost:8080', destination: 'tcp 127.0.0.1:80', annotation: 'container {web}' },
-  { id: 'tcp 127.0.0.1:8080', destination: 'tcp 127.0.0.1:81' },
-  { id: 'tcp 127.0.0.1-8080', destination: 'tcp 127.0.0.1:82' },
+  { id: 'tcp localhost:8080', destination: 'tcp 127.0.0.1:80', annotation: 'pod {web}' },
+  { id: 'tcp 127.0.0.1:8080', destination: 'tcp 127.0.0.1:81', container: 'db', container_id: '1a2b3c' },
+  { id: 'tcp 127.0.0.1-8080', destination: 'tcp 127.0.0.1:82', container: 'api' },
   { id: 'tcp 127.0.0.1_8080', destination: 'tcp 127.0.0.1:83' },
   { id: 'udp *:53', destination: 'udp 127.0.0.1:53' },
   { id: 'tcp [::1]:80,127.0.0.2:80', destination: 'tcp 127.0.0.1:80' },
@@ -40,7 +40,11 @@ t.test('each forward is an interface of its own name', (t) => {
   t.match(answer, /^extcap \{version=1\.2\.3\}\{help=/);
   t.match(
     answer,
-    'interface {value=portferry-8080}{display=portferry: tcp localhost:8080 → tcp 127.0.0.1:80, container  web }\n',
+    'interface {value=portferry-8080}{display=portferry: tcp localhost:8080 → tcp 127.0.0.1:80, pod  web }\n',
+  );
+  t.match(
+    answer,
+    /tcp 127\.0\.0\.1:81, container db \(1a2b3c\)\}\n.* → tcp 127\.0\.0\.1:82, container api\}\n/,
   );
   t.match(answerExtcap({ kind: 'interfaces' }, extcapInterfaces(undefined), '1'), /no host is running/);
   t.end();
