@@ -1,5 +1,6 @@
 import http from 'node:http';
 import type { Duplex } from 'node:stream';
+import { DeadlineQueue } from '../../protocol/deadline-queue.js';
 import { StreamDuplex } from '../../protocol/duplex.js';
 import { messageOf, UsageError } from '../../protocol/errors.js';
 import { WAY_RESOURCE } from '../../protocol/services/inspect.js';
@@ -29,13 +30,25 @@ export class InspectServer {
   readonly #sources: InspectionSources;
   readonly #server: http.Server;
   readonly #duplexes = new Set<Duplex>();
+  /** Those on which no request is under way: node:http looks after connections that it has accepted itself only. */
+  readonly #idle: DeadlineQueue<Duplex>;
   #looks = 0;
 
-  constructor(sources: InspectionSources) {
+  /** @param idleMs how long (ms) a stream may have no request; one whose headers are not complete does not count */
+  constructor(sources: InspectionSources, idleMs = IDLE_MS) {
     this.#sources = sources;
+    this.#idle = new DeadlineQueue(idleMs, (duplex) =>
+      duplex.destroy(new Error('nothing was asked for too long')),
+    );
     this.#server = http.createServer(
-      { maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: IDLE_MS, headersTimeout: IDLE_MS },
-      (request, response) => void this.#answer(request, response),
+      { maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: 0 },
+      (request, response) => {
+        this.#idle.delete(request.socket);
+        response.once('close', () => {
+          if (!request.socket.destroyed) this.#idle.add(request.socket);
+        });
+        void this.#answer(request, response);
+      },
     );
   }
 
@@ -53,7 +66,11 @@ export class InspectServer {
     this.#duplexes.add(duplex);
     // How the stream ended makes no difference: nobody waits for the answer any more.
     duplex.on('error', () => {});
-    duplex.on('close', () => this.#duplexes.delete(duplex));
+    duplex.on('close', () => {
+      this.#duplexes.delete(duplex);
+      this.#idle.delete(duplex);
+    });
+    this.#idle.add(duplex);
     this.#server.emit('connection', duplex);
   }
 

@@ -1,10 +1,13 @@
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import type { EngineReader } from '../../../guest/inspect/engine-containers.js';
+import { InspectServer } from '../../../guest/inspect/inspect-server.js';
 import { GuestInspector } from '../../../host/diagnose/guest-inspector.js';
 import { INSPECT_SERVICE } from '../../../protocol/services/inspect.js';
 import { engineWithWeb, fakeEngine } from '../../fixtures/fake-machine.js';
 import { type Guest, startGuest } from '../../fixtures/guest.js';
-import type { StreamRecorder } from '../../fixtures/peer.js';
+import { Peer, type StreamRecorder } from '../../fixtures/peer.js';
+import { temporaryFolder } from '../../fixtures/programs.js';
 
 /** A guest, and what the host asks it with. */
 async function start(t: Test, engine?: EngineReader): Promise<Guest & { inspector: GuestInspector }> {
@@ -98,6 +101,24 @@ t.test('only so many are served at a time', async (t) => {
   );
   answer();
   t.match(await Promise.all(looks), [{ found: {} }, { found: {} }]);
+});
+
+t.test('a stream on which nothing is asked for too long ends', async (t) => {
+  const address = { kind: 'unix', path: join(temporaryFolder(t), 'channel') } as const;
+  const guest = await Peer.listen(t, address);
+  const host = await Peer.connect(t, address);
+  const server = new InspectServer({ engine: undefined }, 30);
+  for (const text of ['', 'GET /v1/w', 'GET /nothing HTTP/1.1\r\nhost: g\r\n\r\n']) {
+    const recorder = host.open({ proto: 'unix', path: INSPECT_SERVICE });
+    if (text !== '') recorder.send(text);
+    server.accept((await guest.nextStream()).stream);
+    await host.until(() => recorder.end !== undefined);
+    t.match(
+      recorder,
+      { end: { how: 'reset' }, received: text.endsWith('\n') ? /^HTTP\/1\.1 404/ : '' },
+      text,
+    );
+  }
 });
 
 t.test('its end ends the streams', async (t) => {
