@@ -95,6 +95,18 @@ t.test('one that is idle too long ends, also with half a request', async (t) => 
   }
 });
 
+t.test('a request whose body does not come ends', async (t) => {
+  const { connect, waiting, signal } = await startServer(t, { idleMs: 30 });
+  const whole = await connect(REQUEST);
+  const half = await connect('PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nx');
+  await half.until(() => half.closed);
+  await signal.until(() => waiting.length === 2);
+  t.equal(whole.closed, false, 'what has come whole may be worked on for any time');
+  waiting[0]?.end();
+  await whole.until(() => whole.bytes > 0);
+  whole.socket.destroy();
+});
+
 t.test('a request takes as long as it takes', async (t) => {
   const { connect, waiting, signal } = await startServer(t, { idleMs: 30 });
   const busy = await connect(REQUEST);
