@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { copyFile, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { copyFile, type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errnoOf, messageOf, OperationError, reasonOf } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
@@ -117,13 +117,25 @@ export class StateFile {
   }
 }
 
-/** @returns undefined when there is no such file */
+/**
+ * No link is followed, and nothing is waited for: what others may have put there is neither read nor replaced.
+ * @returns undefined when there is no such file
+ */
 async function readIfThere(path: string): Promise<string | undefined> {
+  let file: FileHandle;
   try {
-    return await readFile(path, 'utf8');
+    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (thrown) {
     if (errnoOf(thrown) === 'ENOENT') return undefined;
     throw thrown;
+  }
+  try {
+    const stats = await file.stat();
+    if (!stats.isFile()) throw new Error('it is no file');
+    if (stats.uid !== process.getuid?.()) throw new Error(`it belongs to user ${stats.uid}`);
+    return await file.readFile('utf8');
+  } finally {
+    await file.close();
   }
 }
 

@@ -1,5 +1,6 @@
 import {
   closeSync,
+  constants,
   existsSync,
   fstatSync,
   ftruncateSync,
@@ -45,7 +46,7 @@ export class LogFile {
     this.#sizes = { maxBytes: MAX_BYTES, keptFiles: KEPT_FILES, ...sizes };
     try {
       mkdirSync(dirname(path), { recursive: true, mode: FOLDER_MODE });
-      this.#fd = openSync(path, 'a', FILE_MODE);
+      this.#fd = openOwn(path);
       this.#bytes = fstatSync(this.#fd).size;
     } catch (thrown) {
       throw new OperationError(`cannot write the log ${path}: ${messageOf(thrown)}`);
@@ -96,8 +97,18 @@ export class LogFile {
       const from = number === 0 ? this.path : `${this.path}.${number}`;
       if (existsSync(from)) renameSync(from, `${this.path}.${number + 1}`);
     }
-    const fd = openSync(this.path, 'a', FILE_MODE);
+    const fd = openOwn(this.path);
     closeSync(this.#fd);
     this.#fd = fd;
   }
+}
+
+/** Opens the log to append to it: no link is followed, nothing is waited for, and no other user's file is filled. */
+function openOwn(path: string): number {
+  const { O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
+  const fd = openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, FILE_MODE);
+  const stats = fstatSync(fd);
+  if (!stats.isFile() || stats.uid === process.getuid?.()) return fd;
+  closeSync(fd);
+  throw new Error(`it belongs to user ${stats.uid}`);
 }

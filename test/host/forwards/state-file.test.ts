@@ -5,6 +5,7 @@ import {
   readFileSync,
   renameSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import t from 'tap';
@@ -130,7 +131,7 @@ t.test('a file that cannot be read or written is refused at start', async (t) =>
   const folder = t.testdir({ folder: { x: '' } });
   await t.rejects(makeState(`${folder}/folder`).state.load(), {
     name: 'OperationError',
-    message: /^cannot read the state file .*\/folder: illegal operation on a directory \(EISDIR\)$/,
+    message: /^cannot read the state file .*\/folder: it is no file$/,
   });
   await t.rejects(makeState(`${folder}/none/state.json`).state.load(), {
     name: 'OperationError',
@@ -142,6 +143,19 @@ t.test('a file that cannot be read or written is refused at start', async (t) =>
   await t.rejects(makeState(`${long}.state-file`).state.load(), {
     message: /^cannot put aside the state file .*ENAMETOOLONG/,
   });
+});
+
+t.test('a link, and what belongs to another user, is neither read nor replaced', async (t) => {
+  const folder = t.testdir({ real: 'secret' });
+  symlinkSync(`${folder}/real`, `${folder}/link`);
+  await t.rejects(makeState(`${folder}/link`).state.load(), {
+    message: /^cannot read the state file .*\/link: .*\(ELOOP\)$/,
+  });
+  t.intercept(process, 'getuid', { value: () => 4711 });
+  await t.rejects(makeState(`${folder}/real`).state.load(), {
+    message: /^cannot read the state file .*\/real: it belongs to user \d+$/,
+  });
+  t.same([readdirSync(folder).sort(), readFileSync(`${folder}/real`, 'utf8')], [['link', 'real'], 'secret']);
 });
 
 t.test('what cannot be saved is told, and saved as soon as that is possible', async (t) => {

@@ -88,6 +88,21 @@ t.test('a log that cannot be put aside is emptied', (t) => {
   t.end();
 });
 
+t.test('a log is no link, and no file of another user', (t) => {
+  const folder = t.testdir({ real: 'text' });
+  symlinkSync(`${folder}/real`, `${folder}/link`);
+  t.throws(() => new LogFile(`${folder}/link`), {
+    name: 'OperationError',
+    message: /^cannot write the log .*ELOOP/,
+  });
+  t.intercept(process, 'getuid', { value: () => 4711 });
+  t.throws(() => new LogFile(`${folder}/real`), {
+    message: /^cannot write the log .*: it belongs to user \d+$/,
+  });
+  t.equal(readFileSync(`${folder}/real`, 'utf8'), 'text');
+  t.end();
+});
+
 t.test('lines that a full disk does not take are counted', (t) => {
   if (!existsSync('/dev/full')) {
     t.pass('this system has no /dev/full');
