@@ -1,5 +1,4 @@
-import { isIP } from 'node:net';
-import ipaddr from 'ipaddr.js';
+import { canonicalIp } from '../../protocol/wire/address.js';
 
 /** An address that a container has in one of its networks. */
 export interface ContainerEndpoint {
@@ -32,14 +31,6 @@ function priorityOf(network: Network | null): number {
 }
 
 function readEndpoint(address: unknown, gateway: unknown): ContainerEndpoint[] {
-  if (!isAddress(address) || !isAddress(gateway)) return [];
-  return [{ address: canonical(address), gateway: canonical(gateway) }];
-}
-
-function isAddress(value: unknown): value is string {
-  return typeof value === 'string' && isIP(value) !== 0;
-}
-
-function canonical(address: string): string {
-  return ipaddr.process(address).toString();
+  const [own, way] = [address, gateway].map((ip) => (typeof ip === 'string' ? canonicalIp(ip) : undefined));
+  return own === undefined || way === undefined ? [] : [{ address: own, gateway: way }];
 }

@@ -1,8 +1,6 @@
-import { isIP } from 'node:net';
-import ipaddr from 'ipaddr.js';
 import { messageOf, OperationError } from '../../protocol/errors.js';
 import { SHORT_ID_LENGTH } from '../../protocol/services/container-name.js';
-import { EVERY_ADDRESS } from '../../protocol/wire/address.js';
+import { canonicalIp, EVERY_ADDRESS } from '../../protocol/wire/address.js';
 import { MAX_PORT } from '../../protocol/wire/destination.js';
 import { type ContainerEndpoint, readEndpoints } from './container-networks.js';
 
@@ -106,7 +104,8 @@ function readPort(entry: unknown, what: string): PublishedPort[] {
 /** Older engines name no address for a port that is published on every one. */
 function readAddresses(ip: unknown, what: string): readonly string[] {
   if (ip === undefined || ip === '') return EVERY_ADDRESS;
-  if (typeof ip === 'string' && isIP(ip) !== 0) return [ipaddr.process(ip).toString()];
+  const canonical = typeof ip === 'string' ? canonicalIp(ip) : undefined;
+  if (canonical !== undefined) return [canonical];
   throw malformed(`${what} has a port published on the address ${JSON.stringify(ip)}`);
 }
 

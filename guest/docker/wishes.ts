@@ -1,7 +1,5 @@
-import { isIP } from 'node:net';
-import ipaddr from 'ipaddr.js';
 import { isIdleSeconds, MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
-import { EVERY_ADDRESS, LOCALHOST } from '../../protocol/wire/address.js';
+import { canonicalIp, EVERY_ADDRESS, LOCALHOST } from '../../protocol/wire/address.js';
 import type { Container, PublishedPort } from './containers.js';
 
 /** How a port is to be published, as far as it matters to whoever wishes. */
@@ -89,8 +87,8 @@ export function wishesFor(port: PublishedPort, labels: LabelWishes): Wishes {
 export function parseHostAddresses(value: unknown): readonly string[] | undefined {
   if (value === '*') return EVERY_ADDRESS;
   if (value === 'localhost') return LOCALHOST;
-  if (typeof value === 'string' && isIP(value) !== 0) return [ipaddr.process(value).toString()];
-  return undefined;
+  const ip = typeof value === 'string' ? canonicalIp(value) : undefined;
+  return ip === undefined ? undefined : [ip];
 }
 
 /** `v1` or `v2`. @returns undefined for anything else */

@@ -1,6 +1,7 @@
 import { dirname, normalize } from 'node:path';
 import { type EndpointRule, parseEndpointRule } from '../../protocol/endpoint-rule.js';
 import { UsageError } from '../../protocol/errors.js';
+import { withoutZone } from '../../protocol/wire/address.js';
 import { type Destination, formatDestination } from '../../protocol/wire/destination.js';
 import type { ForwardRule } from '../rule/forward-rule.js';
 
@@ -65,7 +66,7 @@ function hostEndpoints(rule: ForwardRule): Destination[] {
   if (rule.proto === 'unix') return [{ proto: 'unix', path: rule.hostPath }];
   const { proto, hostIps, hostPort: port } = rule;
   // The zone of a link-local address says which interface it is on: a rule is about the address.
-  return hostIps.map((ip) => ({ proto, ip: ip.replace(/%.*$/, ''), port }));
+  return hostIps.map((ip) => ({ proto, ip: withoutZone(ip), port }));
 }
 
 /** `..`, `.` and doubled slashes are never a socket of ours. */

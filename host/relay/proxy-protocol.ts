@@ -1,6 +1,6 @@
 import { isIPv4 } from 'node:net';
 import ipaddr from 'ipaddr.js';
-import { addressToBytes } from '../../protocol/wire/address.js';
+import { addressToBytes, withoutZone } from '../../protocol/wire/address.js';
 import type { Source, SourceAddress } from '../../protocol/wire/extension.js';
 
 /** What every header of version 2 begins with: no text protocol does. */
@@ -59,8 +59,11 @@ function areIPv4({ client, listener }: Ends): boolean {
   return isIPv4(client.ip) && isIPv4(listener.ip);
 }
 
-/** A header names both addresses in one family: IPv4 ones among IPv6 ones are mapped, in groups of hex digits. */
+/**
+ * A header names both addresses in one family: IPv4 ones among IPv6 ones are mapped, in groups of hex digits. The
+ * zone of a link-local address has no place in it, and means nothing on another machine.
+ */
 function toIPv6(ip: string): string {
-  const address = ipaddr.parse(ip);
+  const address = ipaddr.parse(withoutZone(ip));
   return (address instanceof ipaddr.IPv4 ? address.toIPv4MappedAddress() : address).toString();
 }

@@ -12,10 +12,10 @@ export function reachableAt(ip: string): string {
   return LOCALHOST[EVERY_ADDRESS.indexOf(ip)] ?? ip;
 }
 
-/** The bytes of a literal address in network order: 4 for IPv4, 16 for IPv6. */
+/** The bytes of a literal address in network order: 4 for IPv4, 16 for IPv6, of which a zone is no part. */
 export function addressToBytes(ip: string): number[] {
   // Each connection names three addresses: those of the common form are not worth a whole parser.
-  return isIPv4(ip) ? ip.split('.').map(Number) : ipaddr.parse(ip).toByteArray();
+  return isIPv4(ip) ? ip.split('.').map(Number) : ipaddr.parse(withoutZone(ip)).toByteArray();
 }
 
 /**
@@ -32,7 +32,14 @@ export function addressFromBytes(bytes: Buffer, start: number, end: number): str
 /** The one way to write an address, so that equal ones are equal text; undefined if it is none. */
 export function canonicalIp(text: string): string | undefined {
   if (!isIPv4(text) && !isIPv6(text)) return undefined;
-  return ipaddr.process(text).toString();
+  const bare = withoutZone(text);
+  const ip = ipaddr.process(bare).toString();
+  return ip.includes(':') ? ip + text.slice(bare.length) : ip;
+}
+
+/** An address without the interface of its link. That has any name, `br-lan` or `eth0.100`: no parser need know it. */
+export function withoutZone(ip: string): string {
+  return ip.replace(/%.*$/, '');
 }
 
 /** Whether it is an IPv6 address of one link, without the interface of that link (its zone), such as fe80::1. */

@@ -26,6 +26,11 @@ t.test('version 1 is one line of text', (t) => {
   t.equal(text(mixed), 'PROXY TCP6 ::ffff:c000:221 ::1 1 65535\r\n', 'in hex digits only');
   t.equal(text(nobody), 'PROXY UNKNOWN\r\n');
   t.equal(text({ ...v4, listener: undefined }), 'PROXY UNKNOWN\r\n', 'both or neither');
+  const local: Source = {
+    client: { ip: 'fe80::1%eth0.100', port: 1 },
+    listener: { ip: 'fe80::2%br-lan', port: 2 },
+  };
+  t.equal(text(local), 'PROXY TCP6 fe80::1 fe80::2 1 2\r\n', 'without the interface of a link');
   const highest = { ip: '255.255.255.255', port: 65_535 };
   t.equal(
     text({ client: highest, listener: highest }),
