@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { BlockList, isIPv6 } from 'node:net';
+import { BlockList, isIP, isIPv6 } from 'node:net';
 import { promisify } from 'node:util';
 import { errnoOf, messageOf } from '../../protocol/errors.js';
 import type { DnatReport, DropReport, Finding } from '../../protocol/services/inspect.js';
@@ -118,8 +118,10 @@ function canMatch({ match }: NetfilterRule, { proto, ip, port }: Flow): boolean 
   );
 }
 
-function holds(condition: Condition | undefined, test: (value: string) => boolean): boolean {
-  return condition === undefined || test(condition.value) !== condition.not;
+/** @param test undefined: what the condition says is not understood, and may hold */
+function holds(condition: Condition | undefined, test: (value: string) => boolean | undefined): boolean {
+  const met = condition && test(condition.value);
+  return met === undefined || met !== condition?.not;
 }
 
 /** `8080`, or `8000:8999`. */
@@ -128,11 +130,17 @@ function includesPort(range: string, port: number): boolean {
   return port >= Number(first) && port <= Number(last);
 }
 
-/** `172.17.0.2/32`. */
-function includesAddress(subnet: string, ip: string): boolean {
+/** `172.17.0.2/32`. @returns undefined for what is no subnet, such as an address with the mask 255.0.255.0 */
+function includesAddress(subnet: string, ip: string): boolean | undefined {
   const [address = '', prefix] = subnet.split('/');
-  const family = isIPv6(address) ? 'ipv6' : 'ipv4';
+  const bits = isIPv6(address) ? 128 : 32;
+  const length = Number(prefix ?? bits);
+  if (isIP(address) === 0 || !Number.isInteger(length) || length < 0 || length > bits) return undefined;
   const list = new BlockList();
-  list.addSubnet(address, Number(prefix ?? (family === 'ipv6' ? 128 : 32)), family);
-  return list.check(ip, isIPv6(ip) ? 'ipv6' : 'ipv4');
+  list.addSubnet(address, length, familyOf(address));
+  return list.check(ip, familyOf(ip));
+}
+
+function familyOf(ip: string): 'ipv4' | 'ipv6' {
+  return isIPv6(ip) ? 'ipv6' : 'ipv4';
 }

@@ -42,7 +42,8 @@ export function parseNftRuleset(output: string): NetfilterRule[] {
 
 function readMatch(line: string): RuleMatch {
   const match: RuleMatch = {};
-  const destination = conditionIn(/\bip6? daddr (!= )?([\w.:/]+)/, line);
+  // Neither of a range, 10.0.0.1-10.0.0.9, nor of a concatenation, `ip daddr . tcp dport`, is a part the whole.
+  const destination = conditionIn(/\bip6? daddr (!= )?(\w[\w.:/]*|::[\w.:/]*)(?![-\w.:/])/, line);
   if (destination) match.destination = destination;
   const port = conditionIn(/\bdport (!= )?(\d+(?:-\d+)?)\b/, line);
   if (port) match.destinationPort = { ...port, value: port.value.replace('-', ':') };

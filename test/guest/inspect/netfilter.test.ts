@@ -151,6 +151,24 @@ t.test('by nftables', async (t) => {
   t.match(drops, { found: [{ by: 'nft', chain: 'inet mine out', packets: 7 }] });
 });
 
+t.test('a rule that says in an odd way which packets it is for counts as one for all of them', async (t) => {
+  const rules = ['10.0.0.1/255.0.255.0', '10.0.0.0/64'].map(
+    (address) => `[1:9] -A OUTPUT -d ${address} -j DROP`,
+  );
+  const saved = ['*filter', ...rules, 'COMMIT', ''].join('\n');
+  const table = ['. tcp dport @taken', '10.0.0.1-10.0.0.9', '::/0'].map(
+    (daddr) => `ip daddr ${daddr} counter packets 1 bytes 9 drop`,
+  );
+  const nft = ['table inet mine {', 'chain out {', ...table, '}', '}'].join('\n');
+  const { drops } = await inspectNetfilter(PUBLISHED, BEHIND, programs({ 'iptables-nft-save': saved, nft }));
+  t.match(drops, {
+    found: [
+      ...rules.map((rule) => ({ rule: rule.replace('[1:9] -A OUTPUT ', '') })),
+      ...table.slice(0, 2).map((rule) => ({ by: 'nft', rule })),
+    ],
+  });
+});
+
 t.test('an IPv6 address', async (t) => {
   const rules = `*filter\n[2:10] -A OUTPUT -d 2001:db8::/32 -j DROP\n[2:10] -A OUTPUT -d ::1 -j DROP\nCOMMIT\n`;
   const outputs = { 'ip6tables-nft-save': rules, 'iptables-nft-save': IPTABLES };
