@@ -1,9 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
-import ipaddr from 'ipaddr.js';
 import { messageOf, UsageError } from '../../protocol/errors.js';
 import { MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
-import { EVERY_ADDRESS } from '../../protocol/wire/address.js';
+import { canonicalIp, EVERY_ADDRESS } from '../../protocol/wire/address.js';
 import { MAX_PORT } from '../../protocol/wire/destination.js';
 import type { Container, PublishedPort } from './containers.js';
 import { parseHostAddresses, parseIdleSeconds, parseProxyVersion, type Wishes } from './wishes.js';
@@ -51,7 +49,16 @@ export function readRuleFile(path: string): PublishRule[] {
     const problem = thrown instanceof SyntaxError ? 'are no valid JSON' : 'cannot be read';
     throw new UsageError(`${where} ${problem}: ${messageOf(thrown)}`);
   }
-  if (!Array.isArray(rules)) throw new UsageError(`${where} must be a list, such as ${EXAMPLE}`);
+  return parsePublishRules(rules, path);
+}
+
+/**
+ * What is in a rule file, and the default rules behind it.
+ * @param path of the file, for messages
+ * @throws UsageError as readRuleFile
+ */
+export function parsePublishRules(rules: unknown, path: string): PublishRule[] {
+  if (!Array.isArray(rules)) throw new UsageError(`the rules of ${path} must be a list, such as ${EXAMPLE}`);
   return [
     ...rules.map((rule: unknown, index) => {
       try {
@@ -92,7 +99,8 @@ const READERS: { [Key in keyof RuleFields]: (value: unknown) => RuleFields[Key] 
   },
   address: (value) => {
     if (value === '*') return EVERY_ADDRESS;
-    if (typeof value === 'string' && isIP(value) !== 0) return [ipaddr.process(value).toString()];
+    const ip = typeof value === 'string' ? canonicalIp(value) : undefined;
+    if (ip !== undefined) return [ip];
     throw bad('address', 'a literal IP address, or "*" for a port that is published on every one', value);
   },
   label: parseLabelMatcher,
@@ -180,11 +188,24 @@ function parseLabelMatcher(value: unknown): RuleFields['label'] {
   return ({ labels }) => Object.hasOwn(labels, key) && (wanted === undefined || labels[key] === wanted);
 }
 
-/** A container's name, in which `*` stands for anything. */
+/**
+ * A container's name, in which `*` stands for anything. No regular expression: with many `*`, one could take ages
+ * to find that a name does not match.
+ */
 function parseNameMatcher(pattern: string): RuleFields['container'] {
-  const parts = pattern.split('*').map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'));
-  const expression = new RegExp(`^${parts.join('.*')}$`, 's');
-  return ({ name }) => expression.test(name);
+  const [start = '', ...others] = pattern.split('*');
+  const end = others.pop();
+  if (end === undefined) return ({ name }) => name === pattern;
+  return ({ name }) => {
+    if (!name.startsWith(start)) return false;
+    let at = start.length;
+    for (const part of others) {
+      const found = name.indexOf(part, at);
+      if (found < 0) return false;
+      at = found + part.length;
+    }
+    return name.length - at >= end.length && name.endsWith(end);
+  };
 }
 
 function readText(key: string, value: unknown): string {

@@ -44,6 +44,10 @@ t.test('which containers a rule matches', async (t) => {
     [{ container: 'web' }, [{ name: 'web' }], [{ name: 'web2' }, { name: 'a-web' }]],
     [{ container: 'db-*' }, [{ name: 'db-' }, { name: 'db-1' }], [{ name: 'a-db-1' }]],
     [{ container: 'a.*c' }, [{ name: 'a.bc' }], [{ name: 'abc' }]],
+    [{ container: '*a*b*' }, [{ name: 'ab' }, { name: 'xaxbx' }], [{ name: 'ba' }]],
+    [{ container: 'ab*bc' }, [{ name: 'abbc' }, { name: 'abxbc' }], [{ name: 'abc' }]],
+    // A regular expression of as many parts would not come to an end.
+    [{ container: `${'*a'.repeat(40)}*b` }, [{ name: `${'a'.repeat(40)}b` }], [{ name: 'a'.repeat(4000) }]],
   ];
   for (const [rule, yes, no] of cases) {
     const [parsed] = read(t, rule);
