@@ -31,6 +31,10 @@ t.test('what is not as it should be is left to whoever reads the list, and costs
   t.match(strange, { PublicPort: Number.NaN, Type: 'undefined' });
   t.equal((portsOf({ ...mapping, range: 1e9 }) as unknown[]).length, 65_535);
   t.equal((portsOf({ ...mapping, range: -5 }) as unknown[]).length, 1);
+  t.throws(() => portsOf({ ...mapping, range: 65_535, protocol: 'tcp,udp,sctp,tcp,udp' }), {
+    name: 'OperationError',
+    message: 'its containers have more than 262144 ports',
+  });
   const answer = [{ Id: 'a', Ports: [1] }, null, { Id: 'b', Ports: [2] }];
   t.same(withPodmanPorts(answer, [{ Id: 'a', Ports: null }, null, { Id: 'c', Ports: [] }]), answer);
   t.same(withPodmanPorts(answer, {}), answer);
