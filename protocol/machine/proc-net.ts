@@ -37,8 +37,8 @@ export function parseProcNet(
   for (const line of text.split('\n').slice(1)) {
     const [, local = '', , state, , , , uid, , inode = ''] = line.trim().split(/\s+/);
     const [address = '', port = ''] = local.split(':');
-    if (address === '' || (proto === 'tcp' && state !== LISTEN)) continue;
     const bytes = Buffer.from(address, 'hex');
+    if (![4, 16].includes(bytes.length) || (proto === 'tcp' && state !== LISTEN)) continue;
     if (littleEndian) bytes.swap32();
     const ip = ipaddr.process(ipaddr.fromByteArray([...bytes]).toString()).toString();
     sockets.push({ ip, port: Number.parseInt(port, 16), uid: Number(uid), inode });
