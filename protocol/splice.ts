@@ -1,6 +1,6 @@
 import { errnoOf } from './errors.js';
 import { Slab } from './slab.js';
-import { connectSocket } from './socket/connect-socket.js';
+import { type Connect, connectSocket } from './socket/connect-socket.js';
 import type { RawSocket, SocketAddress, SocketHandler } from './socket/raw-socket.js';
 import type { Stream, StreamEnd, StreamHandler } from './stream.js';
 import type { Tap } from './tap.js';
@@ -84,8 +84,14 @@ export class Splice implements SocketHandler, StreamHandler {
   /**
    * Takes a stream that the peer has opened and connects it to `address`; the peer is told the outcome, and
    * what it sends meanwhile waits.
+   * @param connect makes the connection. Default: connectSocket
    */
-  static dial(owner: SpliceOwner & { onConnected(): void }, stream: Stream, address: SocketAddress): Splice {
+  static dial(
+    owner: SpliceOwner & { onConnected(): void },
+    stream: Stream,
+    address: SocketAddress,
+    connect: Connect = connectSocket,
+  ): Splice {
     const startedAt = performance.now();
     const splice = new Splice(
       owner,
@@ -94,7 +100,7 @@ export class Splice implements SocketHandler, StreamHandler {
         return stream;
       },
       (handler) =>
-        connectSocket(address, handler, () => {
+        connect(address, handler, () => {
           splice.#dialStartedAt = undefined;
           stream.reportConnected((performance.now() - startedAt) * 1000);
           owner.onConnected();

@@ -5,6 +5,7 @@ import { messageOf } from '../../protocol/errors.js';
 import { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger, LogLevel } from '../../protocol/program/logger.js';
 import { textForPeople } from '../../protocol/services/text.js';
+import type { Connect } from '../../protocol/socket/connect-socket.js';
 import type { SocketAddress } from '../../protocol/socket/raw-socket.js';
 import { resetWord } from '../../protocol/socket/reset-word.js';
 import { Splice, type SpliceEnd } from '../../protocol/splice.js';
@@ -27,12 +28,15 @@ export interface DiallerOptions {
   allowDial: readonly EndpointRule[];
   /** How long (ms) a dial may take. Default: DIAL_TIMEOUT_MS. */
   dialTimeoutMs?: number;
+  /** Makes the connections of TCP and unix destinations. Default: connectSocket. */
+  connect?: Connect;
   logger: Logger;
 }
 
 /** Dials the destinations of the streams that the host opens, and joins each to its stream. */
 export class Dialler {
   readonly #allowDial: readonly EndpointRule[];
+  readonly #connect: Connect | undefined;
   readonly #log: Logger;
   /** Of all that fails: the host, and whoever reaches it, can make that happen again and again. */
   readonly #failures: LogLimiter;
@@ -41,7 +45,8 @@ export class Dialler {
   readonly #udpDials = new Set<UdpDial>();
   readonly #datagramBudget = new DatagramBudget();
 
-  constructor({ allowDial, dialTimeoutMs = DIAL_TIMEOUT_MS, logger }: DiallerOptions) {
+  constructor({ allowDial, dialTimeoutMs = DIAL_TIMEOUT_MS, connect, logger }: DiallerOptions) {
+    this.#connect = connect;
     this.#dialling = new DeadlineQueue(dialTimeoutMs, (splice) => splice.dialTimedOut());
     this.#allowDial = allowDial;
     this.#log = logger;
@@ -86,6 +91,7 @@ export class Dialler {
       },
       stream,
       target,
+      this.#connect,
     );
     this.#splices.add(splice);
     this.#dialling.add(splice);

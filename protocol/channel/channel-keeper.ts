@@ -14,7 +14,7 @@ import { type ChannelListener, listenForChannel } from '../transport/listen-for-
 import type { StandardDescriptors } from '../transport/stdio.js';
 import type { Destination } from '../wire/destination.js';
 import type { Reason, Source } from '../wire/extension.js';
-import type { PeerIdentity } from '../wire/handshake.js';
+import type { Feature, PeerIdentity } from '../wire/handshake.js';
 import { BackOff } from './back-off.js';
 import { Channel } from './channel.js';
 import { ChannelLog } from './channel-log.js';
@@ -53,7 +53,19 @@ export interface KeeperOptions {
   frames?: FrameRing;
   /** What stdio: is. Default: this process's own. */
   standard?: StandardDescriptors;
+  /** How addresses are connected to and listened on. Default: by the system. */
+  transport?: ChannelTransport;
+  /** What to announce. Default: everything. */
+  features?: readonly Feature[];
 }
+
+/** Where a keeper gets sockets from; each as the function of that name. */
+export interface ChannelTransport {
+  connectChannel: typeof connectChannel;
+  listenForChannel: typeof listenForChannel;
+}
+
+const SYSTEM: ChannelTransport = { connectChannel, listenForChannel };
 
 /** What is known of the channel at a moment. */
 export interface KeeperState {
@@ -119,13 +131,13 @@ export class ChannelKeeper implements StreamOpener {
    * connecting is tried until stop()
    */
   async start(): Promise<void> {
-    const { mode, address, logger, standard } = this.#options;
+    const { mode, address, logger, standard, transport = SYSTEM } = this.#options;
     if (mode === 'connect') {
       checkConnectable(address, standard);
       void this.#connect();
       return;
     }
-    this.#listener = await listenForChannel(
+    this.#listener = await transport.listenForChannel(
       address,
       (socket) => this.#accept(socket),
       (err) => this.#log.notAccepted(err),
@@ -227,9 +239,9 @@ export class ChannelKeeper implements StreamOpener {
   // ---- having a socket -------------------------------------------------------------------------------
 
   async #connect(): Promise<void> {
-    const { address, standard } = this.#options;
+    const { address, standard, transport = SYSTEM } = this.#options;
     try {
-      const socket = await connectChannel(address, {
+      const socket = await transport.connectChannel(address, {
         signal: this.#stopping.signal,
         onLine: (line) => this.#log.commandSaid(line),
         ...(standard && { standard }),
@@ -261,11 +273,12 @@ export class ChannelKeeper implements StreamOpener {
       socket.reset();
       return;
     }
-    const { version, pool, owner, address, frames } = this.#options;
+    const { version, pool, owner, address, frames, features } = this.#options;
     const channel = new Channel(socket, {
       dialled,
       ...(address.kind === 'exec' && { handshakeTimeoutMs: COMMAND_HANDSHAKE_TIMEOUT_MS }),
       version,
+      ...(features && { features }),
       pool,
       tap: this.#tap,
       frames,

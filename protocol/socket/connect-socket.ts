@@ -4,6 +4,9 @@ import { NodeSocket } from './node-socket.js';
 import type { RawSocket, SocketAddress, SocketHandler } from './raw-socket.js';
 import { settings } from './settings.js';
 
+/** As connectSocket. */
+export type Connect = (address: SocketAddress, handler: SocketHandler, onConnect: () => void) => RawSocket;
+
 /**
  * Starts to connect. The outcome is told by `onConnect` or by the handler's onClose. Bytes may be sent at
  * once: they go out when the connection stands. Reading begins by itself then, unless pause() is called.
