@@ -30,12 +30,11 @@ export async function run(
   return undefined;
 }
 
-/** Tells all that happens in the schedule of one seed. */
-export function trace(seed: number, onLine: (line: string) => void): void {
-  setImmediate(() => {
+/** Tells all that happens in the schedule of one seed. @returns what went wrong */
+export function trace(seed: number, onLine: (line: string) => void): Promise<string | undefined> {
+  return outside(() => {
     const failure = attempt(seed, onLine);
-    onLine(failure === undefined ? 'nothing went wrong' : `${describe(failure)}`);
-    process.exitCode = failure === undefined ? 0 : 1;
+    return failure === undefined ? undefined : describe(failure);
   });
 }
 
