@@ -46,7 +46,8 @@ function compare(id: number, from: Belief, to: Belief): void {
   if (to.granted - (to.received - to.unread) > MAX_WINDOW_BYTES) fail('the window is too large');
   if (from.pending > 0 && from.allowed > from.sent) fail('payload waits though there is a window');
   // Nothing is granted to a stream that nobody has decided upon yet.
-  if (from.pending > 0 && to.unread === 0 && to.granted > 0) fail('payload waits for a window, and the reader has read all');
+  if (from.pending > 0 && to.unread === 0 && to.granted > 0)
+    fail('payload waits for a window, and the reader has read all');
 }
 
 function beliefOf(multiplexer: Multiplexer, id: number): Belief | undefined {

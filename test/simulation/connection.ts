@@ -151,7 +151,10 @@ export function checkWhole({ number, client, server, disturbed }: Connection): v
   if (whole(client) && whole(server)) return;
   throw new Violation(
     `connection ${number} has failed though nothing was done to it: ${[client, server]
-      .map(({ name, endSeen, failed }) => `${name} ${endSeen ? 'saw the end' : 'saw no end'}${failed ? ', failed' : ''}`)
+      .map(
+        ({ name, endSeen, failed }) =>
+          `${name} ${endSeen ? 'saw the end' : 'saw no end'}${failed ? ', failed' : ''}`,
+      )
       .join('; ')}`,
   );
 }

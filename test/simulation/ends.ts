@@ -1,15 +1,15 @@
-import { createLogger } from '../../protocol/program/logger.js';
-import { ChannelKeeper, type KeeperOwner } from '../../protocol/channel/channel-keeper.js';
-import { SlabPool } from '../../protocol/slab.js';
-import type { SocketAddress, SocketHandler } from '../../protocol/socket/raw-socket.js';
-import type { Stream } from '../../protocol/stream.js';
-import type { ChannelMode } from '../../protocol/transport/channel-address.js';
-import type { Feature } from '../../protocol/wire/handshake.js';
 import { Dialler } from '../../guest/dial/dialler.js';
 import type { Forward } from '../../host/forwards/forward.js';
 import type { Records } from '../../host/records/records.js';
 import { Crowd } from '../../host/relay/crowd.js';
 import { Relay } from '../../host/relay/relay.js';
+import { ChannelKeeper, type KeeperOwner } from '../../protocol/channel/channel-keeper.js';
+import { createLogger } from '../../protocol/program/logger.js';
+import { SlabPool } from '../../protocol/slab.js';
+import type { SocketAddress, SocketHandler } from '../../protocol/socket/raw-socket.js';
+import type { Stream } from '../../protocol/stream.js';
+import type { ChannelMode } from '../../protocol/transport/channel-address.js';
+import type { Feature } from '../../protocol/wire/handshake.js';
 import { fakeForward } from '../fixtures/fake-forward.js';
 import { ADDRESS, type Network, type Outcome } from './network.js';
 import { SimulatedSocket } from './simulated-socket.js';
@@ -146,13 +146,13 @@ export class GuestEnd extends End {
     handler: SocketHandler,
     onConnect: () => void,
   ): SimulatedSocket {
-    const kind = { capacity: world.pick([256, 4096, 300_000]), resets: true };
+    const kind = { capacity: world.pick([1024, 8192, 300_000]), resets: true };
     const [own, server] = SimulatedSocket.pair(world, this.process, world.outside, kind);
     own.dial(onConnect).setHandler(handler);
     const outcome = onDial('port' in address ? address.port : 0, server);
     if (outcome === 'works') own.dialled('connected');
     else if (outcome === 'fails') own.dialled(refused());
-    else if (outcome === 'late') setTimeout(() => own.dialled('connected'), LATE_DIAL_MS);
+    else if (outcome === 'late') world.later(LATE_DIAL_MS, () => own.dialled('connected'));
     return own;
   }
 

@@ -22,5 +22,7 @@ else {
 
 /** Whatever a failed schedule has left behind must not keep the process from its end. */
 function finish(failure: string | undefined): void {
-  process.stdout.write(`${failure ?? 'nothing went wrong'}\n`, () => process.exit(failure === undefined ? 0 : 1));
+  process.stdout.write(`${failure ?? 'nothing went wrong'}\n`, () =>
+    process.exit(failure === undefined ? 0 : 1),
+  );
 }

@@ -76,7 +76,7 @@ export class Network {
     const listening = this.#listening;
     if (!listening?.process.alive) return undefined;
     const world = this.#world;
-    const kind = { capacity: world.pick([64, 4096, 200_000, 1_000_000]), resets: world.chance(0.5) };
+    const kind = { capacity: world.pick([2048, 16_384, 200_000, 1_000_000]), resets: world.chance(0.5) };
     const wire = SimulatedSocket.pair(world, process, listening.process, kind);
     const { ends } = new WireCheck(world, this.early);
     for (const [index, socket] of wire.entries()) socket.observer = ends[index] as WireObserver;

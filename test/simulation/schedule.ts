@@ -17,6 +17,9 @@ const MOST_STEPS = 200_000;
 /** Time (ms) that everything has to come to its end, once nothing is in its way: timeouts are shorter. */
 const LONGEST_END_MS = 120_000;
 
+/** What a step may take (ms) on a machine so slow that a peer may be taken for dead which is not. */
+const SLOW_STEP_MS = 30;
+
 /** Two ends of a stream or flow that is no forwarded connection. */
 interface Direct<Side extends DirectSide | DatagramSide> {
   opener: Side;
@@ -47,7 +50,7 @@ export class Schedule {
   constructor(seed: number, trace?: (line: string) => void) {
     this.world = new World(seed, trace);
     const { world } = this;
-    world.stepMs = world.pick([0, 0, 0.02, 1, 30]);
+    world.stepMs = world.pick([0, 0, 0.02, SLOW_STEP_MS]);
     this.network = new Network(world);
     this.#hostListens = world.chance(0.5);
     this.#features = { host: this.#pickFeatures(), guest: this.#pickFeatures() };
@@ -129,7 +132,7 @@ export class Schedule {
     const disturbed = this.shaky || !host.keeper.takesStreams;
     connections.push({ number, client, server, disturbed, recordsEnded: 0 });
     world.note(`client ${number} comes`);
-    const kind = { capacity: world.pick([256, 4096, 300_000]), resets: true };
+    const kind = { capacity: world.pick([1024, 8192, 300_000]), resets: true };
     const [own, far] = SimulatedSocket.pair(world, host.process, world.outside, kind);
     client.attach(far);
     world.as(host.process, () => host.relay.onClient(own, forwardTo(number)));
@@ -146,7 +149,7 @@ export class Schedule {
 
   /** Whether what is begun now may fail though nothing is done to it. */
   get shaky(): boolean {
-    return this.#shaken || this.host.stopping || this.guest.stopping;
+    return this.world.stepMs === SLOW_STEP_MS || this.#shaken || this.host.stopping || this.guest.stopping;
   }
 
   disturb(number: number): void {
@@ -185,7 +188,8 @@ export class Schedule {
 
   #onDirect(stream: Stream, at: 'host' | 'guest'): void {
     const { destination } = stream;
-    const [, kind, number] = destination.proto === 'unix' ? (/(\w+)\/(\d+)$/.exec(destination.path) ?? []) : [];
+    const [, kind, number] =
+      destination.proto === 'unix' ? (/(\w+)\/(\d+)$/.exec(destination.path) ?? []) : [];
     if (kind === 'stream' || kind === 'flow') {
       const decide = (): void => this.#decide(stream, kind, Number(number), at);
       if (this.world.chance(0.5)) decide();
@@ -304,7 +308,10 @@ export class Schedule {
     }
     for (const { openedBy, opener, acceptor } of this.streams) {
       const far = openedBy === 'host' ? this.guest : this.host;
-      for (const [side, end] of [[opener, this[openedBy]], [acceptor, far]] as const)
+      for (const [side, end] of [
+        [opener, this[openedBy]],
+        [acceptor, far],
+      ] as const)
         if (!side.dead) this.world.as(end.process, () => endSide(side));
     }
     for (const { openedBy, opener } of this.flows)
@@ -339,7 +346,8 @@ export class Schedule {
     for (const { process, pool } of ends) {
       const [timer] = this.world.timersOf(process);
       if (timer) throw new Violation(`the ${process.name} has stopped, and still has ${timer}`);
-      if (pool.out > 0) throw new Violation(`the ${process.name} has stopped, and still holds ${pool.out} slabs`);
+      if (pool.out > 0)
+        throw new Violation(`the ${process.name} has stopped, and still holds ${pool.out} slabs`);
     }
   }
 

@@ -1,5 +1,5 @@
-import type { App } from './connection.js';
 import { checkWindows } from './check-windows.js';
+import type { App } from './connection.js';
 import type { Outcome } from './network.js';
 import { Schedule } from './schedule.js';
 import type { World } from './world.js';
@@ -145,7 +145,9 @@ function settle(schedule: Schedule): void {
 }
 
 /** Time passes, as it does while nothing happens. */
-function wait({ world }: Schedule): void {
+function wait(schedule: Schedule): void {
+  const { world } = schedule;
+  schedule.settle();
   world.advance(world.now + 60_000);
 }
 

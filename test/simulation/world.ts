@@ -126,6 +126,14 @@ export class World {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
+  /** Lets something happen after a time (ms), outside of both ends. */
+  later(ms: number, run: () => void): void {
+    const before = this.#current;
+    this.#current = this.outside;
+    this.#setTimeout(run, ms);
+    this.#current = before;
+  }
+
   /** Timers that are set in a process. */
   timersOf(process: Process): string[] {
     return this.#timers
@@ -173,7 +181,8 @@ export class World {
   }
 
   #fireDue(): void {
-    for (let next = this.#nextTimer(); next && next.at <= this.now; next = this.#nextTimer()) this.#fire(next);
+    for (let next = this.#nextTimer(); next && next.at <= this.now; next = this.#nextTimer())
+      this.#fire(next);
   }
 
   #nextTimer(): Timer | undefined {
