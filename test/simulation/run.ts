@@ -5,7 +5,7 @@ import { play } from './script.js';
 const SCHEDULES_A_TURN = 20;
 
 /** How often (in schedules) it is told how far it is. */
-const SCHEDULES_A_REPORT = 20_000;
+const SCHEDULES_A_REPORT = 2_000;
 
 /** Of a trace, so much is printed at once. */
 const LAST_LINES = 60;

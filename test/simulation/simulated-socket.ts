@@ -204,15 +204,17 @@ export class SimulatedSocket implements RawSocket, Source {
       return;
     }
     if (this.#resetArrived) steps.push({ process, what: 'reset', run: () => this.#reset() });
-    if (this.#pending.length > 0 && (this.#room > 0 || !this.#peer || this.#peer.destroyed))
+    if (this.#pending.length > 0 && this.#room > 0)
       steps.push({ process, what: 'sent', run: () => this.#drain() });
     if (!this.#wantsRead) return;
     if (this.#incomingBytes > 0) steps.push({ process, what: 'read', run: () => this.#read() });
     else if (this.#finArrived && !this.#endTold) steps.push({ process, what: 'end', run: () => this.#end() });
   }
 
+  /** What the other end does not take is lost, and costs no room. */
   get #room(): number {
-    return this.#peer ? this.kind.capacity - this.#peer.#incomingBytes : Number.POSITIVE_INFINITY;
+    const peer = this.#peer;
+    return peer && !peer.destroyed ? this.kind.capacity - peer.#incomingBytes : Number.POSITIVE_INFINITY;
   }
 
   #connected(): void {
