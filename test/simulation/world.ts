@@ -42,6 +42,9 @@ export class Violation extends Error {
   override name = 'Violation';
 }
 
+/** How many of the things that a failed schedule has put off may throw. */
+const MOST_ABANDONED = 1000;
+
 type Globals = Pick<
   typeof globalThis,
   'setTimeout' | 'clearTimeout' | 'setImmediate' | 'clearImmediate' | 'performance'
@@ -229,7 +232,11 @@ export class World {
     Object.defineProperty(globalThis, 'performance', { value: clock, configurable: true, writable: true });
     try {
       run();
+      // What comes of what was put off last counts, too.
+      if (this.#failure !== undefined) throw this.#failure;
     } finally {
+      // What a failed schedule has put off must not happen in the next one, or with the system's own timers.
+      this.#abandon();
       process.off('uncaughtException', fail).off('unhandledRejection', fail);
       Object.defineProperty(globalThis, 'performance', {
         value: this.#system.performance,
@@ -238,6 +245,17 @@ export class World {
       });
       const { performance: _clock, ...timers } = this.#system;
       Object.assign(globalThis, timers);
+    }
+  }
+
+  #abandon(): void {
+    for (let tries = 0; tries < MOST_ABANDONED; tries++) {
+      try {
+        drain();
+        return;
+      } catch {
+        // One that throws is followed by others.
+      }
     }
   }
 
