@@ -1,5 +1,5 @@
 // Builds dist/guest/portferry-proxy, dockerd's userland proxy, for Linux: one static file. CC, CFLAGS and LDFLAGS
-// say otherwise where they are set, as for a cross compiler, or to look for mistakes:
+// say otherwise where they are set, as for a cross compiler, or to look for mistakes, and OUT where it is to be:
 //   CFLAGS='-g -fsanitize=address,undefined' LDFLAGS= npm run build:proxy
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
@@ -7,8 +7,8 @@ import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const target = 'dist/guest/portferry-proxy';
-const { CC = 'cc', CFLAGS = '-O2', LDFLAGS = '-static -s' } = process.env;
+const { CC = 'cc', CFLAGS = '-O2', LDFLAGS = '-static -s', OUT } = process.env;
+const target = OUT ?? `${root}/dist/guest/portferry-proxy`;
 
 const words = (text) => text.split(/\s+/).filter((word) => word !== '');
 const { version } = JSON.parse(readFileSync(`${root}/package.json`, 'utf8'));
@@ -25,7 +25,7 @@ const args = [
   ...words(LDFLAGS),
 ];
 
-mkdirSync(dirname(`${root}/${target}`), { recursive: true });
+mkdirSync(dirname(target), { recursive: true });
 const { error, status, signal } = spawnSync(compiler, args, { cwd: root, stdio: 'inherit' });
 if (error?.code === 'ENOENT') {
   console.error(
