@@ -1,0 +1,249 @@
+import { Clients } from './clients.js';
+import { Datagrams } from './datagrams.js';
+import { FAULTS, type Fault } from './faults.js';
+import { Lag } from './lag.js';
+import { Ledger } from './ledger.js';
+import { Publisher } from './publishers.js';
+import { Quiet } from './quiet.js';
+import { Random } from './random.js';
+import type { System } from './system.js';
+
+/** How long (ms) there are faults, until it is looked whether anything has stayed behind. */
+const ROUND_MS = 40_000;
+
+/** Between two faults (ms): enough for connections that see none of them. */
+const CALM_MS = { least: 500, most: 2_500 };
+
+/** How often (ms) a fresh connection is tried after a fault, without waiting for those before it. */
+const TRY_MS = 100;
+
+/** Everything takes longer on a machine that has much else to do: so much (ms), and so many times its lag. */
+const MACHINE_MS = 1_000;
+const LAGS = 5;
+
+/** What takes longer (ms) than its limit is given up then. */
+const HOPELESS_MS = 30_000;
+
+/** How long (ms) connections may take to end when no more come. */
+const FINISH_MS = 30_000;
+
+/** What must not be, with all that helps to find out why. */
+export interface Violation {
+  readonly what: string;
+  readonly evidence: readonly string[];
+}
+
+/** How a run went. */
+export interface Outcome {
+  readonly seed: number;
+  readonly seconds: number;
+  readonly faults: number;
+  readonly connections: number;
+  readonly bytes: number;
+  /** How clients' connections ended, with how many of each. */
+  readonly outcomes: Readonly<Record<string, number>>;
+  readonly datagrams: { readonly sent: number; readonly answered: number };
+  readonly published: number;
+  /** The longest time (ms) that it took after each kind of fault until everything worked again. */
+  readonly recoveryMs: Readonly<Record<string, number>>;
+  /** What a program's memory has grown by at most (MiB). */
+  readonly growthMib: number;
+  readonly violations: readonly Violation[];
+}
+
+/** One run: load and faults by a seed, and what is to be true all the while. */
+export class Run {
+  readonly #seed: number;
+  readonly #system: System;
+  readonly #ledger = new Ledger();
+  readonly #lag = new Lag();
+  readonly #clients: Clients;
+  readonly #datagrams: Datagrams;
+  readonly #publishers: readonly Publisher[];
+  readonly #quiet: Quiet;
+  readonly #random: Random;
+  readonly #recoveryMs: Record<string, number> = {};
+  readonly #violations: Violation[] = [];
+  readonly #startedAt = performance.now();
+  readonly #onViolation: () => void;
+  readonly #kinds: readonly string[];
+  readonly #violated: Promise<void>;
+
+  constructor(seed: number, system: System) {
+    this.#seed = seed;
+    this.#system = system;
+    this.#random = new Random(seed, 'faults');
+    let onViolation = (): void => {};
+    this.#violated = new Promise((resolve) => {
+      onViolation = resolve;
+    });
+    this.#onViolation = onViolation;
+    const violate = (what: string, id?: number): void => this.#violate(what, id);
+    const { ports, proxySocket } = system;
+    this.#clients = new Clients(seed, ports.tcp, this.#ledger, violate);
+    this.#datagrams = new Datagrams(ports.udp, violate);
+    const parts = {
+      ...{ proxySocket, destination: ports.destination },
+      ...{ clients: this.#clients, ledger: this.#ledger, violate },
+    };
+    this.#publishers = ports.published.map(
+      (port, index) => new Publisher(parts, port, new Random(seed, `publisher ${index}`)),
+    );
+    this.#quiet = new Quiet(system);
+    system.onStory = (story) => this.#clients.onServerStory(story);
+    this.#kinds = Object.keys(FAULTS).filter((kind) => system.clock.movable || !/clock|hours/.test(kind));
+  }
+
+  /** One line that says how far it is. */
+  get progress(): string {
+    const { count, open } = this.#clients;
+    const last = this.#ledger.entries.at(-1);
+    const now = last && last.to === undefined ? last.text : 'calm';
+    const parts = [`${count} connections`, `${open} open`, `${this.#ledger.entries.length} faults`, now];
+    return `${this.#seconds} s: ${parts.join(', ')}`;
+  }
+
+  /** Goes on for so long (ms), or until something is wrong. */
+  async go(ms: number): Promise<Outcome> {
+    const looking = setInterval(() => this.#look(), 1_000);
+    try {
+      await Promise.race([this.#violated, this.#rounds(ms)]);
+    } catch (thrown) {
+      this.#violate(thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown));
+    }
+    // What else is wrong shows at once, most likely.
+    clearInterval(looking);
+    this.#lag.stop();
+    return this.#outcome();
+  }
+
+  async #rounds(ms: number): Promise<void> {
+    const until = this.#startedAt + ms;
+    await this.#warmUp();
+    let deck: string[] = [];
+    do {
+      const roundUntil = Math.min(until, performance.now() + ROUND_MS);
+      this.#startLoad();
+      do {
+        await passing(this.#random.between(CALM_MS.least, CALM_MS.most));
+        if (deck.length === 0) deck = this.#random.shuffle(this.#kinds);
+        const kind = deck.pop() ?? '';
+        const fault = FAULTS[kind]?.(this.#random);
+        if (fault) await this.#make(kind, fault);
+      } while (performance.now() < roundUntil);
+      await this.#stopLoad();
+      for (const wrong of await this.#quiet.check()) this.#violate(wrong);
+    } while (performance.now() < until);
+  }
+
+  /** Everything is used once, so that what is there then is what is to be there later. */
+  async #warmUp(): Promise<void> {
+    const entry = this.#ledger.begin('start', true);
+    await this.#untilWorks();
+    this.#ledger.end(entry);
+    for (const publisher of this.#publishers) await publisher.once();
+    for (const wrong of await this.#quiet.check()) this.#violate(wrong);
+  }
+
+  #startLoad(): void {
+    this.#clients.start();
+    this.#datagrams.start();
+    for (const publisher of this.#publishers) publisher.start();
+  }
+
+  async #stopLoad(): Promise<void> {
+    this.#datagrams.stop();
+    const stopped = Promise.all([this.#clients.stop(), ...this.#publishers.map((each) => each.stop())]);
+    if (await within(FINISH_MS, stopped)) return;
+    this.#violate(`connections have not ended within ${FINISH_MS / 1000} s: ${this.#clients.describeOpen()}`);
+  }
+
+  async #make(kind: string, fault: Fault): Promise<void> {
+    const entry = this.#ledger.begin(fault.text, fault.harmful);
+    this.#lag.reset();
+    const undo = await fault.act(this.#system);
+    const reachableAt = performance.now();
+    const worked = await within(HOPELESS_MS, this.#untilWorks());
+    undo?.();
+    const tookMs = performance.now() - reachableAt;
+    this.#recoveryMs[kind] = Math.max(this.#recoveryMs[kind] ?? 0, Math.round(tookMs));
+    const limitMs = fault.limitMs + MACHINE_MS + LAGS * this.#lag.longestMs;
+    if (!worked) this.#violate(`after ${HOPELESS_MS / 1000} s it did not work again: ${fault.text}`);
+    else if (tookMs > limitMs)
+      this.#violate(
+        `it took ${tookMs.toFixed(0)} ms, not ${limitMs.toFixed(0)}, until it worked again: ${fault.text}`,
+      );
+    this.#ledger.end(entry);
+  }
+
+  /** Resolves when a fresh connection and a datagram have had their answers. */
+  async #untilWorks(): Promise<void> {
+    await Promise.all([this.#untilConnects(), this.#datagrams.probe()]);
+  }
+
+  #untilConnects(): Promise<void> {
+    return new Promise((resolve) => {
+      const attempt = (): void => {
+        void this.#clients.probe().then((works) => {
+          if (!works) return;
+          clearInterval(timer);
+          resolve();
+        });
+      };
+      const timer = setInterval(attempt, TRY_MS);
+      attempt();
+    });
+  }
+
+  #look(): void {
+    this.#clients.look();
+    const { ended } = this.#system;
+    if (ended !== undefined && this.#ledger.calmSince !== undefined) this.#violate(ended);
+  }
+
+  get #seconds(): number {
+    return Math.round((performance.now() - this.#startedAt) / 1000);
+  }
+
+  #violate(what: string, id?: number): void {
+    const about = id === undefined ? [] : this.#clients.describe(id);
+    const evidence = [
+      ...['the last faults:', ...this.#ledger.describe()],
+      ...(about.length > 0 ? ['the connection, as planned and as its ends tell:', ...about] : []),
+      ...this.#system.describeLogs(),
+    ];
+    this.#violations.push({ what: `${this.#seconds} s: ${what}`, evidence });
+    this.#onViolation();
+  }
+
+  #outcome(): Outcome {
+    return {
+      seed: this.#seed,
+      seconds: this.#seconds,
+      faults: this.#ledger.entries.length - 1,
+      connections: this.#clients.count,
+      bytes: this.#clients.bytes,
+      outcomes: this.#clients.outcomes,
+      datagrams: { sent: this.#datagrams.sent, answered: this.#datagrams.answered },
+      published: this.#publishers.reduce((sum, { published }) => sum + published, 0),
+      recoveryMs: this.#recoveryMs,
+      growthMib: Math.round(this.#quiet.growthMib),
+      violations: this.#violations,
+    };
+  }
+}
+
+/** @returns whether it has resolved within that time (ms) */
+async function within(ms: number, promise: Promise<unknown>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
+  });
+  const inTime = await Promise.race([promise.then(() => true as const), late]);
+  clearTimeout(timer);
+  return inTime;
+}
+
+function passing(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
