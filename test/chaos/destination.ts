@@ -1,7 +1,8 @@
 import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net from 'node:net';
-import { Party, resetAtDeath, type Story } from './party.js';
+import { resetAtClose } from './connection-state.js';
+import { Party, type Story } from './party.js';
 import { decodePlan, HEADER_BYTES } from './plan.js';
 
 /** What the destination tells whoever has started it. */
@@ -20,7 +21,7 @@ export async function runDestination(port: number, udpPort: number): Promise<voi
   const open = new Set<net.Socket>();
   const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     open.add(socket.on('close', () => open.delete(socket)));
-    resetAtDeath(socket);
+    resetAtClose(socket);
     serve(socket, (story) => tell({ story }));
   });
   server.listen({ host: '127.0.0.1', port, backlog: 1024 });

@@ -1,5 +1,5 @@
 import type net from 'node:net';
-import { setSocketOption } from '../../protocol/socket/socket-options.js';
+import { deliverAtClose, isReset, resetAtClose } from './connection-state.js';
 import { BLOCK_BYTES, firstWrong, patternOf } from './pattern.js';
 import type { Plan } from './plan.js';
 
@@ -18,10 +18,6 @@ export interface Story {
   /** What must never be: a wrong byte, or a clean end before the last one. */
   readonly violation?: string;
 }
-
-/** A process that dies lets its kernel end its connections as if they were whole, unless this is set. */
-const LINGER_RESET = Int32Array.of(1, 0);
-const LINGER_OFF = Int32Array.of(0, 0);
 
 /** One end of a connection: sends its bytes, and holds each that comes against what it must be. */
 export class Party {
@@ -111,6 +107,11 @@ export class Party {
 
   #finish(): void {
     this.progressAt = performance.now();
+    if (isReset(this.socket)) {
+      this.#error ??= 'ECONNRESET';
+      this.socket.destroy();
+      return;
+    }
     this.#ended = true;
     if (this.#received < this.#expected)
       this.#violate(`a clean end after ${this.#received} of ${this.#expected} bytes`);
@@ -135,7 +136,7 @@ export class Party {
   #endOwn(): void {
     this.#ending = true;
     this.socket.write('', () => {
-      allowCleanEnd(this.socket);
+      deliverAtClose(this.socket);
       this.socket.end();
     });
   }
@@ -144,26 +145,13 @@ export class Party {
     const { resetBy, resetAt } = this.plan;
     if (resetBy !== this.#role || this.#reset || this.#sent + this.#received < resetAt) return this.#reset;
     this.#reset = true;
-    this.socket.resetAndDestroy();
+    // Not resetAndDestroy(), which ends the connection in good order first.
+    resetAtClose(this.socket);
+    this.socket.destroy();
     return true;
   }
 
   #violate(what: string): void {
     this.#violation ??= what;
   }
-}
-
-/** Has the kernel reset the connection when this process dies. */
-export function resetAtDeath(socket: net.Socket): void {
-  setSocketOption(descriptorOf(socket), 'linger', LINGER_RESET);
-}
-
-function allowCleanEnd(socket: net.Socket): void {
-  setSocketOption(descriptorOf(socket), 'linger', LINGER_OFF);
-}
-
-/** Node shows it to nobody else. */
-function descriptorOf(socket: net.Socket): number {
-  const { _handle } = socket as unknown as { _handle: { fd: number } | null };
-  return _handle?.fd ?? -1;
 }

@@ -93,8 +93,8 @@ const MAGIC = 0x63_68_61_6f;
 
 export function encodePlan(plan: Plan): Buffer {
   const header = Buffer.alloc(HEADER_BYTES);
-  const words = [MAGIC, plan.id, plan.up, plan.down, plan.resetAt];
-  words.forEach((word, index) => header.writeUInt32BE(word, 4 * index));
+  for (const [index, word] of [MAGIC, plan.id, plan.up, plan.down, plan.resetAt].entries())
+    header.writeUInt32BE(word, 4 * index);
   header.writeUInt16BE(plan.rounds, 20);
   header.writeUInt16BE(plan.restMs, 22);
   header.writeUInt8(KINDS.indexOf(plan.kind), 24);
