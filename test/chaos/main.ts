@@ -58,9 +58,11 @@ async function runChaos({ minutes, seed, json }: Options): Promise<number> {
   };
   say(`seed ${seed}, ${minutes} min`);
   const scope = new Scope();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => void scope.end().then(() => process.exit(1)));
   try {
     const system = await System.start(scope);
-    if (!system.clock.movable) say('the wall clock stays: there is no libfaketime');
+    if (!system.clock.movable) say('left out: moving the wall clock, for there is no libfaketime');
     const run = new Run(seed, system);
     const progress = json || !process.stdout.isTTY ? undefined : setInterval(() => show(run), PROGRESS_MS);
     const outcome = await run.go(minutes * MINUTE_MS);

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Bundles the chaos run, which is TypeScript, and starts it: npm run chaos -- --help
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { bundle, COMMON_JS, ownPlace, ROOT } from '../../scripts/bundle.mjs';
@@ -17,4 +17,5 @@ const { outputFiles } = await bundle({
 });
 mkdirSync(dirname(file), { recursive: true });
 writeFileSync(file, outputFiles[0].contents);
+process.on('exit', () => rmSync(file));
 await import(pathToFileURL(file).href);
