@@ -17,6 +17,9 @@ const SHORT_STOP_MS = 700;
 /** A cut waits so long (ms) for its bytes, and comes then all the same. */
 const CUT_PATIENCE_MS = 2_000;
 
+/** A dockerd that answers has started its containers so long (ms) after that. */
+const CONTAINER_MS = 5_000;
+
 /** A fault with its numbers chosen. */
 export interface Fault {
   /** What is done, with numbers. */
@@ -153,6 +156,30 @@ export const FAULTS: Readonly<Record<string, FaultMaker>> = {
       },
     };
   },
+  'stop dockerd': (random) => {
+    const ms = random.between(500, 12_000);
+    return {
+      text: `dockerd stopped for ${ms} ms`,
+      // A container that is started meanwhile waits.
+      harmful: true,
+      limitMs: RECONNECT_MS,
+      act: async ({ engine }) => {
+        engine?.signal('SIGSTOP');
+        await passing(ms);
+        engine?.signal('SIGCONT');
+        return undefined;
+      },
+    };
+  },
+  'kill dockerd': () => ({
+    text: 'dockerd killed, and started again',
+    harmful: true,
+    limitMs: RECONNECT_MS + CONTAINER_MS,
+    act: async ({ engine }) => {
+      await engine?.killDaemon();
+      return undefined;
+    },
+  }),
   'sleep for hours': (random) => {
     const [ms, seconds] = [random.between(SILENCE_MS + 500, 9_000), random.between(3_600, 100_000)];
     const { act } = stopped(random.shuffle(PROGRAM_NAMES), ms);

@@ -3,11 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runDestination } from './destination.js';
+import { Engine } from './engine.js';
 import { type Outcome, Run } from './run.js';
 import { Scope } from './scope.js';
 import { System } from './system.js';
 
-const HELP = `npm run chaos -- [--minutes N] [--seed S] [--json]
+const HELP = `npm run chaos -- [--minutes N] [--seed S] [--docker] [--json]
 
 Host and guest, as npm run build has made them, under constant load, while what
 they depend on is killed, stopped, cut, frozen and delayed, and the clock is
@@ -18,6 +19,8 @@ Options:
   --minutes N  How long; 1 if not said
   --seed S     What is done in which order; a random number if not said.
                The same seed makes the same load and the same faults
+  --docker     With a real dockerd beside the guest, in a network namespace:
+               containers' ports come and go, and dockerd is hurt, too
   --json       Print one JSON document at the end, and nothing else
   -h, --help   Show this
 
@@ -33,6 +36,7 @@ const PROGRESS_MS = 500;
 interface Options {
   readonly minutes: number;
   readonly seed: number;
+  readonly docker: boolean;
   readonly json: boolean;
 }
 
@@ -41,6 +45,7 @@ function readOptions(): Options | 'help' {
     options: {
       minutes: { type: 'string', default: '1' },
       seed: { type: 'string', default: `${1 + Math.floor(Math.random() * 1e6)}` },
+      docker: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', short: 'h', default: false },
     },
@@ -49,10 +54,10 @@ function readOptions(): Options | 'help' {
   const [minutes, seed] = [Number(values.minutes), Number(values.seed)];
   if (!(minutes > 0)) throw new Error(`--minutes ${values.minutes} is no number above 0`);
   if (!Number.isInteger(seed)) throw new Error(`--seed ${values.seed} is no whole number`);
-  return { minutes, seed, json: values.json };
+  return { minutes, seed, docker: values.docker, json: values.json };
 }
 
-async function runChaos({ minutes, seed, json }: Options): Promise<number> {
+async function runChaos({ minutes, seed, docker, json }: Options): Promise<number> {
   const say = (line: string): void => {
     if (!json) process.stdout.write(`${line}\n`);
   };
@@ -61,7 +66,7 @@ async function runChaos({ minutes, seed, json }: Options): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => void scope.end().then(() => process.exit(1)));
   try {
-    const system = await System.start(scope);
+    const system = await System.start(scope, docker ? await startEngine(scope, say) : undefined);
     if (!system.clock.movable) say('left out: moving the wall clock, for there is no libfaketime');
     const run = new Run(seed, system);
     const progress = json || !process.stdout.isTTY ? undefined : setInterval(() => show(run), PROGRESS_MS);
@@ -72,6 +77,15 @@ async function runChaos({ minutes, seed, json }: Options): Promise<number> {
     return outcome.violations.length === 0 ? 0 : 1;
   } finally {
     await scope.end();
+  }
+}
+
+async function startEngine(scope: Scope, say: (line: string) => void): Promise<Engine | undefined> {
+  try {
+    return await Engine.start(scope);
+  } catch (thrown) {
+    say(`left out: dockerd, for ${thrown instanceof Error ? thrown.message : thrown}`);
+    return undefined;
   }
 }
 
@@ -98,7 +112,7 @@ async function report(outcome: Outcome, { control }: System): Promise<void> {
   writeFileSync(file, JSON.stringify(dump, undefined, 1));
   process.stdout.write(`The host's dump is in ${file}\n`);
   process.stdout.write(
-    `Again: npm run chaos -- --minutes ${Math.ceil(outcome.seconds / 60)} --seed ${outcome.seed}\n`,
+    `Again, with the same options: --minutes ${Math.ceil(outcome.seconds / 60)} --seed ${outcome.seed}\n`,
   );
 }
 

@@ -44,6 +44,8 @@ export interface Outcome {
   readonly outcomes: Readonly<Record<string, number>>;
   readonly datagrams: { readonly sent: number; readonly answered: number };
   readonly published: number;
+  /** Containers that have come and gone. */
+  readonly containers: number;
   /** The longest time (ms) that it took after each kind of fault until everything worked again. */
   readonly recoveryMs: Readonly<Record<string, number>>;
   /** What a program's memory has grown by at most (MiB). */
@@ -91,7 +93,9 @@ export class Run {
     );
     this.#quiet = new Quiet(system);
     system.onStory = (story) => this.#clients.onServerStory(story);
-    this.#kinds = Object.keys(FAULTS).filter((kind) => system.clock.movable || !/clock|hours/.test(kind));
+    this.#kinds = Object.keys(FAULTS)
+      .filter((kind) => system.clock.movable || !/clock|hours/.test(kind))
+      .filter((kind) => system.engine !== undefined || !/dockerd/.test(kind));
   }
 
   /** One line that says how far it is. */
@@ -149,11 +153,16 @@ export class Run {
     this.#clients.start();
     this.#datagrams.start();
     for (const publisher of this.#publishers) publisher.start();
+    this.#system.engine?.startLoad(this.#ledger, (what) => this.#violate(what));
   }
 
   async #stopLoad(): Promise<void> {
     this.#datagrams.stop();
-    const stopped = Promise.all([this.#clients.stop(), ...this.#publishers.map((each) => each.stop())]);
+    const stopped = Promise.all([
+      this.#clients.stop(),
+      this.#system.engine?.stopLoad(),
+      ...this.#publishers.map((each) => each.stop()),
+    ]);
     if (await within(FINISH_MS, stopped)) return;
     this.#violate(`connections have not ended within ${FINISH_MS / 1000} s: ${this.#clients.describeOpen()}`);
   }
@@ -176,9 +185,10 @@ export class Run {
     this.#ledger.end(entry);
   }
 
-  /** Resolves when a fresh connection and a datagram have had their answers. */
+  /** Resolves when a fresh connection, a datagram, and the container that stays have had their answers. */
   async #untilWorks(): Promise<void> {
-    await Promise.all([this.#untilConnects(), this.#datagrams.probe()]);
+    const { engine } = this.#system;
+    await Promise.all([this.#untilConnects(), this.#datagrams.probe(), engine?.untilWorks()]);
   }
 
   #untilConnects(): Promise<void> {
@@ -226,6 +236,7 @@ export class Run {
       outcomes: this.#clients.outcomes,
       datagrams: { sent: this.#datagrams.sent, answered: this.#datagrams.answered },
       published: this.#publishers.reduce((sum, { published }) => sum + published, 0),
+      containers: this.#system.engine?.published ?? 0,
       recoveryMs: this.#recoveryMs,
       growthMib: Math.round(this.#quiet.growthMib),
       violations: this.#violations,

@@ -6,6 +6,7 @@ import { freePorts } from '../fixtures/free-ports.js';
 import { builtCommand, Program, temporaryFolder } from '../fixtures/programs.js';
 import { WallClock } from './clock.js';
 import type { DestinationMessage } from './destination.js';
+import type { Engine } from './engine.js';
 import type { Story } from './party.js';
 import { ChannelRelay } from './relay.js';
 import type { Scope } from './scope.js';
@@ -40,26 +41,18 @@ export class System {
   readonly control: ControlClient;
   readonly proxySocket: string;
   readonly ports: Ports;
-  /** What puts a command into the guest's machine; empty where that is this one. */
-  readonly #enter: readonly string[];
-  readonly #guestArgs: readonly string[];
+  /** Beside the guest, if there is one. */
+  readonly engine: Engine | undefined;
   readonly #scope: Scope;
   readonly #channel: string;
   readonly #programs: Record<ProgramName, Program[]> = { host: [], guest: [] };
   #destination: ChildProcess | undefined;
   onStory: (story: Story) => void = () => {};
 
-  private constructor(
-    scope: Scope,
-    folder: string,
-    ports: Ports,
-    enter: readonly string[],
-    guestArgs: readonly string[],
-  ) {
+  private constructor(scope: Scope, folder: string, ports: Ports, engine: Engine | undefined) {
     this.#scope = scope;
     this.ports = ports;
-    this.#enter = enter;
-    this.#guestArgs = guestArgs;
+    this.engine = engine;
     this.#channel = join(folder, 'channel.sock');
     this.clock = new WallClock(folder);
     this.relay = new ChannelRelay(join(folder, 'relay.sock'), this.#channel);
@@ -67,18 +60,14 @@ export class System {
     this.proxySocket = join(folder, 'proxy.sock');
   }
 
-  /** @param enter puts a command into the guest's machine @param guestArgs of the guest, beside its own */
-  static async start(
-    scope: Scope,
-    enter: readonly string[] = [],
-    guestArgs: readonly string[] = [],
-  ): Promise<System> {
+  /** @param engine runs beside the guest, which is in its network then */
+  static async start(scope: Scope, engine?: Engine): Promise<System> {
     const first = await freePorts(PUBLISHED + 4);
     const ports = {
       ...{ tcp: first, udp: first + 1, destination: first + 2, echo: first + 3 },
       published: Array.from({ length: PUBLISHED }, (_, index) => first + 4 + index),
     };
-    const system = new System(scope, temporaryFolder(scope), ports, enter, guestArgs);
+    const system = new System(scope, temporaryFolder(scope), ports, engine);
     await system.relay.open();
     scope.teardown(() => system.relay.close());
     scope.teardown(() => system.kill('destination'));
@@ -148,6 +137,11 @@ export class System {
     });
   }
 
+  /** What puts a command into the guest's machine; nothing where that is this one. */
+  get #enter(): readonly string[] {
+    return this.engine?.enter ?? [];
+  }
+
   #startHost(): Program {
     const { tcp, udp, destination, echo } = this.ports;
     const [command, ...main] = builtCommand('host/main.js');
@@ -164,7 +158,9 @@ export class System {
     const [command = '', ...main] = [...this.#enter, ...builtCommand('guest/main.js')];
     const args = ['--connect', `unix:${this.relay.path}`, '--proxy-socket', this.proxySocket];
     const { env } = this.clock;
-    return Program.start(this.#scope.test, command, [...main, ...args, ...this.#guestArgs], { env });
+    return Program.start(this.#scope.test, command, [...main, ...args, ...(this.engine?.guestArgs ?? [])], {
+      env,
+    });
   }
 
   async #startDestination(): Promise<void> {

@@ -1,0 +1,129 @@
+import http from 'node:http';
+import { freePort } from '../fixtures/free-ports.js';
+import { BUSYBOX, DockerVm } from '../system/fixtures/docker.js';
+import type { Ledger } from './ledger.js';
+import type { Scope } from './scope.js';
+
+/** What busybox's httpd serves. */
+const PAGE = 'from the container\n';
+
+/** A container's port is there, or gone, so long (ms) after docker has said so: it is told by the engine's events. */
+const TOLD_MS = 5_000;
+
+/** How often (ms) it is looked. */
+const LOOK_MS = 50;
+
+/** A real dockerd beside the guest, and a container that comes and goes with a published port. */
+export class Engine {
+  readonly #vm: DockerVm;
+  readonly #port: number;
+  readonly #steadyPort: number;
+  #running = false;
+  #done: Promise<void> = Promise.resolve();
+  /** How many containers have come and gone. */
+  published = 0;
+
+  private constructor(vm: DockerVm, port: number, steadyPort: number) {
+    this.#vm = vm;
+    this.#port = port;
+    this.#steadyPort = steadyPort;
+  }
+
+  /** @throws with the reason why there can be none here */
+  static async start(scope: Scope): Promise<Engine> {
+    const vm = await DockerVm.start(scope.test);
+    if (!vm) throw new Error('dockerd cannot be started');
+    const engine = new Engine(vm, await freePort(), await freePort());
+    // It comes back with its dockerd.
+    await vm.start(['--restart', 'always', '-p', `${engine.#steadyPort}:80`], ...SERVER);
+    return engine;
+  }
+
+  /** What puts a command into the guest's machine. */
+  get enter(): readonly string[] {
+    return this.#vm.enter;
+  }
+
+  /** What the guest is to be started with. */
+  get guestArgs(): readonly string[] {
+    return [`--docker=${this.#vm.socket}`];
+  }
+
+  /** Has a container come and go until stop(), and tells what must not be. */
+  startLoad(ledger: Ledger, violate: (what: string) => void): void {
+    this.#running = true;
+    this.#done = this.#comeAndGo(ledger, violate);
+  }
+
+  async stopLoad(): Promise<void> {
+    this.#running = false;
+    await this.#done;
+  }
+
+  /** Resolves when the container that stays answers, through the host. */
+  async untilWorks(): Promise<void> {
+    await until(() => this.#serves(this.#steadyPort), Number.POSITIVE_INFINITY);
+  }
+
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#vm.signalDaemon(signal);
+  }
+
+  /** Kills dockerd, and starts it again. Resolves when it answers. */
+  async killDaemon(): Promise<void> {
+    await this.#vm.killDaemon();
+    await this.#vm.startDaemon();
+  }
+
+  async #comeAndGo(ledger: Ledger, violate: (what: string) => void): Promise<void> {
+    while (this.#running) {
+      const startedAt = performance.now();
+      const unlessHarmed = (what: string): void => {
+        if (!ledger.harmedSince(startedAt)) violate(`container on port ${this.#port}: ${what}`);
+      };
+      await this.#once(unlessHarmed).catch((thrown: unknown) => unlessHarmed(String(thrown)));
+      // A fault may have kept it.
+      await this.#vm.docker('rm', '-f', 'guest').catch(() => {});
+    }
+  }
+
+  async #once(unlessHarmed: (what: string) => void): Promise<void> {
+    await this.#vm.start(['--name', 'guest', '-p', `${this.#port}:80`], ...SERVER);
+    const came = await until(() => this.#serves(this.#port), TOLD_MS);
+    if (!came) unlessHarmed(`it does not answer ${TOLD_MS} ms after docker run`);
+    await this.#vm.docker('rm', '-f', 'guest');
+    const went = await until(async () => (await fetchPage(this.#port)) === 'ECONNREFUSED', TOLD_MS);
+    if (!went) unlessHarmed(`it is still listened on ${TOLD_MS} ms after docker rm`);
+    this.published++;
+  }
+
+  async #serves(port: number): Promise<boolean> {
+    return (await fetchPage(port)) === PAGE;
+  }
+}
+
+const SERVER = [BUSYBOX, 'httpd', '-f', '-h', '/www'] as const;
+
+/** @returns what came, or the error's code */
+function fetchPage(port: number): Promise<string> {
+  return new Promise((resolve) => {
+    const request = http.get({ host: '127.0.0.1', port, agent: false, path: '/' }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (part: string) => {
+        text += part;
+      });
+      response.on('close', () => resolve(response.complete ? text : 'cut short'));
+    });
+    request.on('error', ({ code = 'failed' }: NodeJS.ErrnoException) => resolve(code));
+  });
+}
+
+/** @returns whether it came true within that time (ms) */
+async function until(condition: () => Promise<boolean>, ms: number): Promise<boolean> {
+  const last = performance.now() + ms;
+  while (!(await condition())) {
+    if (performance.now() > last) return false;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+  }
+  return true;
+}
