@@ -15,7 +15,8 @@ export function holdingsOf(pid: number): Holdings {
   const links = descriptorsOf(pid);
   const descriptors: Record<string, number> = {};
   for (const link of links) {
-    const kind = link.replace(/:?\[\d+\]$/, '');
+    // Numbers of sockets and processes are others each time.
+    const kind = link.replace(/:?\[\d+\]$|\d+$/, '');
     descriptors[kind] = (descriptors[kind] ?? 0) + 1;
   }
   const listening = listeningInodes(pid);
