@@ -75,6 +75,8 @@ await withEachEngine(t, 'many ports of one container, each another one on the ho
       problem: /^tcp 127\.0\.0\.1:\d+ is refused: /,
       advice: /--allow-expose/,
     });
+    const list = (await on.pair.run('list')).lines.join('\n');
+    t.match(list, new RegExp(`^tcp 127\\.0\\.0\\.1:${chosen + CHOSEN} .* refused `, 'm'));
   });
 });
 
@@ -132,6 +134,8 @@ t.test(
         problem: /^\d+ clients are being served, more would need more file descriptors/,
         advice: /ulimit -n/,
       });
+      const list = (await pair.run('list')).lines.join('\n');
+      t.match(list, new RegExp(`^tcp 127\\.0\\.0\\.1:${port} +\\S+ +${limits.clients} `, 'm'));
       for (const client of clients) client.destroy();
     });
 

@@ -75,7 +75,11 @@ t.test('a plain guest, a firewall, a container that has ended, links that are do
     link: { found: { bridge: 'docker0', up: false } },
   });
   const { health: _, privatePort: __, ...bare } = makeContainer({ state: 'created' });
-  const channel = fakeStatus({ peer: { version: null, features: [] }, roundTripMs: 1.234, streams: 1 }).channel;
+  const channel = fakeStatus({
+    peer: { version: null, features: [] },
+    roundTripMs: 1.234,
+    streams: 1,
+  }).channel;
   t.same(texts(makePath({ channel, guest: { found: way } })).slice(2, 7), [
     'channel: unix:/c.sock: a plain guest, such as vpnkit-forwarder, round trip 1.23 ms, 1 stream',
     'guest: vm (Linux 6.1.0): docker-proxy (pid 60) listens on 0.0.0.0:8080',
