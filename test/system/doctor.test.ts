@@ -765,7 +765,7 @@ await withEachEngine(t, 'doctor says which half does not work', async (t, engine
     t.teardown(() => on.agent.child.kill('SIGCONT'));
     t.match(await complaintOf(of), { hop: /^(guest|channel)$/, problem: /does not answer|no channel/ });
     t.match(await listOf(on.pair), /: failed \S+( times)? \([XCg]\w( \w+)?\), the last time /);
-    t.match(await shown.next('whenever'), [/^XC/], 'what hung before, for want of the rule of DNAT');
+    t.match(await shown.next('whenever'), [/^XD /], 'what hung before, for want of the rule of DNAT');
   });
 
   await t.test('a rule of the guest denies it', async (t) => {
