@@ -1,7 +1,15 @@
 import type { Multiplexer } from '../../protocol/multiplexer.js';
 import { MAX_WINDOW_BYTES } from '../../protocol/window.js';
-import type { Schedule } from './schedule.js';
+import type { End } from './ends.js';
+import type { Network } from './network.js';
 import { Violation } from './world.js';
+
+/** The two ends of a schedule, and what is between them. */
+export interface Ends {
+  host: End;
+  guest: End;
+  network: Network;
+}
 
 /** What one end believes of a stream. */
 interface Belief {
@@ -19,7 +27,7 @@ interface Belief {
  * Compares what both ends believe of the windows of each stream, while nothing is under way between them.
  * @throws Violation when they do not agree, or when somebody waits for what nobody will send
  */
-export function checkWindows({ host, guest, network }: Schedule): void {
+export function checkWindows({ host, guest, network }: Ends): void {
   const [wire, ...others] = network.live();
   const near = host.keeper.multiplexer;
   const far = guest.keeper.multiplexer;

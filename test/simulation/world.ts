@@ -19,6 +19,8 @@ interface Timer {
   at: number;
   run: () => void;
   process: Process;
+  /** Of one that fires again and again. */
+  everyMs: number | undefined;
   /** Where it was set; only of a traced run. */
   place: string | undefined;
   unref(): Timer;
@@ -47,7 +49,13 @@ const MOST_ABANDONED = 1000;
 
 type Globals = Pick<
   typeof globalThis,
-  'setTimeout' | 'clearTimeout' | 'setImmediate' | 'clearImmediate' | 'performance'
+  | 'setTimeout'
+  | 'clearTimeout'
+  | 'setInterval'
+  | 'clearInterval'
+  | 'setImmediate'
+  | 'clearImmediate'
+  | 'performance'
 >;
 
 const drain = (process as unknown as { _tickCallback(): void })._tickCallback;
@@ -195,7 +203,8 @@ export class World {
   }
 
   #fire(timer: Timer): void {
-    this.#remove(timer);
+    if (timer.everyMs === undefined) this.#remove(timer);
+    else timer.at = this.now + timer.everyMs;
     this.note(`${timer.process.name}: timer`);
     this.as(timer.process, timer.run);
   }
@@ -209,9 +218,12 @@ export class World {
 
   /** Runs a schedule in the place of the system. */
   inPlace(run: () => void): void {
-    const { setTimeout, clearTimeout, setImmediate, clearImmediate } = globalThis;
-    const { performance } = globalThis;
-    this.#system = { setTimeout, clearTimeout, setImmediate, clearImmediate, performance };
+    const { setTimeout, clearTimeout, setInterval, clearInterval } = globalThis;
+    const { setImmediate, clearImmediate, performance } = globalThis;
+    this.#system = {
+      ...{ setTimeout, clearTimeout, setInterval, clearInterval },
+      ...{ setImmediate, clearImmediate, performance },
+    };
     const fail = (thrown: unknown): void => {
       this.#failure ??= thrown;
     };
@@ -225,6 +237,8 @@ export class World {
     Object.assign(globalThis, {
       setTimeout: (callback: () => void, ms = 1) => this.#setTimeout(callback, ms),
       clearTimeout: clear,
+      setInterval: (callback: () => void, ms: number) => this.#setTimeout(callback, ms, ms),
+      clearInterval: clear,
       setImmediate: (callback: () => void) => this.#setImmediate(callback),
       clearImmediate: clearOne,
     });
@@ -259,12 +273,13 @@ export class World {
     }
   }
 
-  #setTimeout(run: () => void, ms: number): Timer {
+  #setTimeout(run: () => void, ms: number, everyMs?: number): Timer {
     const place = this.trace && (new Error('set').stack?.split('\n').slice(3, 5).join('') ?? '');
     const timer: Timer = {
       at: this.now + Math.max(1, ms),
       run,
       process: this.#current,
+      everyMs,
       place,
       unref: () => timer,
       ref: () => timer,
