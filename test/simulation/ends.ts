@@ -5,7 +5,7 @@ import { Crowd } from '../../host/relay/crowd.js';
 import { Relay } from '../../host/relay/relay.js';
 import { ChannelKeeper, type KeeperOwner } from '../../protocol/channel/channel-keeper.js';
 import { createLogger } from '../../protocol/program/logger.js';
-import { SlabPool } from '../../protocol/slab.js';
+import { type Slab, SlabPool } from '../../protocol/slab.js';
 import type { SocketAddress, SocketHandler } from '../../protocol/socket/raw-socket.js';
 import type { Stream } from '../../protocol/stream.js';
 import type { ChannelMode } from '../../protocol/transport/channel-address.js';
@@ -34,10 +34,18 @@ export interface EndOptions {
   onDirect(stream: Stream): void;
 }
 
+/** Overwrites what nobody holds any more: whoever sends it all the same sends wrong bytes. */
+class OverwritingPool extends SlabPool {
+  override release(slab: Slab): void {
+    super.release(slab);
+    if (slab.holds === 0) slab.bytes.fill(0xdb);
+  }
+}
+
 /** What both ends have: a process, and the keeper of its channel. */
 export abstract class End {
   readonly process: Process;
-  readonly pool = new SlabPool();
+  readonly pool: SlabPool = new OverwritingPool();
   readonly keeper: ChannelKeeper;
   protected readonly world: World;
   /** It has been told to stop. */
