@@ -34,11 +34,14 @@ export interface EndOptions {
   onDirect(stream: Stream): void;
 }
 
+/** Of a slab, so much: most of what is sent fits in. */
+const OVERWRITTEN_BYTES = 64 * 1024;
+
 /** Overwrites what nobody holds any more: whoever sends it all the same sends wrong bytes. */
 class OverwritingPool extends SlabPool {
   override release(slab: Slab): void {
     super.release(slab);
-    if (slab.holds === 0) slab.bytes.fill(0xdb);
+    if (slab.holds === 0) slab.bytes.subarray(0, OVERWRITTEN_BYTES).fill(0xdb);
   }
 }
 
