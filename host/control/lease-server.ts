@@ -24,6 +24,9 @@ export const MAX_LEASE_BODY_BYTES = MAX_LEASED_FORWARDS * 256;
 /** What the requests of all leases may cost (bytes) at the same time, as text and as objects. */
 export const MAX_LEASE_MEMORY_BYTES = 64 * 1024 * 1024;
 
+/** Leases that are begun in one turn of the event loop: each costs as much as some hundred frames. */
+const LEASES_A_TURN = 16;
+
 /** Requests on one lease that may wait for their answers; a client has one. */
 export const MAX_LEASE_REQUESTS = 16;
 
@@ -66,6 +69,8 @@ export class LeaseServer {
   readonly #clients = new Map<Duplex, Client>();
   readonly #calls = new WeakMap<FastifyRequest['raw'], Call>();
   readonly #memory = new MemoryBudget(MAX_LEASE_MEMORY_BYTES);
+  /** Streams that wait for their turn. */
+  #waiting: Stream[] = [];
 
   constructor(leases: Leases, logger: Logger) {
     this.#leases = leases;
@@ -96,15 +101,42 @@ export class LeaseServer {
     await this.#app.ready();
   }
 
-  /** Takes a stream that the guest has opened to the service, and serves one lease on it until it ends. */
+  /**
+   * Takes a stream that the guest has opened to the service, and serves one lease on it until it ends. Few are begun
+   * at a time, so that a guest that opens thousands keeps nobody waiting; those that end meanwhile cost nothing.
+   */
   accept(stream: Stream): void {
+    if (this.#waiting.length >= this.#leases.maxLeases) {
+      this.#refuse(stream);
+      return;
+    }
+    if (this.#waiting.push(stream) === 1) setImmediate(() => this.#acceptSome());
+  }
+
+  #acceptSome(): void {
+    let begun = 0;
+    let at = 0;
+    for (; at < this.#waiting.length && begun < LEASES_A_TURN; at++) {
+      const stream = this.#waiting[at] as Stream;
+      if (stream.over) continue;
+      this.#accept(stream);
+      begun++;
+    }
+    this.#waiting = this.#waiting.slice(at);
+    if (this.#waiting.length > 0) setImmediate(() => this.#acceptSome());
+  }
+
+  #refuse(stream: Stream): void {
+    const message = this.#closed
+      ? 'the host is stopping'
+      : `the host has ${this.#leases.maxLeases} leases, which are as many as it takes`;
+    stream.refuse('policy', { code: 'EAGAIN', message });
+  }
+
+  #accept(stream: Stream): void {
     const lease = this.#closed ? undefined : this.#leases.open();
     if (!lease) {
-      const most = this.#leases.maxLeases;
-      const message = this.#closed
-        ? 'the host is stopping'
-        : `the host has ${most} leases, which are as many as it takes`;
-      stream.refuse('policy', { code: 'EAGAIN', message });
+      this.#refuse(stream);
       return;
     }
     const duplex = new StreamDuplex((handler) => {
