@@ -10,8 +10,11 @@ const SLOTS = 20;
 /** After a connection that could not be made, a slot waits so long (ms). */
 const PAUSE_MS = 50;
 
-/** Nothing may stand still so long (ms) when there is no fault: longer than a held client waits for its guest. */
-const STUCK_MS = 15_000;
+/**
+ * Nothing may stand still so long (ms) when there is no fault: far longer than a held client waits for its guest, for
+ * what an upload's client has sent may be long on its way where the destination rests between reads.
+ */
+const STUCK_MS = 60_000;
 
 /** How many connections' stories are kept for a failure to show. */
 const STORIES = 2_000;

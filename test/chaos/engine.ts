@@ -78,22 +78,22 @@ export class Engine {
   async #comeAndGo(ledger: Ledger, violate: (what: string) => void): Promise<void> {
     while (this.#running) {
       const startedAt = performance.now();
-      const unlessHarmed = (what: string): void => {
-        if (!ledger.harmedSince(startedAt)) violate(`container on port ${this.#port}: ${what}`);
+      const unlessDisturbed = (what: string): void => {
+        if (!ledger.disturbedSince(startedAt)) violate(`container on port ${this.#port}: ${what}`);
       };
-      await this.#once(unlessHarmed).catch((thrown: unknown) => unlessHarmed(String(thrown)));
+      await this.#once(unlessDisturbed).catch((thrown: unknown) => unlessDisturbed(String(thrown)));
       // A fault may have kept it.
       await this.#vm.docker('rm', '-f', 'guest').catch(() => {});
     }
   }
 
-  async #once(unlessHarmed: (what: string) => void): Promise<void> {
+  async #once(unlessDisturbed: (what: string) => void): Promise<void> {
     await this.#vm.start(['--name', 'guest', '-p', `${this.#port}:80`], ...SERVER);
     const came = await until(() => this.#serves(this.#port), TOLD_MS);
-    if (!came) unlessHarmed(`it does not answer ${TOLD_MS} ms after docker run`);
+    if (!came) unlessDisturbed(`it does not answer ${TOLD_MS} ms after docker run`);
     await this.#vm.docker('rm', '-f', 'guest');
     const went = await until(async () => (await fetchPage(this.#port)) === 'ECONNREFUSED', TOLD_MS);
-    if (!went) unlessHarmed(`it is still listened on ${TOLD_MS} ms after docker rm`);
+    if (!went) unlessDisturbed(`it is still listened on ${TOLD_MS} ms after docker rm`);
     this.published++;
   }
 

@@ -32,6 +32,11 @@ export class Ledger {
     return this.entries.some(({ harmful, to }) => harmful && (to === undefined || to >= when));
   }
 
+  /** Whether any fault has been there at some time since then. */
+  disturbedSince(when: number): boolean {
+    return this.entries.some(({ to }) => to === undefined || to >= when);
+  }
+
   /** Since when (performance.now()) there is no fault; undefined while there is one. */
   get calmSince(): number | undefined {
     const last = this.entries.at(-1);

@@ -8,6 +8,8 @@ export interface Story {
   readonly id: number;
   readonly kind: string;
   readonly role: 'client' | 'server';
+  /** The client's port, by which the host's records name it; undefined before it has one. */
+  readonly port?: number | undefined;
   /** Bytes after the header. */
   readonly sent: number;
   readonly received: number;
@@ -28,6 +30,7 @@ export class Party {
   readonly openedAt = performance.now();
   readonly #role: 'client' | 'server';
   readonly #onDone: (story: Story) => void;
+  #port: number | undefined;
   #sent = 0;
   #received = 0;
   #ended = false;
@@ -52,6 +55,7 @@ export class Party {
 
   /** Sends what may be sent; what has come already is `first`. */
   start(first: Buffer = Buffer.alloc(0)): void {
+    if (this.#role === 'client') this.#port = this.socket.localPort;
     if (first.length > 0) this.#take(first);
     this.#pump();
   }
@@ -65,7 +69,16 @@ export class Party {
         ? 'whole'
         : (this.#error ?? (this.socket.destroyed ? 'closed' : 'open'));
     const ms = Math.round(performance.now() - this.openedAt);
-    const parts = { id, kind, role: this.#role, sent: this.#sent, received: this.#received, outcome, ms };
+    const parts = {
+      id,
+      kind,
+      role: this.#role,
+      port: this.#port,
+      sent: this.#sent,
+      received: this.#received,
+      outcome,
+      ms,
+    };
     return this.#violation === undefined ? parts : { ...parts, violation: this.#violation };
   }
 

@@ -58,23 +58,24 @@ export class Publisher {
   async once(): Promise<void> {
     const { clients, ledger, violate } = this.#parts;
     const startedAt = performance.now();
-    const unlessHarmed = (what: string): void => {
-      if (!ledger.harmedSince(startedAt)) violate(`published port ${this.#port}: ${what}`);
+    // A request has a time limit, which goes on while everybody sleeps.
+    const unlessDisturbed = (what: string): void => {
+      if (!ledger.disturbedSince(startedAt)) violate(`published port ${this.#port}: ${what}`);
     };
     const agent = new http.Agent({ keepAlive: true });
     try {
       const answer = await this.#ask(agent);
-      if (answer !== '') return unlessHarmed(answer);
+      if (answer !== '') return unlessDisturbed(answer);
       this.published++;
       const until = performance.now() + this.#random.between(0, LIFE_MS);
       do {
         if (!(await clients.probe(this.#port))) return;
       } while (performance.now() < until);
     } catch (thrown) {
-      unlessHarmed(String(thrown));
+      unlessDisturbed(String(thrown));
     } finally {
       agent.destroy();
-      await this.#untilClosed(unlessHarmed);
+      await this.#untilClosed(unlessDisturbed);
     }
   }
 
@@ -105,11 +106,11 @@ export class Publisher {
     });
   }
 
-  async #untilClosed(unlessHarmed: (what: string) => void): Promise<void> {
+  async #untilClosed(unlessDisturbed: (what: string) => void): Promise<void> {
     const until = performance.now() + GONE_MS;
     while (await isOpen(this.#port)) {
       if (performance.now() > until)
-        return unlessHarmed(`it is still listened on ${GONE_MS} ms after its publisher has gone`);
+        return unlessDisturbed(`it is still listened on ${GONE_MS} ms after its publisher has gone`);
       await pause(20);
     }
   }
