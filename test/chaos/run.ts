@@ -15,7 +15,7 @@ const ROUND_MS = 40_000;
 const CALM_MS = { least: 500, most: 2_500 };
 
 /** How often (ms) a fresh connection is tried after a fault, without waiting for those before it. */
-const TRY_MS = 100;
+const TRY_MS = 250;
 
 /**
  * Everything takes longer on a machine that has much else to do: so much (ms), and so many times what the programs
