@@ -13,6 +13,9 @@ const RUNS = [
 
 const START = fileURLToPath(new URL('../chaos/start.mjs', import.meta.url));
 
+/** On a machine that has much else to do (ms). */
+t.setTimeout(600_000);
+
 for (const { seed, more } of RUNS)
   t.test(
     `chaos with ${['seed', seed, ...more].join(' ')}: every byte right, every end true, and nothing left`,
