@@ -28,7 +28,7 @@ const MAX_STDERR_LENGTH = 8_000;
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    seconds: { type: 'string', default: '9' },
+    seconds: { type: 'string', default: '7' },
     seed: { type: 'string', default: String(Date.now() % 2 ** 32) },
     keep: { type: 'boolean', default: false },
   },

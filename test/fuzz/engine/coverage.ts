@@ -10,8 +10,11 @@ const BITS = Uint8Array.from({ length: 256 }, (_, count) => {
 /** What all runs together have reached. */
 export class Coverage {
   readonly #seen: Uint8Array;
+  readonly #counts: boolean;
 
-  constructor(sites: number) {
+  /** @param counts whether it makes a difference how often a branch is taken */
+  constructor(sites: number, counts: boolean) {
+    this.#counts = counts;
     this.#seen = new Uint8Array(sites);
   }
 
@@ -27,7 +30,7 @@ export class Coverage {
     for (let site = 0; site < counters.length; site++) {
       const count = counters[site] as number;
       if (count === 0) continue;
-      const bit = BITS[count] as number;
+      const bit = this.#counts ? (BITS[count] as number) : 1;
       if (((seen[site] as number) & bit) === 0) {
         seen[site] = (seen[site] as number) | bit;
         isNew = true;

@@ -6,7 +6,7 @@ import { MAX_INPUT_BYTES, mutate, pick } from './mutate.js';
 import type { Compared, Probe } from './probe.js';
 
 /** What one input may take (ms) of the processor: what takes longer is a finding. */
-export const MAX_INPUT_MS = 1_000;
+const MAX_INPUT_MS = 1_000;
 
 /** Inputs that are tried to make one that was found shorter. */
 const MAX_SHORTENING_RUNS = 400;
@@ -30,6 +30,10 @@ export interface FuzzerOptions {
   target: Target;
   probe: Probe;
   seed: number;
+  /** Whether an input is worth something that takes the same branches more often. Default: it is. */
+  counts?: boolean;
+  /** What one input may take (ms) of the processor. Default: MAX_INPUT_MS. */
+  maxMs?: number;
   /** Told of each input before it is run: it may be the last that this process hears of. */
   onInput?: (input: Buffer) => void;
 }
@@ -41,15 +45,24 @@ export class Fuzzer {
   readonly #target: Target;
   readonly #probe: Probe;
   readonly #random: Random;
+  readonly #maxMs: number;
   readonly #onInput: (input: Buffer) => void;
   readonly #entries: Entry[] = [];
 
-  constructor({ target, probe, seed, onInput = () => {} }: FuzzerOptions) {
+  constructor({
+    target,
+    probe,
+    seed,
+    onInput = () => {},
+    counts = true,
+    maxMs = MAX_INPUT_MS,
+  }: FuzzerOptions) {
     this.#target = target;
     this.#probe = probe;
     this.#random = randomFrom(seed);
     this.#onInput = onInput;
-    this.coverage = new Coverage(probe.counters.length);
+    this.#maxMs = maxMs;
+    this.coverage = new Coverage(probe.counters.length, counts);
   }
 
   /** The inputs that were worth something, the shortest first: each reaches what those before it do not. */
@@ -114,7 +127,7 @@ export class Fuzzer {
     }
     const { user, system } = process.cpuUsage(start);
     const ms = (user + system) / 1000;
-    return ms > MAX_INPUT_MS ? `it takes ${Math.round(ms)} ms` : undefined;
+    return ms > this.#maxMs ? `it takes ${Math.round(ms)} ms` : undefined;
   }
 
   /** Leaves out what is not needed, in pieces that become smaller, as long as it fails. */

@@ -12,7 +12,11 @@ t.test('reads the sockets of TCP that listen, and those of UDP, in either byte o
   const text = `header\n${procLine('0100007F', 8080, 42)}${procLine('0100007F', 81, 43).replace(' 0A ', ' 01 ')}`;
   t.same(parseProcNet(text, 'tcp', true), [{ ip: '127.0.0.1', port: 8080, uid: 0, inode: '42' }]);
   t.match(parseProcNet(text.replace('0100007F', '7F000001'), 'tcp', false), [{ ip: '127.0.0.1' }]);
-  t.same(parseProcNet(text.replace('0100007F', '0100007'), 'tcp', true), [], 'what is no address is left out');
+  t.same(
+    parseProcNet(text.replace('0100007F', '0100007'), 'tcp', true),
+    [],
+    'what is no address is left out',
+  );
   t.match(parseProcNet(UDP, 'udp', true), [{ ip: '0.0.0.0', port: 8080, uid: 100, inode: '6161' }]);
 });
 
