@@ -11,6 +11,9 @@ const COMMAND_LINES = 30;
 /** Values in a line of a log: portferry's own have a dozen. */
 const MAX_LINE_VALUES = 64;
 
+/** How a channel ends whose peer has left: it may have left before it has read the last that was sent to it. */
+const LEFT_CODES: readonly (string | undefined)[] = ['CHANNEL_CLOSED', 'ECONNRESET', 'EPIPE'];
+
 /**
  * What the log says of a channel. Each outage is a warning once, however often it is tried to end it. Whoever can
  * reach the channel's address can connect and misbehave again and again: equal lines are summed up.
@@ -63,7 +66,7 @@ export class ChannelLog {
     if (wasUp) this.#lostAt = performance.now();
     const misbehaved = code !== undefined && code !== 'CHANNEL_CLOSED' && !/^E[A-Z]+$/.test(code);
     // That a peer leaves as it has said is no failure.
-    const left = this.#leaving && code === 'CHANNEL_CLOSED' ? this.#leaving.message : undefined;
+    const left = LEFT_CODES.includes(code) ? this.#leaving?.message : undefined;
     const level = left !== undefined ? 'info' : this.#outageLogged && !misbehaved ? 'debug' : 'warn';
     this.#leaving = undefined;
     this.#outageLogged = true;
