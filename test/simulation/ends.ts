@@ -45,10 +45,13 @@ class OverwritingPool extends SlabPool {
   }
 }
 
+/** Of ends that have stopped with nothing held: new memory for each schedule would cost most of the time. */
+const sparePools: SlabPool[] = [];
+
 /** What both ends have: a process, and the keeper of its channel. */
 export abstract class End {
   readonly process: Process;
-  readonly pool: SlabPool = new OverwritingPool();
+  readonly pool: SlabPool = sparePools.pop() ?? new OverwritingPool();
   readonly keeper: ChannelKeeper;
   protected readonly world: World;
   /** It has been told to stop. */
@@ -69,7 +72,6 @@ export abstract class End {
   stop(graceMs: number): void {
     this.stopping = true;
     this.world.as(this.process, () => {
-      this.beginStop();
       void this.keeper.stop(STOPPED, graceMs).then(() => {
         this.abort();
         this.stopped = true;
@@ -77,7 +79,11 @@ export abstract class End {
     });
   }
 
-  protected beginStop(): void {}
+  /** The end has stopped, and holds nothing: its memory may serve another one. */
+  recycle(): void {
+    if (this.pool.out === 0) sparePools.push(this.pool);
+  }
+
   protected abstract abort(): void;
 }
 

@@ -349,6 +349,7 @@ export class Schedule {
       if (pool.out > 0)
         throw new Violation(`the ${process.name} has stopped, and still holds ${pool.out} slabs`);
     }
+    for (const end of ends) end.recycle();
   }
 
   /** Checked while nothing goes on, before the end: flows have all that was sent, or know what was lost. */
