@@ -32,7 +32,7 @@ export function checkWindows({ host, guest, network }: Ends): void {
   const near = host.keeper.multiplexer;
   const far = guest.keeper.multiplexer;
   if (!near || !far || !wire || others.length > 0) return;
-  if (wire.some(({ destroyed, quiet }) => destroyed || !quiet)) return;
+  if (wire.some((socket) => socket.destroyed || socket.broken || socket.frozen || !socket.quiet)) return;
   for (const id of near.streams.keys()) {
     const [a, b] = [beliefOf(near, id), beliefOf(far, id)];
     if (!a || !b) throw new Violation(`only one end knows stream ${id}: ${near.describe()}${far.describe()}`);

@@ -38,6 +38,8 @@ export class SimulatedSocket implements RawSocket, Source {
   observer: WireObserver | undefined;
   /** Nothing goes through any more, and nobody is told. */
   frozen = false;
+  /** The connection has been cut: what is sent goes nowhere. */
+  broken = false;
   /** What has become of a dial, which its owner will be told; undefined while it is under way. */
   #dialled: NodeJS.ErrnoException | 'connected' | undefined;
   #onConnect: (() => void) | undefined;
@@ -183,6 +185,7 @@ export class SimulatedSocket implements RawSocket, Source {
     }
     this.#incomingBytes = Math.min(this.#incomingBytes, keep);
     this.#peer = undefined;
+    this.broken = true;
     this.lose(reset);
   }
 
