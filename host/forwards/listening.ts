@@ -40,8 +40,6 @@ export interface ListeningOptions {
   bindRules?: BindRules;
   /** Who looks for programs on ports that the platform would let be bound twice. */
   guard?: PortGuard;
-  /** Binds the addresses of a TCP or unix rule. Default: Listener.open. */
-  openListener?: typeof Listener.open;
 }
 
 /** Who counts the file descriptors of listening sockets. */
@@ -207,9 +205,9 @@ export class Listening {
 
   #bind(rule: ForwardRule): Promise<Listener | UdpListener> {
     const onMissing = (ip: string): void => this.#logMissing(ip);
-    const { logger, openListener = Listener.open } = this.#options;
+    const { logger } = this.#options;
     if (rule.proto === 'udp') return UdpListener.open(rule, logger, onMissing);
-    return openListener(rule, logger, onMissing, this.#bindRules);
+    return Listener.open(rule, logger, onMissing, this.#bindRules);
   }
 
   /** @throws ListenFailure */
