@@ -89,6 +89,8 @@ function fuzz(bundle, name) {
   const child = fork(bundle, {
     execArgv: [`--max-old-space-size=${MAX_HEAP_MB}`],
     stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+    // It is killed in the end: what it has made is removed with the folder.
+    env: { ...process.env, TMPDIR: folder },
   });
   child.send({ name, seconds, seed, inputs, currentPath });
   /** What the child runs: the number of the run, a line break, and the input. */
