@@ -372,12 +372,10 @@ t.test('the other user connects to a socket: it is for its owner alone', async (
   );
   await host.line(/^unix /);
   t.equal(lstatSync(sockets).mode & 0o777, 0o700);
-  for (const path of [channel, control, forward])
-    t.equal(await connectAsNobody(t, `${path}`), 'EACCES', path);
+  for (const path of [channel, control, forward]) t.equal(await connectAsNobody(t, String(path)), 'EACCES');
   // Were the folder open to them, too, the socket itself would not be.
   chmodSync(sockets, 0o755);
-  for (const path of [channel, control, forward])
-    t.equal(await connectAsNobody(t, `${path}`), 'EACCES', path);
+  for (const path of [channel, control, forward]) t.equal(await connectAsNobody(t, String(path)), 'EACCES');
 });
 
 t.test('the other user leaves something in the way: it is refused, and left alone', async (t) => {
@@ -495,7 +493,12 @@ async function askHttp(options: http.RequestOptions): Promise<http.IncomingMessa
 }
 
 /** @returns 101 where a WebSocket is opened, or the status with which it is refused */
-async function subscribe(t: Test, url: string, protocols: string[], headers: object): Promise<number> {
+async function subscribe(
+  t: Test,
+  url: string,
+  protocols: string[],
+  headers: Record<string, string>,
+): Promise<number> {
   const socket = new WebSocket(url, protocols, { headers });
   t.teardown(() => socket.terminate());
   socket.on('error', () => {});
