@@ -2,9 +2,13 @@
 // beside it, in node_modules.
 //   node scripts/vm/bundle-test.mjs SOURCE FILE.mjs
 import { writeFileSync } from 'node:fs';
-import { bundle, REQUIRE } from '../bundle.mjs';
+import { bundle } from '../bundle.mjs';
 
 const [source, file] = process.argv.slice(2);
+
+/** CommonJS inside of an ES module asks for Node's own modules. */
+const REQUIRE =
+  "import { createRequire as portferryCreateRequire } from 'node:module'; const require = portferryCreateRequire(import.meta.url);";
 
 /** The library shows React's elements by a package that it asks for when it is loaded. No test has any. */
 const withoutReact = {
