@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t, { type Test } from 'tap';
 import { WebSocket } from 'ws';
 import { ControlClient } from '../../host/control/client.js';
@@ -432,13 +432,11 @@ t.test('the other user owns the runtime folder, or may write to it: it is not us
 // ---- the hostile page ------------------------------------------------------------------------------------
 
 t.test('the hostile page asks the dashboard, or the control socket: it gets nothing', async (t) => {
-  const runtime = temporaryFolder(t);
-  process.env['PORTFERRY_RUNTIME_DIR'] = runtime;
-  t.teardown(() => void delete process.env['PORTFERRY_RUNTIME_DIR']);
   const { pair } = await startHost(t, '--dashboard=127.0.0.1:0', '--log-level', 'trace');
   const [, host = ''] = await pair.host.line(/^dashboard http:\/\/([\d.:]+)\//);
-  const token = readFileSync(join(runtime, 'dashboard-token'), 'utf8');
-  t.equal(lstatSync(join(runtime, 'dashboard-token')).mode & 0o777, 0o600);
+  const tokenPath = join(dirname(pair.control), 'dashboard-token');
+  const token = readFileSync(tokenPath, 'utf8');
+  t.equal(lstatSync(tokenPath).mode & 0o777, 0o600);
   const [bearer, wrong] = [`Bearer ${token}`, `Bearer ${'a'.repeat(token.length)}`];
   const asks: [
     what: string,
