@@ -106,7 +106,7 @@ export class LeaseServer {
    * at a time, so that a guest that opens thousands keeps nobody waiting; those that end meanwhile cost nothing.
    */
   accept(stream: Stream): void {
-    if (this.#waiting.length >= this.#leases.maxLeases) {
+    if (this.#closed || this.#waiting.length >= this.#leases.maxLeases) {
       this.#refuse(stream);
       return;
     }

@@ -6,6 +6,7 @@ import {
 } from '../../../host/control/lease-server.js';
 import { StreamDuplex } from '../../../protocol/duplex.js';
 import { LEASE_RESOURCE } from '../../../protocol/services/control.js';
+import type { Stream } from '../../../protocol/stream.js';
 import { chooseFreePorts } from '../../fixtures/free-ports.js';
 import { LeaseHost, port } from '../../fixtures/leases.js';
 import { DEBUG } from '../../fixtures/log-recorder.js';
@@ -127,6 +128,17 @@ t.test('when the host stops, all leases do, and the guest learns why', async (t)
   const late = dial();
   await late.until(() => late.error !== undefined);
   t.match(late.error, { refused: true, code: 'EAGAIN', message: 'the host is stopping' });
+});
+
+t.test('few are begun in one turn, and those that end before theirs cost nothing', async (t) => {
+  const { host, dial } = await start(t, { maxLeases: 40 });
+  const refusals: unknown[] = [];
+  const ended = { over: true, refuse: (...why: unknown[]) => void refusals.push(why) } as unknown as Stream;
+  for (let count = 0; count < 41; count++) host.server?.accept(ended);
+  t.match(refusals, [['policy', { code: 'EAGAIN', message: /^the host has 40 leases/ }]]);
+  const clients = Array.from({ length: 40 }, dial);
+  for (const client of clients) client.send('GET', '/forwards/list', '');
+  for (const client of clients) t.match(await client.answer(1), { status: 200 });
 });
 
 t.test('there can be only so many', async (t) => {
