@@ -136,6 +136,7 @@ t.test('few are begun in one turn, and those that end before theirs cost nothing
   const ended = { over: true, refuse: (...why: unknown[]) => void refusals.push(why) } as unknown as Stream;
   for (let count = 0; count < 41; count++) host.server?.accept(ended);
   t.match(refusals, [['policy', { code: 'EAGAIN', message: /^the host has 40 leases/ }]]);
+  await new Promise(setImmediate);
   const clients = Array.from({ length: 40 }, dial);
   for (const client of clients) client.send('GET', '/forwards/list', '');
   for (const client of clients) t.match(await client.answer(1), { status: 200 });
