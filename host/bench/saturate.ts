@@ -6,11 +6,11 @@ import { Upload } from './near-end.js';
 const WARM_UP_BYTES = 64 * 1024 * 1024;
 const ENDLESS_BYTES = Number.MAX_SAFE_INTEGER;
 
-async function saturate(endpoint: Endpoint): Promise<void> {
+async function saturate(endpoint: Endpoint): Promise<unknown> {
   await new Upload(endpoint).transfer(WARM_UP_BYTES);
   const upload = new Upload(endpoint).transfer(ENDLESS_BYTES);
   parentPort?.postMessage('saturating');
-  await upload;
+  return upload;
 }
 
 saturate(workerData as Endpoint);

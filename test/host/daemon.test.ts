@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import http from 'node:http';
 import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -21,6 +22,16 @@ import { Peer } from '../fixtures/peer.js';
 import { startServer, temporaryFolder } from '../fixtures/programs.js';
 import { UdpClient } from '../fixtures/udp-echo.js';
 import { Observer } from '../protocol/fixtures/observer.js';
+import { Reader } from './control/fixtures/observed-host.js';
+
+/** What Prometheus would get. */
+async function scrape(controlPath: string): Promise<string> {
+  const request = http.get({ socketPath: controlPath, path: '/metrics', agent: false });
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+  let text = '';
+  for await (const chunk of response) text += chunk;
+  return text;
+}
 
 interface Running {
   report: ReadyReport;
@@ -117,8 +128,17 @@ t.test('a host listens, and tells how it is over its control socket', async (t) 
     /"state": "waiting"(.|\n)*\nforward tcp 127\.0\.0\.1:.*\n0 connections .*\nno channel\nthe last 0 frames\nthe last \d+ lines of the log\n$/,
   );
 
+  const reader = await new Reader(
+    t,
+    `ws+unix:${options.controlPath}:/v1/events?types=channel&traffic=1`,
+  ).hello();
   const guest = await Peer.connect(t, options.channel.address);
   await log.line(/^the channel is up/);
+  await reader.until(() => reader.events.length >= 3);
+  t.match(reader.events.at(-1), { type: 'channel', channel: { state: 'connected' } });
+  t.match(await scrape(options.controlPath), /^portferry_window_budget_free_bytes \d+$/m);
+  reader.socket.close();
+  await reader.until(() => reader.closed !== undefined);
   t.match(await control.status(), {
     channel: {
       state: 'connected',

@@ -3,14 +3,17 @@ import { formatDoctor, formatHealth, judgeHere } from '../../../host/cli/path.js
 import { portferry } from '../../../host/cli/program.js';
 import { formatForwards, formatStatus } from '../../../host/cli/show.js';
 import { startControlServer } from '../../../host/control/late-server.js';
+import type { ControlTarget } from '../../../host/control/server.js';
+import type { Diagnosis } from '../../../host/diagnose/diagnosis.js';
 import { noCounts } from '../../../host/forwards/forward.js';
 import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { formatDump } from '../../../host/records/dump.js';
-import type { ForwardReport } from '../../../host/records/reports.js';
+import { type ForwardReport, reportForward } from '../../../host/records/reports.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js';
 import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
 import { fakeControlTarget } from '../../fixtures/fake-control-target.js';
+import { fakeForward } from '../../fixtures/fake-forward.js';
 import { chooseFreePorts } from '../../fixtures/free-ports.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 import { fakeDiagnosis } from '../diagnose/fixtures/make-path.js';
@@ -19,12 +22,13 @@ import { fakeDiagnosis } from '../diagnose/fixtures/make-path.js';
 async function startHost(
   t: Test,
   saveProblem?: string,
+  changes: Partial<ControlTarget> = {},
 ): Promise<(...args: string[]) => Promise<ProgramOutcome>> {
   const logger = createLogger('silent');
   const forwards = new ForwardTable({ onClient: (socket) => socket.reset(), logger });
   const folder = shortFolder(t);
   const server = await startControlServer(
-    { ...fakeControlTarget(forwards), saveProblem },
+    { ...fakeControlTarget(forwards), saveProblem, ...changes },
     `${folder}/control.sock`,
     logger,
   );
@@ -32,6 +36,29 @@ async function startHost(
   t.teardown(() => server.close());
   return (...args) => callProgram(portferry, args, { PORTFERRY_RUNTIME_DIR: folder });
 }
+
+t.test('a host that does not work, whatever port it is about', async (t) => {
+  const complaint = { hop: 'channel', problem: 'there is none', advice: 'start the guest' };
+  const health = async () => ({ ok: false, complaint, checks: [], remarks: [] });
+  const call = await startHost(t, undefined, { diagnosis: { health } as unknown as Diagnosis });
+  t.match(await call('doctor'), {
+    code: 1,
+    stdout: /\nthere is none\.\nWhat to do: start the guest\.\n/,
+    stderr: 'portferry: this host does not work; it fails at the channel\n',
+  });
+});
+
+t.test('what is carried now takes two looks', async (t) => {
+  let looks = 0;
+  const reportForwards = (): ForwardReport[] => {
+    const report = reportForward(fakeForward());
+    report.counters.active = 1;
+    return [looks++ === 0 ? report : { ...report, rates: { toGuest: 2048, toHost: 0 } }];
+  };
+  const call = await startHost(t, undefined, { reportForwards });
+  t.match(await call('list'), { code: 0, stdout: /2\.0 KiB\/s/ });
+  t.equal(looks, 2);
+});
 
 t.test('expose, list and unexpose, for people', async (t) => {
   const call = await startHost(t);

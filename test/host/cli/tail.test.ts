@@ -3,9 +3,11 @@ import http from 'node:http';
 import t, { type Test } from 'tap';
 import { WebSocketServer } from 'ws';
 import { portferry } from '../../../host/cli/program.js';
+import { TailTable } from '../../../host/cli/tail-table.js';
 import { startControlServer } from '../../../host/control/late-server.js';
 import { EXIT, runProgram } from '../../../protocol/program/run-program.js';
 import { callProgram, TextSink } from '../../fixtures/call-program.js';
+import { fakeConnection } from '../../fixtures/control-reports.js';
 import { fakeForward } from '../../fixtures/fake-forward.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 import { Signal } from '../../protocol/fixtures/signal.js';
@@ -98,11 +100,22 @@ t.test('it says when the host goes, and connects again', async (t) => {
   await watched(host);
   await host.stop();
   await tail.until(() => /has gone \(the host is stopping\); connecting again/.test(tail.stderr.text));
+  const busy = http.createServer();
+  busy.on('upgrade', (_request, socket) => socket.end('HTTP/1.1 503 Service Unavailable\r\n\r\n'));
+  busy.listen(host.path);
+  for (let count = 0; count < 2; count++) await once(busy, 'upgrade');
+  await new Promise((resolve) => busy.close(resolve));
   const server = await startControlServer(host.target, host.path, host.log.logger);
   t.teardown(() => server.close());
   await tail.until(() => /connected again: portferry 1\.2\.3, pid 7\n/.test(tail.stderr.text));
   t.equal(await tail.end(), EXIT.done);
   t.equal(tail.stderr.text.match(/has gone/g)?.length, 1, 'however often it has tried');
+});
+
+t.test('one that took long has its time in seconds', async (t) => {
+  const connection = { ...fakeConnection(), ageMs: 2_500 };
+  const line = new TailTable().line({ type: 'ended', time: '2026-01-01T00:00:00.000Z', connection });
+  t.match(line, / 2\.5 s /);
 });
 
 t.test('a host that is not there, or does not tell', async (t) => {

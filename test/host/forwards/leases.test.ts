@@ -219,6 +219,17 @@ t.test('what cannot be had stays wanted, and comes when the port is free', async
   t.same(host.forwards.missing(), []);
 });
 
+t.test('what many could not have is there for all of them, whoever gets it first', async (t) => {
+  const host = new LeaseHost(t, { retryMs: 5 });
+  const taken = await takenPort(t);
+  // More than are tried in one turn: the others find it being listened on.
+  for (let count = 0; count < 40; count++) await open(host).set(request(port(taken.port)));
+  await taken.free();
+  await host.log.line(/^listening on .*, for docker now$/);
+  t.match(await host.log.line(/^listening for docker now$/), { level: INFO });
+  t.same(host.forwards.missing(), []);
+});
+
 t.test('it comes at once when a forward of this host was in the way', async (t) => {
   const host = new LeaseHost(t, { retryMs: 3_600_000 });
   const [first, second] = [open(host), open(host)];

@@ -1,6 +1,8 @@
 import net from 'node:net';
 import t from 'tap';
-import { ERROR } from '../../fixtures/log-recorder.js';
+import { ChannelLog } from '../../../protocol/channel/channel-log.js';
+import { FEATURES } from '../../../protocol/wire/handshake.js';
+import { ERROR, LogRecorder } from '../../fixtures/log-recorder.js';
 import { Peer } from '../../fixtures/peer.js';
 import { makeKeeper, STOPPED } from './fixtures/keeper.js';
 
@@ -34,3 +36,14 @@ t.test(
     t.ok(lines.length < 10, `${lines.length} lines for 20 failures`);
   },
 );
+
+t.test('what an outage has cost is said when it is over', async (t) => {
+  const recorder = new LogRecorder();
+  const log = new ChannelLog(recorder.logger);
+  log.down('it broke', 'CHANNEL_CLOSED', 'unix:/c', 'waiting', true);
+  log.up({ version: '1.2.3', features: new Set(FEATURES) }, '1.2.3', '2 connections were cut');
+  t.match(
+    recorder.lines[1]?.msg,
+    /^the channel is up, .*, again after [\d.]+ s: 2 connections were cut meanwhile$/,
+  );
+});
