@@ -4,13 +4,16 @@
 // branches of our code they reach. What is found is written to test/fuzz/found, where `npm test` finds it;
 // --keep adds to test/fuzz/corpus the inputs that have reached something new.
 import { fork } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ROOT } from './bundle.mjs';
 import { bundleTargets, targetNames } from './fuzz/bundle-targets.mjs';
 import { fuzzProxy } from './fuzz/proxy.mjs';
+
+/** Where inputs are kept: each folder has a file a target. */
+const FOLDER = join(ROOT, 'test/fuzz');
 
 /** What is written in C, and run as a process of its own. */
 const PROXY = 'proxy';
@@ -71,6 +74,7 @@ function readInputs(kind, name) {
 /** Each line is an input, as a JSON string in which each character is one byte. */
 function writeInputs(kind, name, inputs) {
   const lines = inputs.map((input) => `${toAscii(JSON.stringify(input))}\n`);
+  mkdirSync(join(FOLDER, kind), { recursive: true });
   writeFileSync(fileOf(kind, name), lines.join(''));
 }
 
@@ -79,7 +83,7 @@ function toAscii(text) {
 }
 
 function fileOf(kind, name) {
-  return join(ROOT, 'test/fuzz', kind, `${name}.txt`);
+  return join(FOLDER, kind, `${name}.txt`);
 }
 
 /** Runs a target in a process of its own, which may hang, crash or use up its memory. */
