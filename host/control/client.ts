@@ -90,10 +90,11 @@ export class ControlClient {
     const resource = `/v1/capture?${given.join('&')}`;
     const answered = new AbortController();
     const timer = setTimeout(() => answered.abort(), this.#timeoutMs);
-    const response = await this.#open('GET', resource, '', answered.signal).catch((thrown: unknown) => {
-      throw this.#unreachable(thrown);
-    });
-    clearTimeout(timer);
+    const response = await this.#open('GET', resource, '', answered.signal)
+      .catch((thrown: unknown) => {
+        throw this.#unreachable(thrown);
+      })
+      .finally(() => clearTimeout(timer));
     if (response.statusCode !== OK) {
       const body = await readBody(response, this.#maxAnswerBytes);
       throw this.#refusal('GET', resource, Number(response.statusCode), body.toString('utf8'));
