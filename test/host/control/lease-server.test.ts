@@ -142,6 +142,33 @@ t.test('few are begun in one turn, and those that end before theirs cost nothing
   for (const client of clients) t.match(await client.answer(1), { status: 200 });
 });
 
+t.test('what waits for its turn when the host stops is refused', async (t) => {
+  const { host } = await start(t);
+  const refusals: unknown[] = [];
+  const waiting = { over: false, refuse: (...why: unknown[]) => void refusals.push(why) };
+  host.server?.accept(waiting as unknown as Stream);
+  host.server?.close();
+  await new Promise(setImmediate);
+  t.match(refusals, [['policy', { code: 'EAGAIN', message: 'the host is stopping' }]]);
+});
+
+t.test("a request of a stream that ends at once is nobody's", async (t) => {
+  const { host, dial } = await start(t);
+  for (let turns = 0; turns < 12; turns++) {
+    const client = dial();
+    client.send('GET', '/forwards/list', '');
+    await client.answer(1);
+    client.send('GET', '/forwards/list', '');
+    for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
+    client.duplex.destroy();
+    await client.until(() => client.duplex.closed);
+  }
+  const other = dial();
+  other.send('GET', '/forwards/list', '');
+  t.match(await other.answer(1), { status: 200 });
+  await host.until(() => host.leases.report().length <= 1);
+});
+
 t.test('there can be only so many', async (t) => {
   const { dial } = await start(t, { maxLeases: 1 });
   const first = dial();

@@ -230,6 +230,19 @@ t.test('what many could not have is there for all of them, whoever gets it first
   t.same(host.forwards.missing(), []);
 });
 
+t.test('what is given up while it is looked into who is in the way is forgotten', async (t) => {
+  const host = new LeaseHost(t, { retryMs: 3_600_000 });
+  const taken = await takenPort(t);
+  for (let turns = 0; turns < 20; turns++) {
+    const lease = open(host);
+    const asked = lease.set(request(port(taken.port)));
+    for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
+    await lease.end();
+    await asked.catch(() => {});
+  }
+  t.same(host.forwards.missing(), []);
+});
+
 t.test('it comes at once when a forward of this host was in the way', async (t) => {
   const host = new LeaseHost(t, { retryMs: 3_600_000 });
   const [first, second] = [open(host), open(host)];
