@@ -47,11 +47,7 @@ t.test('a service of systemd, from its installation to its removal', async (t) =
   t.match(output, /^running, pid \d+; its log is .*host\.log\ninstalled-0$/m);
   t.match(output, new RegExp(`tcp 127.0.0.1:${port} +127.0.0.1:80 `));
   t.match(output, /^verified$/m);
-  t.match(
-    output,
-    new RegExp(`tcp 127.0.0.1:${port} +127.0.0.1:81 `),
-    'installed again, with other options',
-  );
+  t.match(output, new RegExp(`tcp 127.0.0.1:${port} +127.0.0.1:81 `), 'installed again, with other options');
   t.match(output, /^started-again$/m, 'killed, it comes back');
   t.match(
     output,
