@@ -1,20 +1,22 @@
 import { OperationError } from '../../protocol/errors.js';
+import {
+  BLOCK_HEAD_BYTES,
+  BLOCK_TAIL_BYTES,
+  ENHANCED_PACKET,
+  INTERFACE_STATISTICS,
+  OPTION_COMMENT,
+  OPTION_DROPPED,
+  paddedLength,
+  SECTION_HEADER,
+} from './pcapng.js';
 
-/** Of a block: its type and its length. */
-const BLOCK_HEAD_BYTES = 8;
-const MIN_BLOCK_BYTES = 12;
+const MIN_BLOCK_BYTES = BLOCK_HEAD_BYTES + BLOCK_TAIL_BYTES;
 
 /** No block of ours is longer: a packet has at most a quarter of it. */
 const MAX_BLOCK_BYTES = 1024 * 1024;
 
-const SECTION_HEADER = 0x0a0d0d0a;
-const INTERFACE_STATISTICS = 5;
-const ENHANCED_PACKET = 6;
-
 /** In the body of statistics, before the options. */
 const STATISTICS_OPTIONS_AT = BLOCK_HEAD_BYTES + 12;
-const OPTION_COMMENT = 1;
-const OPTION_DROPPED = 5;
 
 /** Takes a capture as it comes, cut anywhere, and gives it on by whole blocks, so that whatever is written can be read. */
 export class BlockReader {
@@ -60,7 +62,7 @@ export class BlockReader {
       const value = block.subarray(at + 4, at + 4 + length);
       if (code === OPTION_COMMENT) this.ending ??= value.toString('utf8');
       else if (code === OPTION_DROPPED) this.dropped = Number(value.readBigUInt64LE(0));
-      at += 4 + ((length + 3) & ~3);
+      at += 4 + paddedLength(length);
     }
   }
 }

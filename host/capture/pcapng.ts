@@ -3,21 +3,23 @@
  * little-endian, times in microseconds since 1970, which is what a reader expects where nothing is said.
  */
 
-const SECTION_HEADER = 0x0a0d0d0a;
+export const SECTION_HEADER = 0x0a0d0d0a;
 const INTERFACE_DESCRIPTION = 1;
-const INTERFACE_STATISTICS = 5;
-const ENHANCED_PACKET = 6;
+export const INTERFACE_STATISTICS = 5;
+export const ENHANCED_PACKET = 6;
 const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 
 /** Of a block, before its body and after it: type and length, and the length again. */
-const BLOCK_HEAD_BYTES = 8;
-const BLOCK_TAIL_BYTES = 4;
+export const BLOCK_HEAD_BYTES = 8;
+export const BLOCK_TAIL_BYTES = 4;
 
 /** Where the packet of an enhanced packet block begins: interface, time, two lengths. */
 const PACKET_AT = BLOCK_HEAD_BYTES + 20;
 
 const OPTION_END = 0;
-const OPTION_COMMENT = 1;
+export const OPTION_COMMENT = 1;
+/** Of statistics: packets that were dropped. */
+export const OPTION_DROPPED = 5;
 
 /** A longer text would not be read by anybody: an option counts its bytes in 16 bits. */
 const MAX_TEXT_BYTES = 4096;
@@ -121,7 +123,7 @@ export function interfaceStatistics(facts: StatisticsFacts): Buffer {
     [2, time(facts.startMicros)],
     [3, time(facts.endMicros)],
     [4, uint64(facts.received)],
-    [5, uint64(facts.dropped)],
+    [OPTION_DROPPED, uint64(facts.dropped)],
   ]);
 }
 

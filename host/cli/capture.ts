@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { formatCount } from '../../protocol/count.js';
 import { OperationError, UsageError } from '../../protocol/errors.js';
 import type { OptionValues } from '../../protocol/program/declared-options.js';
 import { defineCommand, type ProgramContext } from '../../protocol/program/run-program.js';
@@ -184,7 +185,7 @@ function progressOn(stderr: Writable): { show(packets: number, bytes: number): v
     show: (packets, bytes) => {
       if (performance.now() - shownAt < PROGRESS_MS) return;
       shownAt = performance.now();
-      stderr.write(`\r${countPackets(packets)}, ${formatBytes(bytes)}\x1b[K`);
+      stderr.write(`\r${formatCount(packets, 'packet')}, ${formatBytes(bytes)}\x1b[K`);
     },
     clear: () => void stderr.write('\r\x1b[K'),
   };
@@ -197,11 +198,7 @@ function isTerminal(output: Writable): boolean {
 /** `12 packets, 3.4 KiB in web.pcapng; none dropped: it was told to stop` */
 export function describeSummary({ packets, dropped, bytes, ending }: CaptureSummary, where: string): string {
   const lost = dropped === null ? 'how many were dropped is not known' : `${dropped || 'none'} dropped`;
-  return `${countPackets(packets)}, ${formatBytes(bytes)} in ${where}; ${lost}: ${ending}`;
-}
-
-function countPackets(packets: number): string {
-  return `${packets} ${packets === 1 ? 'packet' : 'packets'}`;
+  return `${formatCount(packets, 'packet')}, ${formatBytes(bytes)} in ${where}; ${lost}: ${ending}`;
 }
 
 // ---- for Wireshark -----------------------------------------------------------------------------------

@@ -1,3 +1,4 @@
+import { formatCount } from '../../protocol/count.js';
 import type { PublisherReport } from '../forwards/leases.js';
 import { describeFailures, recentFailures } from '../records/recent-failures.js';
 import type { ForwardReport } from '../records/reports.js';
@@ -95,7 +96,7 @@ function describePublishers(publishers: readonly PublisherReport[], seen: boolea
     return [{ name: 'publisher', text: 'nobody in the guest asks for forwards', ...(seen && { ok: true }) }];
   return publishers.map(({ publisher, leases, forwards, missing }) => ({
     name: 'publisher',
-    text: `${publisher}: ${count(leases, 'lease')}, ${count(forwards, 'forward')}${missing > 0 ? `, ${missing} of which are not listened on` : ''}`,
+    text: `${publisher}: ${formatCount(leases, 'lease')}, ${formatCount(forwards, 'forward')}${missing > 0 ? `, ${missing} of which are not listened on` : ''}`,
     ok: missing === 0,
   }));
 }
@@ -108,9 +109,8 @@ function atMost(checks: HealthCheck[], name: HealthCheck['name']): HealthCheck[]
 /** One sentence is enough to begin with; how much more there is to do is told. */
 function withOthers(complaint: Complaint, others: number): Complaint {
   if (others === 0) return complaint;
-  return { ...complaint, problem: `${complaint.problem} (and ${count(others, 'more problem')}, see above)` };
-}
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? '' : 's'}`;
+  return {
+    ...complaint,
+    problem: `${complaint.problem} (and ${formatCount(others, 'more problem')}, see above)`,
+  };
 }

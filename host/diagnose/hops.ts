@@ -1,3 +1,4 @@
+import { formatCount } from '../../protocol/count.js';
 import { nameContainer } from '../../protocol/services/container-name.js';
 import type {
   ContainerReport,
@@ -145,7 +146,7 @@ export function describeChannel({
     return `${address}: there is none since ${since}${lastError === undefined ? '' : ` (${lastError})`}`;
   const who = peer?.version ? `portferry-guest ${peer.version}` : 'a plain guest, such as vpnkit-forwarder';
   const roundTrip = roundTripMs === undefined ? '' : `, round trip ${roundTripMs.toFixed(2)} ms`;
-  return `${address}: ${who}${roundTrip}, ${streams} ${streams === 1 ? 'stream' : 'streams'}`;
+  return `${address}: ${who}${roundTrip}, ${formatCount(streams, 'stream')}`;
 }
 
 function describeContainer(container: ContainerReport): string {

@@ -1,3 +1,4 @@
+import { formatCount } from '../../protocol/count.js';
 import { messageOf, OperationError } from '../../protocol/errors.js';
 import type { LeaseOutcome, LeaseReport, VpnkitPort } from '../../protocol/services/control.js';
 import { type ForwardMatcher, matcherFromVpnkit } from '../rule/forward-matcher.js';
@@ -172,7 +173,7 @@ export class Lease implements Holder {
     const { full, listed, maxListed } = this.#keeper;
     const some = rules.slice(0, Math.max(0, maxListed - listed + this.#beyond.size));
     const { message, code } = full;
-    const all = rules.length === 1 ? '1 forward' : `${rules.length} forwards`;
+    const all = formatCount(rules.length, 'forward');
     const refusal = { message: `${message}; ${all} of ${this.publisher} would be too many`, code };
     const claims = some.map((rule) => new Claim(rule, this, refusal));
     for (const claim of claims.slice(0, 1)) this.#keeper.logRefusal(claim);

@@ -1,3 +1,4 @@
+import { formatCount } from '../../protocol/count.js';
 import { errnoOf } from '../../protocol/errors.js';
 import type { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger, LogLevel } from '../../protocol/program/logger.js';
@@ -34,8 +35,8 @@ export class ConnectionLog implements ConnectionObserver {
   /** What has become of clients while there was no channel, for people; undefined where nothing has. */
   toll(): string | undefined {
     const parts = [
-      ...(this.#cut === 0 ? [] : [countOf(this.#cut, 'connection was cut', 'connections were cut')]),
-      ...(this.#reset === 0 ? [] : [countOf(this.#reset, 'client was reset', 'clients were reset')]),
+      ...(this.#cut === 0 ? [] : [formatCount(this.#cut, 'connection was cut', 'connections were cut')]),
+      ...(this.#reset === 0 ? [] : [formatCount(this.#reset, 'client was reset', 'clients were reset')]),
     ];
     return parts.length === 0 ? undefined : parts.join(', and ');
   }
@@ -66,10 +67,6 @@ export class ConnectionLog implements ConnectionObserver {
     else this.#log.warn(context, `clients are reset: ${ending.message}`);
     this.#outageLogged = true;
   }
-}
-
-function countOf(count: number, one: string, more: string): string {
-  return `${count} ${count === 1 ? one : more}`;
 }
 
 /** Where to find out more of what the user can do something about. */

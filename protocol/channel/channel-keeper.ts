@@ -321,7 +321,7 @@ export class ChannelKeeper implements StreamOpener {
     this.#onIdle?.();
     this.#onGone?.();
     if (wasUp) {
-      this.#lastError = reason.message;
+      this.#noteError(reason.message);
       this.#options.owner.onDown(reason);
     }
     const advice = wasUp ? '' : handshakeAdvice(this.#options.address);
@@ -330,12 +330,16 @@ export class ChannelKeeper implements StreamOpener {
     if (newcomer) this.#begin(newcomer, false);
   }
 
+  #noteError(message: string): void {
+    this.#lastError = message;
+    this.#lastErrorAt = new Date();
+  }
+
   /** There is no channel, and why; then try again. */
   #failed(message: string, code?: string, wasUp = false): void {
     if (this.#stopping.signal.aborted) return;
     const { mode, address } = this.#options;
-    this.#lastError = message;
-    this.#lastErrorAt = new Date();
+    this.#noteError(message);
     const inOrder = this.#log.down(message, code, describeAddress(address), this.#next, wasUp);
     if (address.kind === 'stdio') {
       if (inOrder) this.#settleOver?.resolve();

@@ -530,13 +530,7 @@ const SET_UPS: readonly SetUp[] = [
     name: 'another program has the other address of localhost',
     list: NOTHING_FAILED,
     tail: 'it works',
-    async make(t, bench) {
-      const port = bench.takePort();
-      await inVm(t, bench, serve('', port, '127.0.0.1'));
-      const of = await forward(t, bench, String(port));
-      await listenHere(t, Number(of), '::1');
-      return of;
-    },
+    make: (t, bench) => withNeighbour(t, bench, '::1'),
     hop: 'host',
     problem: /^\S+ \(pid \d+\) listens on \[::1\]:\d+ itself, and gets what is sent there instead of tcp 127/,
     advice: /^stop /,
@@ -545,13 +539,7 @@ const SET_UPS: readonly SetUp[] = [
     name: 'all is well: another program has the port on an address of its own',
     list: NOTHING_FAILED,
     tail: 'it works',
-    async make(t, bench) {
-      const port = bench.takePort();
-      await inVm(t, bench, serve('', port, '127.0.0.1'));
-      const of = await forward(t, bench, String(port));
-      await listenHere(t, Number(of), '127.0.0.2');
-      return of;
-    },
+    make: (t, bench) => withNeighbour(t, bench, '127.0.0.2'),
   },
   {
     name: 'a chain of the firewall in the VM lets nothing pass',
@@ -653,6 +641,15 @@ const relay = (from: string, to: string, name = 'relay'): string[] => [
       one.on('error', () => other.destroy()).pipe(other);
   }).listen(${from}, () => console.log('ready'))`,
 ];
+
+/** A forward that works, and another program that has its port on another address of this machine. */
+async function withNeighbour(t: Test, bench: Bench, ip: string): Promise<string> {
+  const port = bench.takePort();
+  await inVm(t, bench, serve('', port, '127.0.0.1'));
+  const of = await forward(t, bench, String(port));
+  await listenHere(t, Number(of), ip);
+  return of;
+}
 
 /** Asks again until it is so: engines tell no events of these. */
 async function until(isSo: () => Promise<unknown>): Promise<void> {
