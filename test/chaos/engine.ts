@@ -13,6 +13,9 @@ const TOLD_MS = 5_000;
 /** How often (ms) it is looked. */
 const LOOK_MS = 50;
 
+/** A page that has not come after so long (ms) is asked for anew: a container may go in the midst of its answer. */
+const PAGE_MS = 1_000;
+
 /** A real dockerd beside the guest, and a container that comes and goes with a published port. */
 export class Engine {
   readonly #vm: DockerVm;
@@ -107,13 +110,15 @@ const SERVER = [BUSYBOX, 'httpd', '-f', '-h', '/www'] as const;
 /** @returns what came, or the error's code */
 function fetchPage(port: number): Promise<string> {
   return new Promise((resolve) => {
-    const request = http.get({ host: '127.0.0.1', port, agent: false, path: '/' }, (response) => {
+    const options = { host: '127.0.0.1', port, agent: false, path: '/', timeout: PAGE_MS };
+    const request = http.get(options, (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (part: string) => {
         text += part;
       });
       response.on('close', () => resolve(response.complete ? text : 'cut short'));
     });
+    request.on('timeout', () => request.destroy());
     request.on('error', ({ code = 'failed' }: NodeJS.ErrnoException) => resolve(code));
   });
 }

@@ -2,11 +2,14 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 
 /** What a process holds, as /proc has it. */
 export interface Holdings {
-  /** Descriptors, by what they are. */
+  /** Descriptors, by what they are, and watches on folders. */
   readonly descriptors: Readonly<Record<string, number>>;
   /** TCP sockets that listen. */
   readonly listeners: number;
 }
+
+/** What /proc calls the descriptor that watches on folders are told by. */
+const INOTIFY = 'anon_inode:inotify';
 
 /** The state of a socket that listens, in /proc/net/tcp. */
 const LISTEN = '0A';
@@ -14,13 +17,16 @@ const LISTEN = '0A';
 export function holdingsOf(pid: number): Holdings {
   const links = descriptorsOf(pid);
   const descriptors: Record<string, number> = {};
-  for (const link of links) {
+  for (const [number, link] of links) {
     // Numbers of sockets and processes are others each time.
     const kind = link.replace(/:?\[\d+\]$|\d+$/, '');
-    descriptors[kind] = (descriptors[kind] ?? 0) + 1;
+    // The first watch on a folder makes libuv open one descriptor for all of them, which it keeps: they count, not that.
+    const [name, count] = kind === INOTIFY ? ['watches', watchesOf(pid, number)] : [kind, 1];
+    if (count > 0) descriptors[name] = (descriptors[name] ?? 0) + count;
   }
   const listening = listeningInodes(pid);
-  return { descriptors: sorted(descriptors), listeners: links.filter((link) => listening.has(link)).length };
+  const listeners = [...links.values()].filter((link) => listening.has(link)).length;
+  return { descriptors: sorted(descriptors), listeners };
 }
 
 /** Resident memory of a process (MiB). */
@@ -39,16 +45,25 @@ export function waitedOf(pid: number): number {
   return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1e6;
 }
 
-function descriptorsOf(pid: number): string[] {
+/** @returns what each descriptor is, by its number */
+function descriptorsOf(pid: number): Map<string, string> {
   const folder = `/proc/${pid}/fd`;
-  return readdirSync(folder).flatMap((name) => {
+  const links = new Map<string, string>();
+  for (const number of readdirSync(folder))
     try {
-      return [readlinkSync(`${folder}/${name}`)];
+      links.set(number, readlinkSync(`${folder}/${number}`));
     } catch {
       // Closed meanwhile.
-      return [];
     }
-  });
+  return links;
+}
+
+function watchesOf(pid: number, descriptor: string): number {
+  try {
+    return readFileSync(`/proc/${pid}/fdinfo/${descriptor}`, 'utf8').match(/^inotify wd:/gm)?.length ?? 0;
+  } catch {
+    return 0;
+  }
 }
 
 function listeningInodes(pid: number): ReadonlySet<string> {
