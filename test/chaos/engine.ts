@@ -10,6 +10,9 @@ const PAGE = 'from the container\n';
 /** A container's port is there, or gone, so long (ms) after docker has said so: it is told by the engine's events. */
 const TOLD_MS = 5_000;
 
+/** What a dockerd that was killed in the midst of it says from then on, for the port is taken in its own books. */
+const LOST_PORT = /port is already allocated/;
+
 /** How often (ms) it is looked. */
 const LOOK_MS = 50;
 
@@ -19,7 +22,7 @@ const PAGE_MS = 1_000;
 /** A real dockerd beside the guest, and a container that comes and goes with a published port. */
 export class Engine {
   readonly #vm: DockerVm;
-  readonly #port: number;
+  #port: number;
   readonly #steadyPort: number;
   #running = false;
   #done: Promise<void> = Promise.resolve();
@@ -84,7 +87,10 @@ export class Engine {
       const unlessDisturbed = (what: string): void => {
         if (!ledger.disturbedSince(startedAt)) violate(`container on port ${this.#port}: ${what}`);
       };
-      await this.#once(unlessDisturbed).catch((thrown: unknown) => unlessDisturbed(String(thrown)));
+      await this.#once(unlessDisturbed).catch(async (thrown: unknown) => {
+        if (LOST_PORT.test(String(thrown))) this.#port = await freePort();
+        else unlessDisturbed(String(thrown));
+      });
       // A fault may have kept it.
       await this.#vm.docker('rm', '-f', 'guest').catch(() => {});
     }
