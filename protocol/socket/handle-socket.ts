@@ -8,6 +8,7 @@ import {
   type TcpHandle,
   type WriteRequest,
 } from './handles.js';
+import { openTcp } from './open-tcp.js';
 import {
   type RawSocket,
   type SocketAddress,
@@ -86,9 +87,11 @@ export class HandleSocket implements RawSocket {
     const target = tcp ? `${address.host}:${address.port}` : address.path;
     const request = tcp ? new handles.TcpConnectRequest() : new handles.PipeConnectRequest();
     request.oncomplete = (status) => socket.#connected(status, target, onConnect);
+    const opened = tcp && openTcp(handle as TcpHandle, isIPv6(address.host));
+    if (opened) prepareTcpHandle(handle, keepAliveSeconds);
     const status = startConnecting(handle, request, address);
     if (status) process.nextTick(() => socket.destroy(systemError(status, 'connect', target)));
-    else if (tcp) prepareTcpHandle(handle, keepAliveSeconds);
+    else if (tcp && !opened) prepareTcpHandle(handle, keepAliveSeconds);
     return socket;
   }
 

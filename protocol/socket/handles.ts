@@ -55,6 +55,8 @@ export type ShutdownRequest = Request;
 export type ConnectRequest = Request;
 
 export interface TcpHandle extends StreamHandle {
+  /** Takes a descriptor, which is its own from then on. */
+  open(fd: number): number;
   connect(request: ConnectRequest, host: string, port: number): number;
   connect6(request: ConnectRequest, host: string, port: number): number;
 }

@@ -8,7 +8,6 @@ const UV_TCP_IPV6ONLY = 1;
 interface BindableHandle extends TcpHandle {
   bind(ip: string, port: number, flags: number): number;
   bind6(ip: string, port: number, flags: number): number;
-  open(fd: number): number;
 }
 
 /** The internal Node interface of a handle that listens. */

@@ -22,6 +22,8 @@ class FakeHandle {
   writes: WriteRequest[] = [];
   connected: { oncomplete(status: number): void } | undefined;
   onread = (): Buffer | undefined => undefined;
+  /** It takes no descriptor: the kernel's own are none of the test's business. */
+  open = (): number => EINVAL;
   readStart = (): number => this.readStatus;
   readStop = (): number => 0;
   useUserBuffer(): void {}
