@@ -78,7 +78,7 @@ export function parseAddress(text: string, options: ParseAddressOptions = {}): C
       port: vsockPort(text, port, FORMS.firecracker),
     };
   }
-  if (kind === 'exec') return { kind, command: execCommand(text, rest), text: rest.trim() };
+  if (kind === 'exec') return { kind, command: execCommand(text, rest), text: rest };
   if (kind === 'stdio') {
     if (rest !== '') refuse(text, `nothing follows ${FORMS.stdio}`);
     return { kind };

@@ -34,10 +34,12 @@ const READ: [text: string, address: ChannelAddress, formatted?: string][] = [
     {
       kind: 'exec',
       command: ['ssh', '-p', '22', 'vm', 'a b c', '$HOME *'],
-      text: 'ssh  -p 22 vm "a b"\\ c \'$HOME *\'',
+      text: ' ssh  -p 22 vm "a b"\\ c \'$HOME *\' ',
     },
-    'exec:ssh  -p 22 vm "a b"\\ c \'$HOME *\'',
   ],
+  // A blank that is quoted belongs to the last word, and not everything that is blank separates words.
+  ['exec:a \\ ', { kind: 'exec', command: ['a', ' '], text: 'a \\ ' }],
+  ['exec:\f', { kind: 'exec', command: ['\f'], text: '\f' }],
   ['exec:a ""', { kind: 'exec', command: ['a', ''], text: 'a ""' }],
 ];
 
