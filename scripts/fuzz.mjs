@@ -1,9 +1,9 @@
-// npm run fuzz [-- TARGET…] [--seconds N] [--seed S] [--keep]
+// npm run fuzz [-- TARGET…] [--seconds N | --runs N] [--seed S] [--keep]
 //
 // Runs the targets of test/fuzz, each for N seconds, on inputs that are made from earlier ones, led by which
-// branches of our code they reach. What is found is written to test/fuzz/found, where `npm test` finds it;
-// --keep adds to test/fuzz/corpus the inputs that have reached something new.
-import { fork } from 'node:child_process';
+// branches of our code they reach. What is found, and found again, is written to test/fuzz/found, where `npm test`
+// finds it; --keep adds to test/fuzz/corpus the inputs that have reached something new. With --runs each target has
+// so many inputs instead, or as many as take as long: the same ones for the same seed, on any machine.
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { ROOT } from './bundle.mjs';
 import { bundleTargets, targetNames } from './fuzz/bundle-targets.mjs';
 import { fuzzProxy } from './fuzz/proxy.mjs';
+import { runTarget } from './fuzz/run-target.mjs';
 
 /** Where inputs are kept: each folder has a file a target. */
 const FOLDER = join(ROOT, 'test/fuzz');
@@ -18,31 +19,23 @@ const FOLDER = join(ROOT, 'test/fuzz');
 /** What is written in C, and run as a process of its own. */
 const PROXY = 'proxy';
 
-/** How long (ms) an input may take, on a machine that does other work beside, before the target counts as hanging. */
-const HANG_MS = 20_000;
-const WATCH_MS = 1_000;
-
-/** What a target may make of an input (MiB). */
-const MAX_HEAP_MB = 512;
-
-/** What is shown of a process that has crashed. */
-const MAX_STDERR_LENGTH = 8_000;
-
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     seconds: { type: 'string', default: '7' },
+    runs: { type: 'string' },
     seed: { type: 'string', default: String(Date.now() % 2 ** 32) },
     keep: { type: 'boolean', default: false },
   },
 });
+const work = values.runs === undefined ? undefined : Number(values.runs);
 const [seconds, seed] = [Number(values.seconds), Number(values.seed)];
 const known = [...targetNames(), PROXY];
 const names = positionals.length > 0 ? positionals : known;
 const unknown = names.filter((name) => !known.includes(name));
-if (unknown.length > 0 || !(seconds > 0) || !Number.isInteger(seed)) {
+if (unknown.length > 0 || !((work ?? seconds) > 0) || !Number.isInteger(seed)) {
   console.error(
-    `npm run fuzz [-- TARGET…] [--seconds N] [--seed S] [--keep]; the targets: ${known.join(', ')}`,
+    `npm run fuzz [-- TARGET…] [--seconds N | --runs N] [--seed S] [--keep]; the targets: ${known.join(', ')}`,
   );
   process.exit(2);
 }
@@ -50,16 +43,18 @@ if (unknown.length > 0 || !(seconds > 0) || !Number.isInteger(seed)) {
 const folder = mkdtempSync(join(tmpdir(), 'portferry-fuzz-'));
 let failures = 0;
 try {
-  console.log(`seed ${seed}, ${seconds} s each`);
+  console.log(`seed ${seed}, ${work === undefined ? `${seconds} s` : `${work} runs`} each`);
   const bundle = names.some((name) => name !== PROXY) ? await bundleTargets(folder) : undefined;
-  for (const name of names) report(name, await (name === PROXY ? proxy() : fuzz(bundle, name)));
+  for (const name of names) report(name, await fuzz(bundle, name));
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
 process.exit(failures > 0 ? 1 : 0);
 
-function proxy() {
-  return fuzzProxy({ seconds, seed, folder, inputs: readInputs('corpus', PROXY) });
+function fuzz(bundle, name) {
+  const inputs = [...readInputs('found', name), ...readInputs('corpus', name)];
+  const task = { name, seed, inputs, ...(work === undefined ? { seconds } : { work }) };
+  return name === PROXY ? fuzzProxy({ ...task, folder }) : runTarget(bundle, folder, task);
 }
 
 function readInputs(kind, name) {
@@ -73,12 +68,12 @@ function readInputs(kind, name) {
 
 /** Each line is an input, as a JSON string in which each character is one byte. */
 function writeInputs(kind, name, inputs) {
-  const lines = inputs.map((input) => `${toAscii(JSON.stringify(input))}\n`);
   mkdirSync(join(FOLDER, kind), { recursive: true });
-  writeFileSync(fileOf(kind, name), lines.join(''));
+  writeFileSync(fileOf(kind, name), inputs.map((input) => `${lineOf(input)}\n`).join(''));
 }
 
-function toAscii(text) {
+function lineOf(input) {
+  const text = JSON.stringify(input);
   return text.replace(/[\x7f-\uffff]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
@@ -86,50 +81,7 @@ function fileOf(kind, name) {
   return join(FOLDER, kind, `${name}.txt`);
 }
 
-/** Runs a target in a process of its own, which may hang, crash or use up its memory. */
-function fuzz(bundle, name) {
-  const inputs = [...readInputs('found', name), ...readInputs('corpus', name)];
-  const currentPath = join(folder, `${name}.current`);
-  const child = fork(bundle, {
-    execArgv: [`--max-old-space-size=${MAX_HEAP_MB}`],
-    stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
-    // It is killed in the end: what it has made is removed with the folder.
-    env: { ...process.env, TMPDIR: folder },
-  });
-  child.send({ name, seconds, seed, inputs, currentPath });
-  /** What the child runs: the number of the run, a line break, and the input. */
-  const current = () => {
-    const text = existsSync(currentPath) ? readFileSync(currentPath, 'latin1') : '0\n';
-    const end = text.indexOf('\n');
-    return { run: text.slice(0, end), input: text.slice(end + 1) };
-  };
-  return new Promise((resolve) => {
-    let last = '';
-    let since = Date.now();
-    let stderr = '';
-    const watch = setInterval(() => {
-      const { run, input } = current();
-      if (run !== last) [last, since] = [run, Date.now()];
-      else if (Date.now() - since > HANG_MS)
-        end({ found: input, message: `it has not ended within ${HANG_MS / 1000} s` });
-    }, WATCH_MS);
-    const end = (result) => {
-      clearInterval(watch);
-      child.kill('SIGKILL');
-      resolve(result);
-    };
-    child.stderr.on('data', (chunk) => {
-      stderr = `${stderr}${chunk}`.slice(-MAX_STDERR_LENGTH);
-    });
-    child.on('message', end);
-    child.on('close', (code, signal) => {
-      const { run, input } = current();
-      end({ found: input, runs: run, message: `the process ended with ${code ?? signal}\n${stderr}` });
-    });
-  });
-}
-
-function report(name, { found, message, runs = 0, branches, kept, skipped }) {
+function report(name, { found, once, message, runs = 0, branches, kept, skipped }) {
   if (skipped !== undefined) {
     console.log(`${name}: skipped: ${skipped}`);
     if (process.env.PORTFERRY_REQUIRE === 'all') failures++;
@@ -141,9 +93,16 @@ function report(name, { found, message, runs = 0, branches, kept, skipped }) {
     if (values.keep && kept) writeInputs('corpus', name, kept);
     return;
   }
-  failures++;
   const before = readInputs('found', name);
   if (!before.includes(found)) writeInputs('found', name, [...before, found]);
-  console.error(`${name}: FOUND after ${runs} runs: ${JSON.stringify(found)}\n${message}`);
-  console.error(`kept in ${relative(process.cwd(), fileOf('found', name))}: npm test runs it from now on`);
+  const where = relative(process.cwd(), fileOf('found', name));
+  if (once) {
+    console.log(
+      `${name}: ${runs} runs; seen once, not again: ${lineOf(found)}\n${message}\nkept in ${where}`,
+    );
+    return;
+  }
+  failures++;
+  console.error(`${name}: FOUND after ${runs} runs: ${lineOf(found)}\n${message}`);
+  console.error(`kept as a line of ${where}, which npm test runs; npm run fuzz -- ${name} begins with it`);
 }

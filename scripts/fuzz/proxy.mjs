@@ -12,6 +12,12 @@ const SANITIZE = '-g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all 
 /** Processes at a time: each mostly waits. */
 const AT_ONCE = 4;
 
+/** A process takes as long as so many runs of what needs none of its own. */
+const COST = 100;
+
+/** How often what was found is tried again. */
+const REPLAYS = 3;
+
 /** How long (ms) a run may take, on a machine that does other work beside; it ends by itself after 5 s. */
 const RUN_MS = 20_000;
 
@@ -57,7 +63,13 @@ const WORDS = [
 ];
 
 /** @returns what scripts/fuzz.mjs reports */
-export async function fuzzProxy({ seconds, seed, folder, inputs }) {
+export async function fuzzProxy({
+  seconds = Number.POSITIVE_INFINITY,
+  work = Number.POSITIVE_INFINITY,
+  seed,
+  folder,
+  inputs,
+}) {
   const program = join(folder, 'portferry-proxy');
   const env = { ...process.env, CFLAGS: SANITIZE, LDFLAGS: '', OUT: program };
   const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'scripts/build-proxy.mjs')], {
@@ -69,20 +81,28 @@ export async function fuzzProxy({ seconds, seed, folder, inputs }) {
   const { mutate, pick, randomFrom } = await loadMutations(folder);
   const random = randomFrom(seed);
   const known = [...inputs, ...SEEDS].map((text) => Buffer.from(text, 'latin1'));
+  const most = Math.ceil(work / COST);
   const ends = performance.now() + seconds * 1000;
   let runs = 0;
   let found;
-  const work = async (number) => {
+  const runSome = async (number) => {
     const path = join(folder, `agent-${number}.sock`);
-    while (!found && (runs < known.length || performance.now() < ends)) {
+    while (!found && (runs < known.length || (runs < most && performance.now() < ends))) {
       const material = { random, words: WORDS, compared: [], other: pick(random, known) };
       const input = known[runs++] ?? mutate(pick(random, known), material);
       const message = await runProxy(program, path, input);
-      if (message) found = { found: input.toString('latin1'), message, runs };
+      if (message) found = { input, message };
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, (_, number) => work(number)));
-  return found ?? { runs };
+  await Promise.all(Array.from({ length: AT_ONCE }, (_, number) => runSome(number)));
+  if (!found) return { runs };
+  const { input, message } = found;
+  const failure = { found: input.toString('latin1'), message, runs };
+  for (let count = 0; count < REPLAYS; count++) {
+    const again = await runProxy(program, join(folder, 'agent-again.sock'), input);
+    if (again) return { ...failure, message: again };
+  }
+  return { ...failure, once: true };
 }
 
 async function loadMutations(folder) {

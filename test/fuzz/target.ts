@@ -8,6 +8,8 @@ export interface Target {
   readonly seeds: readonly (string | Uint8Array)[];
   /** Does with an input what the product does. @throws what is a fault of ours */
   run(input: Buffer): void | Promise<void>;
+  /** How many runs of a target that parses some text take as long as one of this. Default: 1. */
+  readonly cost?: number;
   /** Ends what it has begun for all inputs together. */
   close?(): Promise<void>;
 }

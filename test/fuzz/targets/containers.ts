@@ -13,6 +13,9 @@ const REACH = { linkedGateways: new Set(['172.17.0.1']), mayDial: () => true };
 /** Publications that are looked at in detail. */
 const LOOKED_AT = 20;
 
+/** More ports take long to publish, in line with their number; how many podman can name in a few bytes is bounded. */
+const MAX_PORTS = 5_000;
+
 const LIST = JSON.stringify([
   {
     Id: '0123456789abcdef',
@@ -101,7 +104,7 @@ export const containers = byName(
 /** What is published can be asked for, and what is said of the rest is not without end. */
 function publish(answer: unknown, rules: readonly PublishRule[]): void {
   const list = allow([OperationError], () => parseContainers(answer));
-  if (!list) return;
+  if (!list || list.reduce((sum, { ports }) => sum + ports.length, 0) > MAX_PORTS) return;
   const { forwards, remarks } = computePublication(list, rules, REACH);
   for (const forward of forwards.slice(0, LOOKED_AT)) allow([UsageError], () => ruleFromVpnkit(forward));
   for (const { text } of remarks.slice(0, LOOKED_AT)) if (text === '') throw new Error('an empty remark');

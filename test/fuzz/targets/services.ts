@@ -23,6 +23,9 @@ import type { Target } from '../target.js';
 /** What comes is whole, or cut into pieces of so many bytes, as the first byte says. */
 type Conversation = (bytes: Buffer, pieceBytes: number) => Promise<void>;
 
+/** A conversation takes some turns of the event loop. */
+const COST = 8;
+
 const FORWARD = '{"proto":"tcp","out_ip":"127.0.0.1","out_port":8080,"in_ip":"127.0.0.1","in_port":80}';
 
 /** What a client of the host's service for leases may send; nothing that it asks for is allowed. */
@@ -143,6 +146,7 @@ function conversation(seeds: readonly string[], converse: Conversation, close?: 
   return {
     seeds: seeds.map((seed) => Buffer.concat([Buffer.from([0]), Buffer.from(seed)])),
     run: (input) => converse(input.subarray(1), input[0] ?? 0),
+    cost: COST,
     ...(close && { close }),
   };
 }

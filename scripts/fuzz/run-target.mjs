@@ -1,0 +1,78 @@
+// One target of test/fuzz, in processes of its own, which may hang, crash or use up their memory.
+import { fork } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** How long (ms) an input may take, on a machine that does other work beside, before the target counts as hanging. */
+const HANG_MS = 20_000;
+const WATCH_MS = 1_000;
+
+/** What a target may make of an input (MiB). */
+const MAX_HEAP_MB = 512;
+
+/** What is shown of a process that has crashed. */
+const MAX_STDERR_LENGTH = 8_000;
+
+/**
+ * Looks for an input on which a target fails. What is found is held against a fresh process: the input alone, and
+ * else all that went before it once more.
+ * @param bundle as bundleTargets() makes it
+ * @param task its name, seed and inputs, and for how many seconds it is looked for, or with how much work: as many
+ *   runs as take as long as so many of the cheapest target
+ * @returns what is reported; `found` has been found again, but where it is `once`
+ */
+export async function runTarget(bundle, folder, task) {
+  const { name, seed, inputs } = task;
+  const result = await inProcess(bundle, folder, task);
+  if (result.found === undefined) return result;
+  const alone = await inProcess(bundle, folder, { name, replay: result.found });
+  if (alone.found !== undefined) return { ...result, message: alone.message };
+  const again = await inProcess(bundle, folder, { name, seed, inputs, runs: result.runs });
+  if (again.found === undefined) return { ...result, once: true };
+  return { ...again, message: `only after what went before it, up to run ${result.runs}\n${again.message}` };
+}
+
+function inProcess(bundle, folder, task) {
+  const currentPath = join(folder, `${task.name}.current`);
+  const child = fork(bundle, {
+    execArgv: [`--max-old-space-size=${MAX_HEAP_MB}`],
+    stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+    // It is killed in the end: what it has made is removed with the folder.
+    env: { ...process.env, TMPDIR: folder },
+  });
+  child.send({ ...task, currentPath });
+  /** What the child runs: the number of the run, a line break, and the input. */
+  const current = () => {
+    const text = existsSync(currentPath) ? readFileSync(currentPath, 'latin1') : '0\n';
+    const end = text.indexOf('\n');
+    return { run: text.slice(0, end), input: text.slice(end + 1) };
+  };
+  return new Promise((resolve) => {
+    let last = '';
+    let since = Date.now();
+    let stderr = '';
+    const watch = setInterval(() => {
+      const { run, input } = current();
+      if (run !== last) [last, since] = [run, Date.now()];
+      else if (Date.now() - since > HANG_MS)
+        end({ found: input, runs: Number(run), message: `it has not ended within ${HANG_MS / 1000} s` });
+    }, WATCH_MS);
+    const end = (result) => {
+      clearInterval(watch);
+      child.kill('SIGKILL');
+      resolve(result);
+    };
+    child.stderr.on('data', (chunk) => {
+      stderr = `${stderr}${chunk}`.slice(-MAX_STDERR_LENGTH);
+    });
+    child.on('message', end);
+    child.on('close', (code, signal) => {
+      const { run, input } = current();
+      end({
+        found: input,
+        runs: Number(run),
+        message: `the process ended with ${code ?? signal}\n${stderr}`,
+      });
+    });
+  });
+}

@@ -1,0 +1,53 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+
+const MODULE = new URL('../../scripts/fuzz/run-target.mjs', import.meta.url).href;
+
+/** What is found by processes that say this, instead of the bundle of all targets. @param said by the kind of task */
+async function find(t: Test, said: { search: string; replay: string; again?: string }): Promise<object> {
+  const { runTarget } = await import(MODULE);
+  const folder = mkdtempSync(join(tmpdir(), 'pf-'));
+  t.teardown(() => rmSync(folder, { recursive: true }));
+  const bundle = join(folder, 'bundle.cjs');
+  const { search, replay, again = 'process.send({})' } = said;
+  const kinds = `'replay' in task ? () => { ${replay} } : task.runs ? () => { ${again} } : () => { ${search} }`;
+  writeFileSync(bundle, `process.once('message', (task) => { (${kinds})(); });`);
+  return runTarget(bundle, folder, { name: 'x', seed: 1, inputs: [], work: 100 });
+}
+
+const FOUND = `process.send({ found: 'input', message: 'slow', runs: 7 })`;
+
+t.test('what fails in a process of its own again is found', async (t) => {
+  t.same(await find(t, { search: FOUND, replay: `process.send({ found: task.replay, message: 'again' })` }), {
+    found: 'input',
+    message: 'again',
+    runs: 7,
+  });
+});
+
+t.test('so is an input that ends its process', async (t) => {
+  const search = `
+    require('node:fs').writeFileSync(task.currentPath, '3\\nbad');
+    console.error('out of order');
+    process.exit(9);`;
+  t.match(await find(t, { search, replay: search }), {
+    found: 'bad',
+    runs: 3,
+    message: /ended with 9\nout of/,
+  });
+});
+
+t.test('what fails only after what went before it is found by all of that', async (t) => {
+  const again = `process.send({ found: 'input', message: 'runs ' + task.runs, runs: 7 })`;
+  t.match(await find(t, { search: FOUND, replay: 'process.send({})', again }), {
+    found: 'input',
+    once: undefined,
+    message: /^only after what went before it, up to run 7\nruns 7$/,
+  });
+});
+
+t.test('what fails once, and not again, is no finding', async (t) => {
+  t.match(await find(t, { search: FOUND, replay: 'process.send({})' }), { found: 'input', once: true });
+});
