@@ -42,12 +42,19 @@ export async function startControlServer(
 export class LateLeaseServer {
   readonly #leases: Leases;
   readonly #logger: Logger;
+  readonly #load: () => Promise<Pick<typeof import('./lease-server.js'), 'LeaseServer'>>;
   #made: Promise<LeaseServer> | undefined;
   #closed = false;
 
-  constructor(leases: Leases, logger: Logger) {
+  constructor(
+    leases: Leases,
+    logger: Logger,
+    load = (): Promise<Pick<typeof import('./lease-server.js'), 'LeaseServer'>> =>
+      import('./lease-server.js'),
+  ) {
     this.#leases = leases;
     this.#logger = logger;
+    this.#load = load;
   }
 
   /** Takes a stream that the guest has opened to the service, and serves one lease on it until it ends. */
@@ -63,7 +70,7 @@ export class LateLeaseServer {
   }
 
   async #make(): Promise<LeaseServer> {
-    const { LeaseServer } = await import('./lease-server.js');
+    const { LeaseServer } = await this.#load();
     const server = new LeaseServer(this.#leases, this.#logger);
     await server.ready();
     if (this.#closed) server.close();

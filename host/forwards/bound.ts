@@ -1,7 +1,7 @@
 import { formatDestination } from '../../protocol/wire/destination.js';
 import { wildcardOf } from '../listen/bind-rules.js';
-import { Listener } from '../listen/listener.js';
-import type { UdpListener } from '../listen/udp-listener.js';
+import type { ClientListener } from '../listen/listener.js';
+import { UdpListener } from '../listen/udp-listener.js';
 import { addressesOverlap, formatHostEnd } from '../rule/forward-rule.js';
 import type { Claim } from './claim.js';
 import { FailureCauses } from './failure-causes.js';
@@ -10,12 +10,12 @@ import { type Forward, forwardId, noCounts } from './forward.js';
 /** A forward that is bound, and who wants it: it goes when the last one lets go. */
 export interface Bound {
   readonly forward: Forward;
-  readonly listener: Listener | UdpListener;
+  readonly listener: ClientListener | UdpListener;
   readonly claims: Set<Claim>;
 }
 
 /** What is listened on, as everybody sees it. */
-export function makeForward(listener: Listener | UdpListener, claims: ReadonlySet<Claim>): Forward {
+export function makeForward(listener: ClientListener | UdpListener, claims: ReadonlySet<Claim>): Forward {
   const { rule, addresses } = listener;
   return {
     id: forwardId(rule),
@@ -31,7 +31,7 @@ export function makeForward(listener: Listener | UdpListener, claims: ReadonlySe
     },
     createdAt: new Date(),
     addresses,
-    filtered: listener instanceof Listener && listener.filtered,
+    filtered: !(listener instanceof UdpListener) && listener.filtered,
     counters: noCounts(),
     failures: new FailureCauses(),
   };

@@ -1,4 +1,3 @@
-import { setImmediate } from 'node:timers/promises';
 import { OperationError } from '../../protocol/errors.js';
 import type { ForwardMatcher } from '../rule/forward-matcher.js';
 import { type ForwardRule, formatRule, type Note } from '../rule/forward-rule.js';
@@ -10,7 +9,7 @@ import { type ForwardObserver, ForwardObservers } from './forward-observer.js';
 import { HostEnds } from './host-ends.js';
 import { ListenFailure } from './listen-failure.js';
 import { Listening, type ListeningOptions } from './listening.js';
-import { inSlices, Turns } from './turns.js';
+import { inSlices, nextTurn, Turns } from './turns.js';
 
 export interface ForwardTableOptions extends ListeningOptions {
   /** Told after each change of what the user has exposed, with how to ask for it. What it returns is waited for. */
@@ -185,7 +184,7 @@ export class ForwardTable {
     try {
       const look = await this.#listening.look(rules, true);
       for (const [index, rule] of rules.entries()) {
-        if (index % RULES_BETWEEN_EVENTS === RULES_BETWEEN_EVENTS - 1) await setImmediate();
+        if (index % RULES_BETWEEN_EVENTS === RULES_BETWEEN_EVENTS - 1) await nextTurn();
         const known = this.#listening.find(rule) ?? opened.get(formatRule(rule));
         const bound = known ?? (await this.#listening.open(rule, look));
         if (!known) opened.set(formatRule(bound.forward.rule), bound);

@@ -6,7 +6,7 @@ import { formatDestination } from '../../protocol/wire/destination.js';
 import { describeBindFailure } from '../listen/bind-failure.js';
 import { BindError } from '../listen/bind-port.js';
 import { BIND_RULES, type BindRules, needsWildcard } from '../listen/bind-rules.js';
-import { Listener } from '../listen/listener.js';
+import { type ClientListener, Listener, type OpenListener } from '../listen/listener.js';
 import { type Look, NOBODY, PortGuard } from '../listen/port-guard.js';
 import { PortOwners } from '../listen/port-owners.js';
 import { UdpListener } from '../listen/udp-listener.js';
@@ -40,6 +40,8 @@ export interface ListeningOptions {
   bindRules?: BindRules;
   /** Who looks for programs on ports that the platform would let be bound twice. */
   guard?: PortGuard;
+  /** What binds TCP and unix rules. Default: Listener.open. */
+  openListener?: OpenListener;
 }
 
 /** Who counts the file descriptors of listening sockets. */
@@ -182,7 +184,7 @@ export class Listening {
   setAccepting(accepting: boolean): void {
     this.#accepting = accepting;
     for (const { listener } of this.#started.values())
-      if (listener instanceof Listener) listener.setAccepting(accepting);
+      if (!(listener instanceof UdpListener)) listener.setAccepting(accepting);
   }
 
   /** Gives up everything. */
@@ -203,11 +205,11 @@ export class Listening {
     return describeBindFailure(address, cause, await this.#owners.find(address, urgent)).message;
   }
 
-  #bind(rule: ForwardRule): Promise<Listener | UdpListener> {
+  #bind(rule: ForwardRule): Promise<ClientListener | UdpListener> {
     const onMissing = (ip: string): void => this.#logMissing(ip);
-    const { logger } = this.#options;
+    const { logger, openListener = Listener.open } = this.#options;
     if (rule.proto === 'udp') return UdpListener.open(rule, logger, onMissing);
-    return Listener.open(rule, logger, onMissing, this.#bindRules);
+    return openListener(rule, logger, onMissing, this.#bindRules);
   }
 
   /** @throws ListenFailure */
@@ -220,7 +222,7 @@ export class Listening {
   }
 
   /** A port that the OS chooses may be one that another program has on another address: then the next one. */
-  async #bindUnshared(rule: ForwardRule, choices = PORT_CHOICES): Promise<Listener | UdpListener> {
+  async #bindUnshared(rule: ForwardRule, choices = PORT_CHOICES): Promise<ClientListener | UdpListener> {
     const listener = await this.#bind(rule);
     if (!this.#guard || rule.proto === 'unix' || rule.hostPort !== 0) return listener;
     const held = (await this.look([listener.rule], true)).heldBy(listener.rule);

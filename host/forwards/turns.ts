@@ -1,9 +1,13 @@
-import { setImmediate } from 'node:timers/promises';
-
 /** Forwards that are bound, or given up, in one turn: tens of them take a few milliseconds. */
 const FORWARDS_A_TURN = 32;
 
 type Action = () => Promise<void>;
+
+/** Resolves when the process has done what else there is to do. */
+export function nextTurn(): Promise<void> {
+  // The global, which simulations replace; node:timers/promises would be the system's all the same.
+  return new Promise((resolve) => setImmediate(resolve));
+}
 
 /**
  * Does things one after the other. What is urgent waits for the one that is under way, and never for those that
@@ -33,7 +37,7 @@ export class Turns {
       const turn = urgent ?? this.#next();
       if (!turn) break;
       await turn();
-      if (!urgent) await setImmediate();
+      if (!urgent) await nextTurn();
     }
     this.#running = false;
   }

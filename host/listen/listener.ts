@@ -25,6 +25,15 @@ const BACKLOG = 4096;
 /** A server that cannot accept fails for every client: it is logged this often (ms) at most. */
 const ERROR_LOG_INTERVAL_MS = 1_000;
 
+/** Listener, for those who only use one: in simulations it has no sockets. */
+export type ClientListener = Pick<
+  Listener,
+  'rule' | 'addresses' | 'filtered' | 'start' | 'setAccepting' | 'close'
+>;
+
+/** Binds what a TCP or unix rule asks for, as Listener.open does. */
+export type OpenListener = (...parameters: Parameters<typeof Listener.open>) => Promise<ClientListener>;
+
 /** The listening sockets of one TCP or unix forward. Clients that come before start() wait for it. */
 export class Listener {
   #rule: ForwardRule;

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { ForwardRule, PortRule } from '../rule/forward-rule.js';
 import { findPortOwners, type WantedAddress } from './port-owner.js';
 
@@ -49,7 +48,7 @@ export class PortGuard {
   async look(rules: readonly ForwardRule[], urgent: boolean): Promise<Look> {
     const wanted = rules.filter(isGuarded);
     if (wanted.length === 0) return NOBODY;
-    if (!urgent) await delay(Math.min(this.#patienceMs, Math.max(0, this.#rested - performance.now())));
+    if (!urgent) await this.#rest();
     const addresses = wanted.flatMap(addressesOf);
     const startedAt = performance.now();
     const owners = await this.#find(addresses, { except: process.pid });
@@ -60,6 +59,11 @@ export class PortGuard {
       if (owner !== undefined) held.set(keyOf(address), { address, owner });
     }
     return { heldBy: (rule) => findHeld(held, rule) };
+  }
+
+  #rest(): Promise<void> {
+    const ms = Math.min(this.#patienceMs, Math.max(0, this.#rested - performance.now()));
+    return new Promise((resolve) => void setTimeout(resolve, ms));
   }
 }
 
