@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { play } from './script.js';
+import { playData } from './data/script.js';
 
 /** Schedules between two turns of the event loop. */
 const SCHEDULES_A_TURN = 20;
@@ -58,7 +58,7 @@ function failureOf(seed: number): string | undefined {
 
 function attempt(seed: number, onLine?: (line: string) => void): unknown {
   try {
-    play(seed, onLine);
+    playData(seed, onLine);
     return undefined;
   } catch (thrown) {
     return thrown;

@@ -1,8 +1,8 @@
-import type { Multiplexer } from '../../protocol/multiplexer.js';
-import { MAX_WINDOW_BYTES } from '../../protocol/window.js';
-import type { End } from './ends.js';
-import type { Network } from './network.js';
-import { Violation } from './world.js';
+import type { Multiplexer } from '../../../protocol/multiplexer.js';
+import { MAX_WINDOW_BYTES } from '../../../protocol/window.js';
+import type { End } from '../world/end.js';
+import type { Network } from '../world/network.js';
+import { Violation } from '../world/world.js';
 
 /** The two ends of a schedule, and what is between them. */
 export interface Ends {

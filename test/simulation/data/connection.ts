@@ -1,7 +1,7 @@
-import type { SocketHandler } from '../../protocol/socket/raw-socket.js';
+import type { SocketHandler } from '../../../protocol/socket/raw-socket.js';
+import type { SimulatedSocket } from '../world/simulated-socket.js';
+import { Violation, type World } from '../world/world.js';
 import { Pattern } from './pattern.js';
-import type { SimulatedSocket } from './simulated-socket.js';
-import { Violation, type World } from './world.js';
 
 /** What applications read into. */
 const MEMORY = Buffer.allocUnsafeSlow(64 * 1024);

@@ -1,7 +1,11 @@
-import { type DatagramBudget, type DatagramOwner, DatagramStream } from '../../protocol/datagram-stream.js';
-import type { Stream, StreamEnd, StreamHandler } from '../../protocol/stream.js';
+import {
+  type DatagramBudget,
+  type DatagramOwner,
+  DatagramStream,
+} from '../../../protocol/datagram-stream.js';
+import type { Stream, StreamEnd, StreamHandler } from '../../../protocol/stream.js';
+import { Violation, type World } from '../world/world.js';
 import { Pattern } from './pattern.js';
-import { Violation, type World } from './world.js';
 
 /** One end of a flow of numbered datagrams. */
 export class DatagramSide implements DatagramOwner {

@@ -1,9 +1,9 @@
-import { Slab, type SlabPool } from '../../protocol/slab.js';
-import type { Stream, StreamEnd, StreamHandler } from '../../protocol/stream.js';
-import type { OpenResult } from '../../protocol/wire/extension.js';
-import { DATA_HEADER_BYTES } from '../../protocol/wire/frame.js';
+import { Slab, type SlabPool } from '../../../protocol/slab.js';
+import type { Stream, StreamEnd, StreamHandler } from '../../../protocol/stream.js';
+import type { OpenResult } from '../../../protocol/wire/extension.js';
+import { DATA_HEADER_BYTES } from '../../../protocol/wire/frame.js';
+import { Violation, type World } from '../world/world.js';
 import { Pattern } from './pattern.js';
-import { Violation, type World } from './world.js';
 
 const GAVE_UP = { code: 'GAVE_UP', message: 'given up' };
 

@@ -1,5 +1,5 @@
-import { randomFrom } from '../protocol/fixtures/memory-link.js';
-import { Violation } from './world.js';
+import { randomFrom } from '../../protocol/fixtures/memory-link.js';
+import { Violation } from '../world/world.js';
 
 /** After so many bytes they come again: a prime, so that no buffer's size hides a shift. */
 const PERIOD = 65_521;

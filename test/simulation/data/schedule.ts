@@ -1,74 +1,39 @@
-import { DatagramBudget } from '../../protocol/datagram-stream.js';
-import type { Stream } from '../../protocol/stream.js';
-import { WINDOW_BUDGET_BYTES } from '../../protocol/window.js';
-import { FEATURES, type Feature } from '../../protocol/wire/handshake.js';
+import { DatagramBudget } from '../../../protocol/datagram-stream.js';
+import type { Stream } from '../../../protocol/stream.js';
+import type { End, EndOptions } from '../world/end.js';
+import type { Outcome } from '../world/network.js';
+import { Schedule, type Which } from '../world/schedule.js';
+import { SimulatedSocket } from '../world/simulated-socket.js';
+import { Violation, type World } from '../world/world.js';
 import { checkWindows } from './check-windows.js';
 import { App, type Connection, checkWhole, isOver } from './connection.js';
 import { checkDatagrams, DatagramSide } from './datagrams.js';
 import { DirectSide } from './direct.js';
-import { type End, forwardTo, GuestEnd, HostEnd } from './ends.js';
-import { Network, type Outcome } from './network.js';
-import { SimulatedSocket } from './simulated-socket.js';
-import { Violation, World } from './world.js';
-
-/** Steps after which a schedule that has not come to its end is taken for one that never will. */
-const MOST_STEPS = 200_000;
-
-/** Time (ms) that everything has to come to its end, once nothing is in its way: timeouts are shorter. */
-const LONGEST_END_MS = 120_000;
-
-/** What a step may take (ms) on a machine so slow that a peer may be taken for dead which is not. */
-const SLOW_STEP_MS = 30;
+import { DataGuest, DataHost, forwardTo } from './ends.js';
 
 /** Two ends of a stream or flow that is no forwarded connection. */
 interface Direct<Side extends DirectSide | DatagramSide> {
   opener: Side;
   acceptor: Side;
-  openedBy: 'host' | 'guest';
+  openedBy: Which;
   disturbed: boolean;
 }
 
-/** One run of two ends: all that happens in it follows from its seed. */
-export class Schedule {
-  readonly world: World;
-  readonly network: Network;
-  host!: HostEnd;
-  guest!: GuestEnd;
+/** Connections, streams and datagrams between two ends. */
+export class DataSchedule extends Schedule<DataHost, DataGuest> {
   readonly connections: Connection[] = [];
   readonly streams: Direct<DirectSide>[] = [];
   readonly flows: Direct<DatagramSide>[] = [];
   /** Streams that were opened by one end and not decided upon by the other one. */
   readonly #undecided: { run: () => void; end: End }[] = [];
   readonly #budgets = { host: new DatagramBudget(), guest: new DatagramBudget() };
-  readonly #hostListens: boolean;
-  #features: { host: readonly Feature[]; guest: readonly Feature[] };
-  /** Something has been done to the channel, and it is not known to stand again. */
-  #shaken = false;
   /** What becomes of the next dials of the guest. */
   dials: Outcome[] = [];
 
-  constructor(seed: number, trace?: (line: string) => void) {
-    this.world = new World(seed, trace);
-    const { world } = this;
-    world.stepMs = world.pick([0, 0, 0.02, SLOW_STEP_MS]);
-    this.network = new Network(world);
-    this.#hostListens = world.chance(0.5);
-    this.#features = { host: this.#pickFeatures(), guest: this.#pickFeatures() };
-  }
-
-  /** Starts the two ends; in the place of the system. */
-  begin(): void {
-    this.host = this.startHost();
-    this.guest = this.startGuest();
-  }
-
-  // ---- the two ends ----------------------------------------------------------------------------------
-
-  startHost(): HostEnd {
-    this.#setEarly();
-    return new HostEnd({
-      ...{ world: this.world, network: this.network, features: this.#features.host },
-      mode: this.#hostListens ? 'listen' : 'connect',
+  protected override makeHost(options: EndOptions): DataHost {
+    this.#budgets.host = new DatagramBudget();
+    return new DataHost({
+      ...options,
       onDirect: (stream) => this.#onDirect(stream, 'host'),
       onRecordEnded: ({ rule: { destination } }) => {
         if (destination.proto !== 'tcp') return;
@@ -79,48 +44,20 @@ export class Schedule {
     });
   }
 
-  startGuest(): GuestEnd {
-    this.#setEarly();
-    return new GuestEnd({
-      ...{ world: this.world, network: this.network, features: this.#features.guest },
-      mode: this.#hostListens ? 'connect' : 'listen',
+  protected override makeGuest(options: EndOptions): DataGuest {
+    this.#budgets.guest = new DatagramBudget();
+    return new DataGuest({
+      ...options,
       onDirect: (stream) => this.#onDirect(stream, 'guest'),
       onDial: (port, socket) => this.#onDial(port, socket),
     });
   }
 
-  /** The process of one end is gone, with all that it had, and is started again. */
-  kill(which: 'host' | 'guest'): void {
-    const { world } = this;
-    const { process } = this[which];
-    world.note(`the ${which} is killed`);
-    this.disturbAll();
-    world.kill(process);
-    for (const source of [...world.sources])
-      if (source instanceof SimulatedSocket && source.process === process) source.vanish();
+  protected override onGone(which: Which): void {
     for (const { openedBy, opener, acceptor } of [...this.streams, ...this.flows]) {
       const side = openedBy === which ? opener : acceptor;
       side.dead = true;
     }
-    this.restart(which);
-  }
-
-  restart(which: 'host' | 'guest'): void {
-    this.#features[which] = this.#pickFeatures();
-    this.#budgets[which] = new DatagramBudget();
-    if (which === 'host') this.host = this.startHost();
-    else this.guest = this.startGuest();
-  }
-
-  #setEarly(): void {
-    const { host, guest } = this.#features;
-    this.network.early = host.includes('early-data') && guest.includes('early-data');
-  }
-
-  #pickFeatures(): readonly Feature[] {
-    const { world } = this;
-    if (world.chance(0.6)) return FEATURES;
-    return world.chance(0.4) ? [] : FEATURES.filter(() => world.chance(0.6));
   }
 
   // ---- connections -----------------------------------------------------------------------------------
@@ -147,24 +84,18 @@ export class Schedule {
     return outcome;
   }
 
-  /** Whether what is begun now may fail though nothing is done to it. */
-  get shaky(): boolean {
-    return this.world.stepMs === SLOW_STEP_MS || this.#shaken || this.host.stopping || this.guest.stopping;
-  }
-
   disturb(number: number): void {
     (this.connections[number] as Connection).disturbed = true;
   }
 
-  /** Something has happened to the channel, or to an end: whatever there is may fail. */
-  disturbAll(): void {
-    this.#shaken = true;
+  override disturbAll(): void {
+    super.disturbAll();
     for (const each of [...this.connections, ...this.streams, ...this.flows]) each.disturbed = true;
   }
 
   // ---- streams and flows of the ends themselves --------------------------------------------------------
 
-  openDirect(by: 'host' | 'guest', kind: 'stream' | 'flow'): void {
+  openDirect(by: Which, kind: 'stream' | 'flow'): void {
     const { world } = this;
     const { process, keeper } = this[by];
     if (!keeper.takesStreams) return;
@@ -186,7 +117,7 @@ export class Schedule {
     });
   }
 
-  #onDirect(stream: Stream, at: 'host' | 'guest'): void {
+  #onDirect(stream: Stream, at: Which): void {
     const { destination } = stream;
     const [, kind, number] =
       destination.proto === 'unix' ? (/(\w+)\/(\d+)$/.exec(destination.path) ?? []) : [];
@@ -202,7 +133,7 @@ export class Schedule {
       if (end.process.alive) this.world.as(end.process, run);
   }
 
-  #decide(stream: Stream, kind: 'stream' | 'flow', number: number, at: 'host' | 'guest'): void {
+  #decide(stream: Stream, kind: 'stream' | 'flow', number: number, at: Which): void {
     if (kind === 'stream') {
       const direct = this.streams[number] as Direct<DirectSide>;
       const { acceptor } = direct;
@@ -223,25 +154,6 @@ export class Schedule {
     }
   }
 
-  // ---- running ---------------------------------------------------------------------------------------
-
-  run(most: number): void {
-    for (let count = 0; count < most; count++) if (!this.world.step()) return;
-  }
-
-  /** Lets everything happen that can without time. */
-  settle(): void {
-    while (this.world.step()) this.#checkSteps();
-    const wires = this.network.live().flat();
-    const stands = wires.length === 2 && wires.every(({ destroyed, frozen }) => !destroyed && !frozen);
-    if (stands && this.host.keeper.takesStreams && this.guest.keeper.takesStreams) this.#shaken = false;
-  }
-
-  #checkSteps(): void {
-    if (this.world.steps > MOST_STEPS)
-      throw new Violation(`still at work after ${MOST_STEPS} steps: it will not come to an end`);
-  }
-
   /** What has not come to its end yet, for people. */
   #unfinished(): string[] {
     const names: string[] = [];
@@ -252,37 +164,12 @@ export class Schedule {
     return names;
   }
 
-  /** Lets time pass until everything is over. */
-  runToEnd(isDone: () => boolean, what: () => string): void {
-    const until = this.world.now + LONGEST_END_MS;
-    for (;;) {
-      this.settle();
-      if (isDone()) return;
-      this.#checkSteps();
-      // Looking has perhaps set something going.
-      if (this.world.step()) continue;
-      if (!this.world.advance(until)) throw new Violation(`nothing goes on any more: ${what()}`);
-    }
-  }
-
   // ---- the end ---------------------------------------------------------------------------------------
 
   /** Nothing is in anybody's way any more: all that was begun comes to its end. */
   finish(): void {
-    this.world.note('the end begins');
-    for (const wire of this.network.live()) for (const socket of wire) socket.frozen = false;
-    this.network.outcomes = [];
     this.dials = [];
-    for (const which of ['host', 'guest'] as const) {
-      const end = this[which];
-      if (!end.stopping) continue;
-      this.runToEnd(
-        () => end.stopped,
-        () => `the ${which} does not stop`,
-      );
-      this.restart(which);
-    }
-    this.settle();
+    this.calm();
     checkWindows(this);
     this.checkFlows();
     this.decideAll();
@@ -295,7 +182,7 @@ export class Schedule {
     );
     this.settle();
     this.checkEnds();
-    this.#stopBoth();
+    this.stopBoth();
   }
 
   #endAll(): void {
@@ -322,34 +209,7 @@ export class Schedule {
     for (const connection of this.connections) checkWhole(connection);
     for (const { opener, acceptor, disturbed } of this.streams)
       if (!disturbed) for (const side of [opener, acceptor]) checkClosed(side);
-    for (const { keeper, pool, process } of [this.host, this.guest]) {
-      const { multiplexer } = keeper;
-      if (multiplexer) {
-        if (multiplexer.streams.size > 0)
-          throw new Violation(`the ${process.name} still has streams:\n${multiplexer.describe()}`);
-        if (multiplexer.budget.free !== WINDOW_BUDGET_BYTES)
-          throw new Violation(`${WINDOW_BUDGET_BYTES - multiplexer.budget.free} bytes of credit are lost`);
-        if (multiplexer.skipped.unknown > 0) throw new Violation('a frame was unknown');
-      }
-      if (pool.out > 1) throw new Violation(`${pool.out} slabs are held by the ${process.name}`);
-    }
-  }
-
-  #stopBoth(): void {
-    const ends = [this.host, this.guest];
-    for (const end of this.world.chance(0.5) ? ends : ends.reverse()) end.stop(1_000);
-    this.runToEnd(
-      () => ends.every(({ stopped }) => stopped),
-      () => 'an end does not stop',
-    );
-    this.settle();
-    for (const { process, pool } of ends) {
-      const [timer] = this.world.timersOf(process);
-      if (timer) throw new Violation(`the ${process.name} has stopped, and still has ${timer}`);
-      if (pool.out > 0)
-        throw new Violation(`the ${process.name} has stopped, and still holds ${pool.out} slabs`);
-    }
-    for (const end of ends) end.recycle();
+    this.checkNothingHeld();
   }
 
   /** Checked while nothing goes on, before the end: flows have all that was sent, or know what was lost. */

@@ -1,17 +1,15 @@
+import type { Outcome } from '../world/network.js';
+import { type Deeds, FAULTS, perform } from '../world/script.js';
+import type { World } from '../world/world.js';
 import { checkWindows } from './check-windows.js';
 import type { App } from './connection.js';
-import type { Outcome } from './network.js';
-import { Schedule } from './schedule.js';
-import type { World } from './world.js';
+import { DataSchedule } from './schedule.js';
 
 /** How much is sent at once: mostly little, as requests are, and now and then more than windows and buffers hold. */
 const SIZES = [1, 5, 100, 100, 3000, 20_000, 70_000];
 const LARGE_BYTES = 400_000;
 
-type Deed = (schedule: Schedule) => void;
-
-/** What is done in a schedule, each as often as the number before it says. */
-const DEEDS: readonly (readonly [number, Deed])[] = [
+const DEEDS: Deeds<DataSchedule> = [
   [10, (schedule) => schedule.openConnection()],
   [14, (schedule) => withApp(schedule, (app, world) => app.send(sizeOf(world)))],
   [6, (schedule) => withApp(schedule, (app) => app.end())],
@@ -26,45 +24,24 @@ const DEEDS: readonly (readonly [number, Deed])[] = [
   [1, wait],
 ];
 
-/** What is done to them: not in all schedules, so that most of what goes wrong is the product's own fault. */
-const FAULTS: readonly (readonly [number, Deed])[] = [
-  [3, cut],
-  [1, freeze],
-  [1, ({ network, world }) => network.outcomes.push(world.pick<Outcome>(['fails', 'late', 'never']))],
+const DATA_FAULTS: Deeds<DataSchedule> = [
+  ...FAULTS,
   [3, ({ dials, world }) => dials.push(world.pick<Outcome>(['works', 'fails', 'late', 'never']))],
-  [1, (schedule) => schedule.kill(schedule.world.pick(['host', 'guest'] as const))],
-  [1, stop],
-  [1, jump],
 ];
 
 /**
- * Plays the schedule of a seed.
+ * Plays the data schedule of a seed.
  * @param trace gets each thing that happens
  * @throws Violation, or whatever the product throws
  */
-export function play(seed: number, trace?: (line: string) => void): void {
-  const schedule = new Schedule(seed, trace);
-  const { world } = schedule;
-  world.inPlace(() => {
+export function playData(seed: number, trace?: (line: string) => void): World {
+  const schedule = new DataSchedule(seed, trace);
+  schedule.world.inPlace(() => {
     schedule.begin();
-    if (world.chance(0.8)) schedule.settle();
-    const faults = world.chance(0.5);
-    for (let left = world.pick([5, 15, 30]); left > 0; left--) {
-      const deeds = faults && world.chance(0.2) ? FAULTS : DEEDS;
-      draw(deeds, world)(schedule);
-      schedule.run(world.pick([0, 1, 3, 10]));
-    }
+    perform(schedule, DEEDS, DATA_FAULTS);
     schedule.finish();
   });
-}
-
-function draw(deeds: readonly (readonly [number, Deed])[], world: World): Deed {
-  let left = world.below(deeds.reduce((sum, [weight]) => sum + weight, 0));
-  for (const [weight, deed] of deeds) {
-    left -= weight;
-    if (left < 0) return deed;
-  }
-  throw new Error('nothing to do');
+  return schedule.world;
 }
 
 function sizeOf(world: World): number {
@@ -73,7 +50,7 @@ function sizeOf(world: World): number {
 
 // ---- applications --------------------------------------------------------------------------------------
 
-function withApp({ connections, world }: Schedule, use: (app: App, world: World) => void): void {
+function withApp({ connections, world }: DataSchedule, use: (app: App, world: World) => void): void {
   if (connections.length === 0) return;
   const { client, server } = world.pick(connections);
   const app = world.chance(0.5) ? client : server;
@@ -85,7 +62,7 @@ function pause(app: App, world: World): void {
   else app.appetite = world.below(5000);
 }
 
-function reset({ connections, world }: Schedule): void {
+function reset({ connections, world }: DataSchedule): void {
   if (connections.length === 0) return;
   const connection = world.pick(connections);
   const app = world.chance(0.5) ? connection.client : connection.server;
@@ -96,12 +73,12 @@ function reset({ connections, world }: Schedule): void {
 
 // ---- the ends themselves -------------------------------------------------------------------------------
 
-function openDirect(schedule: Schedule): void {
+function openDirect(schedule: DataSchedule): void {
   const { world } = schedule;
   schedule.openDirect(world.pick(['host', 'guest'] as const), world.pick(['stream', 'flow'] as const));
 }
 
-function useStream(schedule: Schedule): void {
+function useStream(schedule: DataSchedule): void {
   const { streams, world } = schedule;
   if (streams.length === 0) return;
   const stream = world.pick(streams);
@@ -124,7 +101,7 @@ function useStream(schedule: Schedule): void {
   });
 }
 
-function useFlow(schedule: Schedule): void {
+function useFlow(schedule: DataSchedule): void {
   const { flows, world } = schedule;
   if (flows.length === 0) return;
   const flow = world.pick(flows);
@@ -138,55 +115,15 @@ function useFlow(schedule: Schedule): void {
   });
 }
 
-function settle(schedule: Schedule): void {
+function settle(schedule: DataSchedule): void {
   schedule.settle();
   checkWindows(schedule);
   schedule.checkFlows();
 }
 
 /** Time passes, as it does while nothing happens. */
-function wait(schedule: Schedule): void {
+function wait(schedule: DataSchedule): void {
   const { world } = schedule;
   schedule.settle();
   world.advance(world.now + 60_000);
-}
-
-// ---- faults --------------------------------------------------------------------------------------------
-
-/** The channel breaks, at any byte that is on its way. */
-function cut(schedule: Schedule): void {
-  const { network, world } = schedule;
-  const wires = network.live();
-  if (wires.length === 0) return;
-  schedule.disturbAll();
-  world.note('the channel is cut');
-  const resets = world.chance(0.5);
-  for (const socket of world.pick(wires)) socket.cut(world.below(socket.onItsWay + 1), resets);
-}
-
-/** One direction of the channel, or both, carry nothing any more, and nobody is told. */
-function freeze(schedule: Schedule): void {
-  const { network, world } = schedule;
-  const wires = network.live();
-  if (wires.length === 0) return;
-  schedule.disturbAll();
-  world.note('the channel freezes');
-  for (const socket of world.pick(wires)) if (world.chance(0.7)) socket.frozen = true;
-}
-
-function stop(schedule: Schedule): void {
-  const { world } = schedule;
-  const which = world.pick(['host', 'guest'] as const);
-  if (schedule[which].stopping) return;
-  schedule.disturbAll();
-  world.note(`the ${which} is told to stop`);
-  schedule[which].stop(world.pick([0, 1000]));
-}
-
-/** All processes are held up, as by a laptop's lid. */
-function jump(schedule: Schedule): void {
-  const { world } = schedule;
-  schedule.disturbAll();
-  world.note('time jumps');
-  world.jump(world.pick([50, 2000, 20_000]));
 }

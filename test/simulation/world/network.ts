@@ -1,7 +1,7 @@
-import type { ChannelTransport } from '../../protocol/channel/channel-keeper.js';
-import { OperationError } from '../../protocol/errors.js';
-import type { RawSocket } from '../../protocol/socket/raw-socket.js';
-import type { ChannelAddress } from '../../protocol/transport/channel-address.js';
+import type { ChannelTransport } from '../../../protocol/channel/channel-keeper.js';
+import { OperationError } from '../../../protocol/errors.js';
+import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
+import type { ChannelAddress } from '../../../protocol/transport/channel-address.js';
 import { SimulatedSocket, type WireObserver } from './simulated-socket.js';
 import { WireCheck } from './wire-check.js';
 import type { Process, World } from './world.js';

@@ -3,7 +3,7 @@ import {
   type SocketHandler,
   type SocketPeer,
   unattended,
-} from '../../protocol/socket/raw-socket.js';
+} from '../../../protocol/socket/raw-socket.js';
 import type { Process, Source, Step, World } from './world.js';
 
 /** What memory that is nobody's any more is overwritten with. */

@@ -1,8 +1,8 @@
-import { MAX_WINDOW_BYTES } from '../../protocol/window.js';
-import { FrameDecoder, type FrameSink } from '../../protocol/wire/decoder.js';
-import { EARLY_DATA_BYTES } from '../../protocol/wire/extension.js';
-import { Command } from '../../protocol/wire/frame.js';
-import { HandshakeDecoder } from '../../protocol/wire/handshake.js';
+import { MAX_WINDOW_BYTES } from '../../../protocol/window.js';
+import { FrameDecoder, type FrameSink } from '../../../protocol/wire/decoder.js';
+import { EARLY_DATA_BYTES } from '../../../protocol/wire/extension.js';
+import { Command } from '../../../protocol/wire/frame.js';
+import { HandshakeDecoder } from '../../../protocol/wire/handshake.js';
 import type { WireObserver } from './simulated-socket.js';
 import { Violation, type World } from './world.js';
 

@@ -1,4 +1,4 @@
-import { randomFrom } from '../protocol/fixtures/memory-link.js';
+import { randomFrom } from '../../protocol/fixtures/memory-link.js';
 
 /** A process of the simulation, or all that is outside of both ends. What it has set going dies with it. */
 export class Process {
