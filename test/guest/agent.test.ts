@@ -71,9 +71,9 @@ t.test('a dial that takes too long is given up', async (t) => {
     return socket;
   };
   const mocked = await t.mockImport<typeof import('../../guest/agent.js')>('../../guest/agent.js', {
-    '../../guest/dial/dialler.js': await t.mockImport('../../guest/dial/dialler.js', {
-      '../../protocol/splice.js': await t.mockImport('../../protocol/splice.js', {
-        '../../protocol/socket/connect-socket.js': { connectSocket: connectToNobody },
+    '../../guest/dial/dialler.ts': await t.mockImport('../../guest/dial/dialler.js', {
+      '../../protocol/splice.ts': await t.mockImport('../../protocol/splice.js', {
+        '../../protocol/socket/connect-socket.ts': { connectSocket: connectToNobody },
       }),
     }),
   });

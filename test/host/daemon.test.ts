@@ -397,7 +397,7 @@ t.test('clients that there are no descriptors for wait until there is room', asy
     }
   }
   const { runHost: run } = await t.mockImport<typeof import('../../host/daemon.js')>('../../host/daemon.js', {
-    '../../host/descriptors.js': { Descriptors: Few },
+    '../../host/descriptors.ts': { Descriptors: Few },
   });
   const options = makeOptions(temporaryFolder(t), ['127.0.0.1:0:80', '127.0.0.1:0:81']);
   const { report, control, log } = await start(t, options, run);

@@ -47,9 +47,9 @@ async function startWithSocket(t: Test, socket: FakeSocket): Promise<Guest> {
   const { Agent: Mocked } = await t.mockImport<typeof import('../../../guest/agent.js')>(
     '../../../guest/agent.js',
     {
-      '../../../guest/dial/dialler.js': await t.mockImport('../../../guest/dial/dialler.js', {
-        '../../../guest/dial/udp-dial.js': await t.mockImport('../../../guest/dial/udp-dial.js', {
-          '../../../protocol/socket/udp-socket.js': {
+      '../../../guest/dial/dialler.ts': await t.mockImport('../../../guest/dial/dialler.js', {
+        '../../../guest/dial/udp-dial.ts': await t.mockImport('../../../guest/dial/udp-dial.js', {
+          '../../../protocol/socket/udp-socket.ts': {
             createUdpSocket: () => socket,
             takesDatagrams: () => socket.takes,
           },

@@ -92,7 +92,7 @@ t.test('what may go one day is said', async (t) => {
   const { makeServiceCommand: make } = await t.mockImport<typeof import('../../../host/cli/service.js')>(
     '../../../host/cli/service.js',
     {
-      '../../../host/service/node-path.js': { lastingNodePath: () => ({ path: '/n', caveat: 'it may go' }) },
+      '../../../host/service/node-path.ts': { lastingNodePath: () => ({ path: '/n', caveat: 'it may go' }) },
     },
   );
   const system: ServiceSystem = { platform: 'linux', script: '/s', makeManager: () => new FakeManager() };

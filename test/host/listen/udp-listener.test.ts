@@ -146,7 +146,7 @@ t.test('a wildcard where the OS does not tell which address was asked', async (t
 t.test('what a wildcard cannot receive is logged', async (t) => {
   const log = new LogRecorder();
   let fail: (error: Error) => void = () => {};
-  const Mocked = await importListener(t, '../../../protocol/socket/packet-info-socket.js', {
+  const Mocked = await importListener(t, '../../../protocol/socket/packet-info-socket.ts', {
     knowsAddressAsked: () => true,
     PacketInfoSocket: class {
       address = { ip: '0.0.0.0', port: 53 };
@@ -164,9 +164,10 @@ t.test('what a wildcard cannot receive is logged', async (t) => {
 
 /** The listener, with one module below its sockets being the test's. */
 async function importListener(t: Test, path: string, module: object): Promise<typeof UdpListener> {
-  const sockets = '../../../host/listen/udp-server-socket.js';
-  const mocked = await t.mockImport<object>(sockets, { [path]: module });
-  const listener = '../../../host/listen/udp-listener.js';
+  const sockets = '../../../host/listen/udp-server-socket.ts';
+  const real = (await import(path)) as object;
+  const mocked = await t.mockImport<object>(sockets, { [path]: { ...real, ...module } });
+  const listener = '../../../host/listen/udp-listener.ts';
   return (await t.mockImport<{ UdpListener: typeof UdpListener }>(listener, { [sockets]: mocked }))
     .UdpListener;
 }
@@ -194,7 +195,7 @@ async function openFake(
   log = new LogRecorder(),
 ): Promise<{ socket: FakeSocket; listener: UdpListener }> {
   const socket = new FakeSocket();
-  const mocked = await importListener(t, '../../../protocol/socket/udp-socket.js', {
+  const mocked = await importListener(t, '../../../protocol/socket/udp-socket.ts', {
     createUdpSocket: () => socket,
     takesDatagrams: () => socket.takes,
   });

@@ -273,7 +273,7 @@ t.test('a connection that is made while it stops is broken off', async (t) => {
   };
   const mocked = await t.mockImport<typeof import('../../../protocol/channel/channel-keeper.js')>(
     '../../../protocol/channel/channel-keeper.js',
-    { '../../../protocol/transport/connect-channel.js': { connectChannel: stopMeanwhile, checkConnectable } },
+    { '../../../protocol/transport/connect-channel.ts': { connectChannel: stopMeanwhile, checkConnectable } },
   );
   const { keeper, owner, address } = makeKeeper(t, 'connect', { Keeper: mocked.ChannelKeeper });
   const peer = await Peer.listen(t, address);

@@ -16,7 +16,7 @@ t.test('which sockets a program uses is said once, as a warning where something 
     const mocked = await t.mockImport<typeof import('../../../protocol/program/program-sockets.js')>(
       '../../../protocol/program/program-sockets.js',
       {
-        '../../../protocol/socket/start.js': {
+        '../../../protocol/socket/start.ts': {
           startSockets: async () => report,
         },
       },

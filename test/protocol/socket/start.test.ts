@@ -1,13 +1,15 @@
 import t from 'tap';
 import { OperationError } from '../../../protocol/errors.js';
-import { type Handles, handles } from '../../../protocol/socket/handles.js';
+import * as handlesModule from '../../../protocol/socket/handles.js';
 import { testSockets } from '../../../protocol/socket/self-test.js';
 import { settings } from '../../../protocol/socket/settings.js';
+import * as socketOptions from '../../../protocol/socket/socket-options.js';
 import { describeSockets } from '../../../protocol/socket/socket-report.js';
 import { chooseKind, startSockets } from '../../../protocol/socket/start.js';
 import { temporaryFolder } from '../transport/fixtures/pairs.js';
 
-const real = handles as Handles;
+const { handles } = handlesModule;
+const real = handles as handlesModule.Handles;
 
 /** Node's state as it would be if one of its numbers were always the same. */
 function stuck(index: number, value: number): Int32Array {
@@ -85,9 +87,9 @@ t.test('a process is told once, and its sockets are made so', async (t) => {
   const withoutHandles = await t.mockImport<typeof import('../../../protocol/socket/start.js')>(
     '../../../protocol/socket/start.js',
     {
-      '../../../protocol/socket/handles.js': { handles: null },
-      '../../../protocol/socket/settings.js': { settings },
-      '../../../protocol/socket/socket-options.js': { canSetOptions: () => false },
+      '../../../protocol/socket/handles.ts': { ...handlesModule, handles: null },
+      '../../../protocol/socket/settings.ts': { settings },
+      '../../../protocol/socket/socket-options.ts': { ...socketOptions, canSetOptions: () => false },
     },
   );
   const report = await withoutHandles.startSockets(0);

@@ -86,12 +86,12 @@ t.test(
     };
     for (const internals of [handles, null])
       for (const [name, changed] of Object.entries(ways)) {
-        const mocks = { '../../../protocol/socket/tcp-options.js': { ...options, ...changed } };
+        const mocks = { '../../../protocol/socket/tcp-options.ts': { ...options, ...changed } };
         const accepting = await t.mockImport<typeof import('../../../protocol/socket/accept.js')>(
           '../../../protocol/socket/accept.js',
           {
             ...mocks,
-            '../../../protocol/socket/node-socket.js': await t.mockImport(
+            '../../../protocol/socket/node-socket.ts': await t.mockImport(
               '../../../protocol/socket/node-socket.js',
               mocks,
             ),
