@@ -4,7 +4,9 @@ import http from 'node:http';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import t, { type Test } from 'tap';
-import { builtCommand, Program, temporaryFolder } from '../fixtures/programs.js';
+import { freePort } from '../fixtures/free-ports.js';
+import { builtCommand, Program, startServer, temporaryFolder } from '../fixtures/programs.js';
+import { Pair } from './fixtures/pair.js';
 
 /** Many times what a pipe holds, as text and as JSON. */
 const FORWARDS = 20_000;
@@ -100,4 +102,14 @@ t.test('a full disk: a command fails and says so, and a host goes on', async (t)
   const status = runLine(t, `portferry status --control ${folder}/k`);
   t.equal(await status.exit(), 0);
   t.equal(await host.stop('SIGTERM'), 0);
+});
+
+t.test('host and guest go on when nobody reads their logs any more', async (t) => {
+  const [port, closed] = [await startServer(t, (socket) => socket.end('hello')), await freePort()];
+  const pair = await Pair.start(t, `127.0.0.1:0:${port}`, `127.0.0.1:0:${closed}`);
+  for (const { child } of [pair.host, pair.guest]) child.stderr?.destroy();
+  t.equal(await (await pair.connect(closed)).outcome(), 'ECONNRESET', 'of which both have something to say');
+  t.equal(await (await pair.connect(port)).outcome(), 'end');
+  t.equal(await pair.guest.stop('SIGTERM'), 0);
+  t.equal(await pair.host.stop('SIGTERM'), 0);
 });
