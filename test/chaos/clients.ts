@@ -1,5 +1,6 @@
 import net from 'node:net';
 import { Signal } from '../protocol/fixtures/signal.js';
+import type { OpenConnection } from './destination.js';
 import type { Ledger } from './ledger.js';
 import { Party, type Story } from './party.js';
 import { encodePlan, type Plan, planOf, probePlan } from './plan.js';
@@ -10,11 +11,8 @@ const SLOTS = 20;
 /** After a connection that could not be made, a slot waits so long (ms). */
 const PAUSE_MS = 50;
 
-/**
- * Nothing may stand still so long (ms) when there is no fault: far longer than a held client waits for its guest, for
- * what an upload's client has sent may be long on its way where the destination rests between reads.
- */
-const STUCK_MS = 60_000;
+/** At neither end anything may stand still so long (ms) when there is no fault: twice what a held client waits for its guest. */
+const STUCK_MS = 10_000;
 
 /** How many connections' stories are kept for a failure to show. */
 const STORIES = 2_000;
@@ -105,14 +103,23 @@ export class Clients {
     this.#violate(`server: it failed (${outcome}) though there was no fault`, id);
   }
 
-  /** Finds what stands still. */
-  look(): void {
+  /**
+   * Finds what stands still.
+   * @param lateMs how late the machine has been within that time
+   * @param openThere asks the destination
+   */
+  async look(lateMs: number, openThere: () => Promise<readonly OpenConnection[]>): Promise<void> {
     const { calmSince } = this.#ledger;
-    if (calmSince === undefined) return;
-    const before = performance.now() - STUCK_MS;
-    if (calmSince > before) return;
-    for (const { progressAt, plan } of this.#open)
-      if (progressAt < before) this.#violate(`nothing has moved for ${STUCK_MS / 1000} s`, plan.id);
+    const limitMs = STUCK_MS + lateMs;
+    const before = performance.now() - limitMs;
+    if (calmSince === undefined || calmSince > before) return;
+    const still = [...this.#open].filter(({ progressAt }) => progressAt < before);
+    if (still.length === 0) return;
+    // What a client has sent may be long on its way where the destination rests between reads.
+    const moving = new Set((await openThere()).filter(({ idleMs }) => idleMs < limitMs).map(({ id }) => id));
+    for (const { progressAt, plan } of [...this.#open].filter((party) => still.includes(party)))
+      if (progressAt < before && !moving.has(plan.id))
+        this.#violate(`nothing has moved for ${limitMs.toFixed(0)} ms`, plan.id);
   }
 
   /** What is known of a connection on both ends. */

@@ -12,6 +12,8 @@ const LIBRARIES = [
 /** The wall clock of programs, moved by libfaketime; what counts time since the start goes on as ever. */
 export class WallClock {
   readonly #file: string;
+  /** How far (s) it is ahead of the machine's. */
+  offsetSeconds = 0;
   readonly #library = LIBRARIES.find((path) => existsSync(path));
 
   constructor(folder: string) {
@@ -38,6 +40,7 @@ export class WallClock {
 
   /** @param seconds how far the clock is ahead of the machine's */
   move(seconds: number): void {
+    this.offsetSeconds = seconds;
     writeFileSync(`${this.#file}.new`, `${seconds < 0 ? '' : '+'}${seconds}\n`);
     renameSync(`${this.#file}.new`, this.#file);
   }

@@ -2,13 +2,14 @@ import http from 'node:http';
 import { freePort } from '../fixtures/free-ports.js';
 import { BUSYBOX, DockerVm } from '../system/fixtures/docker.js';
 import type { Ledger } from './ledger.js';
+import type { Machine } from './machine.js';
 import type { Scope } from './scope.js';
 
 /** What busybox's httpd serves. */
 const PAGE = 'from the container\n';
 
 /** A container's port is there, or gone, so long (ms) after docker has said so: it is told by the engine's events. */
-const TOLD_MS = 5_000;
+const TOLD_MS = 2_000;
 
 /** What a dockerd that was killed in the midst of it says from then on, for the port is taken in its own books. */
 const LOST_PORT = /port is already allocated/;
@@ -56,9 +57,9 @@ export class Engine {
   }
 
   /** Has a container come and go until stop(), and tells what must not be. */
-  startLoad(ledger: Ledger, violate: (what: string) => void): void {
+  startLoad(ledger: Ledger, machine: Machine, violate: (what: string) => void): void {
     this.#running = true;
-    this.#done = this.#comeAndGo(ledger, violate);
+    this.#done = this.#comeAndGo(ledger, machine, violate);
   }
 
   async stopLoad(): Promise<void> {
@@ -68,7 +69,7 @@ export class Engine {
 
   /** Resolves when the container that stays answers, through the host. */
   async untilWorks(): Promise<void> {
-    await until(() => this.#serves(this.#steadyPort), Number.POSITIVE_INFINITY);
+    while (!(await this.#serves(this.#steadyPort))) await passing(LOOK_MS);
   }
 
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
@@ -81,13 +82,13 @@ export class Engine {
     await this.#vm.startDaemon();
   }
 
-  async #comeAndGo(ledger: Ledger, violate: (what: string) => void): Promise<void> {
+  async #comeAndGo(ledger: Ledger, machine: Machine, violate: (what: string) => void): Promise<void> {
     while (this.#running) {
       const startedAt = performance.now();
       const unlessDisturbed = (what: string): void => {
         if (!ledger.disturbedSince(startedAt)) violate(`container on port ${this.#port}: ${what}`);
       };
-      await this.#once(unlessDisturbed).catch(async (thrown: unknown) => {
+      await this.#once(machine, unlessDisturbed).catch(async (thrown: unknown) => {
         if (LOST_PORT.test(String(thrown))) this.#port = await freePort();
         else unlessDisturbed(String(thrown));
       });
@@ -96,12 +97,13 @@ export class Engine {
     }
   }
 
-  async #once(unlessDisturbed: (what: string) => void): Promise<void> {
+  async #once(machine: Machine, unlessDisturbed: (what: string) => void): Promise<void> {
     await this.#vm.start(['--name', 'guest', '-p', `${this.#port}:80`], ...SERVER);
-    const came = await until(() => this.#serves(this.#port), TOLD_MS);
+    const came = await within(TOLD_MS, machine, () => this.#serves(this.#port));
     if (!came) unlessDisturbed(`it does not answer ${TOLD_MS} ms after docker run`);
     await this.#vm.docker('rm', '-f', 'guest');
-    const went = await until(async () => (await fetchPage(this.#port)) === 'ECONNREFUSED', TOLD_MS);
+    const isGone = async (): Promise<boolean> => (await fetchPage(this.#port)) === 'ECONNREFUSED';
+    const went = await within(TOLD_MS, machine, isGone);
     if (!went) unlessDisturbed(`it is still listened on ${TOLD_MS} ms after docker rm`);
     this.published++;
   }
@@ -129,12 +131,16 @@ function fetchPage(port: number): Promise<string> {
   });
 }
 
-/** @returns whether it came true within that time (ms) */
-async function until(condition: () => Promise<boolean>, ms: number): Promise<boolean> {
-  const last = performance.now() + ms;
+/** @returns whether it came true within that time (ms), what the machine is late left out */
+async function within(ms: number, machine: Machine, condition: () => Promise<boolean>): Promise<boolean> {
+  const began = machine.mark();
   while (!(await condition())) {
-    if (performance.now() > last) return false;
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    if (machine.since(began) > ms) return false;
+    await passing(LOOK_MS);
   }
   return true;
+}
+
+function passing(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,3 +1,4 @@
+import type { Machine } from './machine.js';
 import type { Random } from './random.js';
 import { DIRECTIONS } from './relay.js';
 import { PROGRAM_NAMES, type ProgramName, type System } from './system.js';
@@ -20,6 +21,9 @@ const CUT_PATIENCE_MS = 2_000;
 /** A dockerd that answers has started its containers so long (ms) after that. */
 const CONTAINER_MS = 5_000;
 
+/** How far (s) the wall clock is moved at once. */
+const MOST_MOVED_SECONDS = 30 * 86_400;
+
 /** A fault with its numbers chosen. */
 export interface Fault {
   /** What is done, with numbers. */
@@ -28,8 +32,8 @@ export interface Fault {
   readonly harmful: boolean;
   /** Within what time (ms) everything works again, once it can: that is when act() resolves. */
   readonly limitMs: number;
-  /** @returns what is to be put right when everything works again, if something is */
-  act(system: System): Promise<(() => void) | undefined>;
+  /** @returns what is to be done, or looked at, when everything works again, if something is */
+  act(system: System, machine: Machine): Promise<(() => void | Promise<void>) | undefined>;
 }
 
 type FaultMaker = (random: Random) => Fault;
@@ -142,20 +146,8 @@ export const FAULTS: Readonly<Record<string, FaultMaker>> = {
       },
     };
   },
-  'move clock': (random) => {
-    const seconds = random.between(-30 * 86_400, 30 * 86_400);
-    return {
-      text: `wall clock moved to ${seconds} s from the true time`,
-      harmful: false,
-      limitMs: RECONNECT_MS,
-      act: async ({ clock }) => {
-        clock.move(seconds);
-        // The library looks once a second.
-        await passing(1_500);
-        return undefined;
-      },
-    };
-  },
+  'clock ahead': (random) => clockMoved(random.between(60, MOST_MOVED_SECONDS)),
+  'clock back': (random) => clockMoved(-random.between(60, MOST_MOVED_SECONDS)),
   'stop dockerd': (random) => {
     const ms = random.between(500, 12_000);
     return {
@@ -184,16 +176,31 @@ export const FAULTS: Readonly<Record<string, FaultMaker>> = {
     const [ms, seconds] = [random.between(SILENCE_MS + 500, 9_000), random.between(3_600, 100_000)];
     const { act } = stopped(random.shuffle(PROGRAM_NAMES), ms);
     return {
-      text: `host and guest stopped for ${ms} ms, after which the wall clock is ${seconds} s ahead`,
+      text: `host and guest stopped for ${ms} ms, after which the wall clock is ${seconds} s further on`,
       harmful: false,
       limitMs: RECONNECT_MS,
-      act: (system) => {
-        system.clock.move(seconds);
-        return act(system);
+      act: async (system, machine) => {
+        system.clock.move(system.clock.offsetSeconds + seconds);
+        await act(system, machine);
+        return () => system.untilClockSeen(machine);
       },
     };
   },
 };
+
+/** The programs see it before the fault is over, or the run fails. */
+function clockMoved(seconds: number): Fault {
+  return {
+    text: `wall clock moved by ${seconds} s`,
+    harmful: false,
+    limitMs: RECONNECT_MS,
+    act: async (system, machine) => {
+      system.clock.move(system.clock.offsetSeconds + seconds);
+      await system.untilClockSeen(machine);
+      return undefined;
+    },
+  };
+}
 
 function killed(names: readonly ProgramName[], random: Random): Fault {
   const pauses = names.map(() => random.between(0, 1_500));

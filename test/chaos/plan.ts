@@ -26,6 +26,7 @@ export const KINDS = [
   'download',
   'both ways',
   'half-close',
+  'server ends first',
   'client resets',
   'server resets',
   'probe',
@@ -37,7 +38,7 @@ const ENDS = ['none', 'client', 'server'] as const;
 /** How often each kind comes. Many are short, as most connections are. */
 const MIX: readonly Kind[] = [
   ...['short', 'short', 'short', 'requests', 'requests', 'upload', 'download', 'both ways'],
-  ...['half-close', 'client resets', 'server resets'],
+  ...['half-close', 'server ends first', 'client resets', 'server resets'],
 ] as Kind[];
 
 const KIB = 1024;
@@ -76,6 +77,8 @@ function detailsOf(kind: Kind, random: Random): Partial<Plan> {
       return { up: much(), down: much(), restMs };
     case 'half-close':
       return { up: random.between(0, 100), down: much(), restMs: 3 * restMs };
+    case 'server ends first':
+      return { up: much(), down: random.between(0, 100), restMs: 3 * restMs };
     case 'client resets':
     case 'server resets': {
       const [up, down] = [much(), much()];

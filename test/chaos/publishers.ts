@@ -1,14 +1,19 @@
 import http from 'node:http';
 import net from 'node:net';
 import type { Clients } from './clients.js';
+import { resetAtClose } from './connection-state.js';
 import type { Ledger } from './ledger.js';
+import type { Machine } from './machine.js';
 import type { Random } from './random.js';
 
 /** How long (ms) a forward lives, and the next one is waited for, at most. */
 const LIFE_MS = 1_500;
 
-/** Its port is closed so long (ms) after its publisher has gone, on a machine that has much else to do. */
-const GONE_MS = 3_000;
+/** Its port is closed so long (ms) after its publisher has gone. */
+const GONE_MS = 1_000;
+
+/** How long (ms) a publisher that wants its forward for good waits before it asks again. */
+const AGAIN_MS = 50;
 
 /** What publishers share. */
 export interface PublisherParts {
@@ -17,6 +22,7 @@ export interface PublisherParts {
   readonly destination: number;
   readonly clients: Clients;
   readonly ledger: Ledger;
+  readonly machine: Machine;
   violate(what: string): void;
 }
 
@@ -58,69 +64,110 @@ export class Publisher {
   async once(): Promise<void> {
     const { clients, ledger, violate } = this.#parts;
     const startedAt = performance.now();
-    // A request has a time limit, which goes on while everybody sleeps.
-    const unlessDisturbed = (what: string): void => {
-      if (!ledger.disturbedSince(startedAt)) violate(`published port ${this.#port}: ${what}`);
+    // Whoever sleeps, or is slow, still gets his forward.
+    const unlessHarmed = (what: string): void => {
+      if (!ledger.harmedSince(startedAt)) violate(`published port ${this.#port}: ${what}`);
     };
     const agent = new http.Agent({ keepAlive: true });
     try {
-      const answer = await this.#ask(agent);
-      if (answer !== '') return unlessDisturbed(answer);
+      const answer = await ask(this.#parts, this.#port, agent);
+      if (answer !== '') return unlessHarmed(answer);
       this.published++;
       const until = performance.now() + this.#random.between(0, LIFE_MS);
       do {
         if (!(await clients.probe(this.#port))) return;
       } while (performance.now() < until);
     } catch (thrown) {
-      unlessDisturbed(String(thrown));
+      unlessHarmed(String(thrown));
     } finally {
       agent.destroy();
-      await this.#untilClosed(unlessDisturbed);
+      await this.#untilClosed();
     }
   }
 
-  /** @returns why it was not granted, or an empty string */
-  #ask(agent: http.Agent): Promise<string> {
-    const { proxySocket, destination } = this.#parts;
-    const body = {
-      proto: 'tcp',
-      out_ip: '127.0.0.1',
-      out_port: this.#port,
-      in_ip: '127.0.0.1',
-      in_port: destination,
-    };
-    return new Promise((resolve, reject) => {
-      const request = http.request({ socketPath: proxySocket, path: '/v1/proxy', method: 'POST', agent });
-      request.on('error', reject);
-      request.on('response', (response) => {
-        let text = '';
-        response.setEncoding('utf8').on('data', (part: string) => {
-          text += part;
-        });
-        response.on('error', reject);
-        response.on('end', () =>
-          resolve(response.statusCode === 200 ? '' : `${response.statusCode} ${text}`),
-        );
-      });
-      request.end(JSON.stringify(body));
-    });
-  }
-
-  async #untilClosed(unlessDisturbed: (what: string) => void): Promise<void> {
-    const until = performance.now() + GONE_MS;
+  async #untilClosed(): Promise<void> {
+    const { ledger, machine, violate } = this.#parts;
+    const goneAt = performance.now();
+    const began = machine.mark();
     while (await isOpen(this.#port)) {
-      if (performance.now() > until)
-        return unlessDisturbed(`it is still listened on ${GONE_MS} ms after its publisher has gone`);
+      if (machine.since(began) > GONE_MS) {
+        const what = `it is still listened on ${GONE_MS} ms after its publisher has gone`;
+        if (!ledger.disturbedSince(goneAt)) violate(`published port ${this.#port}: ${what}`);
+        return;
+      }
       await pause(20);
     }
   }
+}
+
+/** Asks the guest for a forward, and whenever that has gone for another one. */
+export class SteadyPublisher {
+  readonly port: number;
+  readonly #parts: PublisherParts;
+  #ended = false;
+
+  constructor(parts: PublisherParts, port: number) {
+    this.#parts = parts;
+    this.port = port;
+  }
+
+  start(): void {
+    void this.#run();
+  }
+
+  end(): void {
+    this.#ended = true;
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#ended) {
+      const agent = new http.Agent({ keepAlive: true });
+      await new Promise<void>((resolve) => {
+        void ask(this.#parts, this.port, agent, resolve).then(
+          (refusal) => refusal !== '' && resolve(),
+          () => resolve(),
+        );
+      });
+      agent.destroy();
+      await pause(AGAIN_MS);
+    }
+  }
+}
+
+/**
+ * @param onGone told when the guest has ended the connection, and the forward with it
+ * @returns why the forward was not granted, or an empty string
+ */
+function ask(
+  { proxySocket, destination }: PublisherParts,
+  port: number,
+  agent: http.Agent,
+  onGone: () => void = () => {},
+): Promise<string> {
+  const ends = { out_ip: '127.0.0.1', out_port: port, in_ip: '127.0.0.1', in_port: destination };
+  return new Promise((resolve, reject) => {
+    const request = http.request({ socketPath: proxySocket, path: '/v1/proxy', method: 'POST', agent });
+    request.on('socket', (socket) => socket.once('close', onGone));
+    request.on('error', reject);
+    request.on('response', (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (part: string) => {
+        text += part;
+      });
+      response.on('error', reject);
+      response.on('end', () => resolve(response.statusCode === 200 ? '' : `${response.statusCode} ${text}`));
+    });
+    request.end(JSON.stringify({ proto: 'tcp', ...ends }));
+  });
 }
 
 function isOpen(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = net.connect(port, '127.0.0.1');
     socket.on('connect', () => {
-      socket.resetAndDestroy();
+      // Not resetAndDestroy(), which ends the connection in good order first.
+      resetAtClose(socket);
+      socket.destroy();
       resolve(true);
     });
     socket.on('error', () => resolve(false));

@@ -1,12 +1,17 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { Machine } from './machine.js';
 import { type Holdings, holdingsOf, memoryOf, wakeUpsOf } from './resources.js';
 import { PROGRAM_NAMES, type System } from './system.js';
 
 /** So long (ms) after the last connection all is as it was at first; flows of datagrams end after 2 s. */
-const SETTLED_MS = 20_000;
+const SETTLED_MS = 5_000;
 
-/** How often (ms) it is looked at. */
+/** So long (ms) after that no timer runs: what a heartbeat and a log's summary still have to say takes a while. */
+const RESTED_MS = 20_000;
+
+/** How often (ms) it is looked at; what has not changed for so many looks stays so. */
 const LOOK_MS = 250;
+const SAME_LOOKS = 4;
 
 /**
  * What the memory of a program may have grown by (MiB) since it was quiet for the first time: what a collector of
@@ -20,8 +25,8 @@ const REST_WAKE_UPS = 4;
 
 /** What there is while nobody is connected. */
 interface Rest {
-  readonly host: Holdings;
-  readonly guest: Holdings;
+  readonly host: Holdings | undefined;
+  readonly guest: Holdings | undefined;
   readonly forwards: number;
   readonly failedForwards: number;
   readonly leases: number;
@@ -34,14 +39,18 @@ interface Rest {
 /** Compares what is there when it is quiet with what was there at first. */
 export class Quiet {
   readonly #system: System;
+  readonly #machine: Machine;
   #first: Rest | undefined;
   /** By process id: what a program needed when it was quiet for the first time. */
   readonly #memory = new Map<number, number>();
   /** The most that a program has grown by (MiB). */
   growthMib = 0;
+  /** The longest time (ms) until all was as at first. */
+  settledMs = 0;
 
-  constructor(system: System) {
+  constructor(system: System, machine: Machine) {
     this.#system = system;
+    this.#machine = machine;
   }
 
   /** Resolves to what is not as it was at first; the first time that is what counts from then on. */
@@ -60,20 +69,21 @@ export class Quiet {
   }
 
   async #settle(): Promise<string[]> {
-    const until = performance.now() + SETTLED_MS;
+    const began = this.#machine.mark();
     let before: Rest | undefined;
+    let same = 0;
     for (;;) {
       const now = await this.#look();
-      const settled = this.#first ? isDeepStrictEqual(now, this.#first) : isSettled(now, before);
-      if (settled) {
+      same = isEmpty(now) && isDeepStrictEqual(now, before) ? same + 1 : 1;
+      if (this.#first ? isDeepStrictEqual(now, this.#first) : same === SAME_LOOKS) {
         this.#first ??= now;
+        this.settledMs = Math.max(this.settledMs, Math.round(this.#machine.since(began)));
         return [];
       }
-      if (performance.now() > until) {
+      if (this.#machine.since(began) > SETTLED_MS) {
+        const first = this.#first ?? before;
         this.#first ??= now;
-        return [
-          `when it was quiet there was ${JSON.stringify(now)}, and at first ${JSON.stringify(this.#first)}`,
-        ];
+        return [`when it was quiet there was ${JSON.stringify(now)}, and before ${JSON.stringify(first)}`];
       }
       before = now;
       await passing(LOOK_MS);
@@ -82,7 +92,7 @@ export class Quiet {
 
   /** @returns which program goes on waking up though there is nothing to do */
   async #restless(): Promise<string[]> {
-    const until = performance.now() + SETTLED_MS;
+    const began = this.#machine.mark();
     for (;;) {
       const before = PROGRAM_NAMES.map((name) => wakeUpsOf(this.#system.pid(name)));
       await passing(REST_MS);
@@ -90,30 +100,32 @@ export class Quiet {
         const count = wakeUpsOf(this.#system.pid(name)) - (before[index] ?? 0);
         return count > REST_WAKE_UPS ? [`the ${name} wakes up ${count} times in ${REST_MS} ms`] : [];
       });
-      if (restless.length === 0 || performance.now() > until) return restless;
+      if (restless.length === 0 || this.#machine.since(began) > RESTED_MS) return restless;
     }
   }
 
   async #look(): Promise<Rest> {
     const { control } = this.#system;
+    // First of all: asking the host takes a descriptor of it, which it closes in its own time.
+    const [host, guest] = PROGRAM_NAMES.map((name) => holdingsOf(this.#system.pid(name)));
     const { status, leases, connections, multiplexer } = await control.dump();
     return {
-      host: holdingsOf(this.#system.pid('host')),
-      guest: holdingsOf(this.#system.pid('guest')),
+      host,
+      guest,
       forwards: status.forwards,
       failedForwards: status.failedForwards,
       leases: leases.length,
       streams: status.channel.streams,
       open: connections.open.length,
       multiplexer: multiplexer.length,
-      atDestination: await this.#system.openAtDestination(),
+      atDestination: (await this.#system.openAtDestination()).length,
     };
   }
 }
 
-/** Nobody is there any more, and it stays as it is. */
-function isSettled(now: Rest, before: Rest | undefined): boolean {
-  return now.open === 0 && now.atDestination === 0 && isDeepStrictEqual(now, before);
+/** Nobody is there any more. */
+function isEmpty({ open, atDestination }: Rest): boolean {
+  return open === 0 && atDestination === 0;
 }
 
 function passing(ms: number): Promise<void> {

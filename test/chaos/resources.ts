@@ -42,7 +42,12 @@ export function wakeUpsOf(pid: number): number {
 
 /** How long (ms) the main thread of a process could have run so far, but no processor was free for it. */
 export function waitedOf(pid: number): number {
-  return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1e6;
+  try {
+    return Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1e6;
+  } catch {
+    // It is gone.
+    return 0;
+  }
 }
 
 /** @returns what each descriptor is, by its number */

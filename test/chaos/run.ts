@@ -2,10 +2,11 @@ import { Clients } from './clients.js';
 import { Datagrams } from './datagrams.js';
 import { FAULTS, type Fault } from './faults.js';
 import { Ledger } from './ledger.js';
-import { Publisher } from './publishers.js';
+import { Machine, type Mark } from './machine.js';
+import { Publisher, SteadyPublisher } from './publishers.js';
 import { Quiet } from './quiet.js';
 import { Random } from './random.js';
-import { waitedOf } from './resources.js';
+import { type Parts, Recoveries, type Recovery, TRY_MS, untilWorks } from './recovery.js';
 import type { System } from './system.js';
 
 /** How long (ms) there are faults, until it is looked whether anything has stayed behind. */
@@ -14,21 +15,17 @@ const ROUND_MS = 40_000;
 /** Between two faults (ms): enough for connections that see none of them. */
 const CALM_MS = { least: 500, most: 2_500 };
 
-/** How often (ms) a fresh connection is tried after a fault, without waiting for those before it. */
-const TRY_MS = 250;
-
-/**
- * Everything takes longer on a machine that has much else to do: so much (ms), and so many times what the programs
- * have waited for a processor, for they wait for each other, too, and for the disk.
- */
-const MACHINE_MS = 1_000;
-const WAITS = 2;
-
 /** What takes longer (ms) than its limit is given up then. */
-const HOPELESS_MS = 60_000;
+const HOPELESS_MS = 30_000;
 
 /** How long (ms) connections may take to end when no more come. */
-const FINISH_MS = 120_000;
+const FINISH_MS = 60_000;
+
+/** How often (ms) it is looked whether anything stands still. */
+const LOOK_MS = 1_000;
+
+/** How late the machine has been is taken from so many looks: more than what stands still is given. */
+const LATE_LOOKS = 12;
 
 /** What must not be, with all that helps to find out why. */
 export interface Violation {
@@ -49,8 +46,10 @@ export interface Outcome {
   readonly published: number;
   /** Containers that have come and gone. */
   readonly containers: number;
-  /** The longest time (ms) that it took after each kind of fault until everything worked again. */
-  readonly recoveryMs: Readonly<Record<string, number>>;
+  /** How long it took after each kind of fault until everything worked again. */
+  readonly recoveryMs: Readonly<Record<string, Recovery>>;
+  /** The longest time (ms) until nothing was left when everybody had gone. */
+  readonly settledMs: number;
   /** What a program's memory has grown by at most (MiB). */
   readonly growthMib: number;
   readonly violations: readonly Violation[];
@@ -64,11 +63,15 @@ export class Run {
   readonly #clients: Clients;
   readonly #datagrams: Datagrams;
   readonly #publishers: readonly Publisher[];
+  readonly #parts: Parts;
+  readonly #machine: Machine;
   readonly #quiet: Quiet;
   readonly #random: Random;
-  readonly #recoveryMs: Record<string, number> = {};
+  readonly #recoveries = new Recoveries();
   readonly #violations: Violation[] = [];
   readonly #startedAt = performance.now();
+  /** Of the last looks. */
+  readonly #marks: Mark[] = [];
   readonly #onViolation: () => void;
   readonly #kinds: readonly string[];
   readonly #violated: Promise<void>;
@@ -84,16 +87,22 @@ export class Run {
     this.#onViolation = onViolation;
     const violate = (what: string, id?: number): void => this.#violate(what, id);
     const { ports, proxySocket } = system;
+    this.#machine = new Machine(() =>
+      (['host', 'guest', 'destination'] as const).map((name) => system.pid(name)),
+    );
     this.#clients = new Clients(seed, ports.tcp, this.#ledger, violate);
     this.#datagrams = new Datagrams(ports.udp, violate);
     const parts = {
       ...{ proxySocket, destination: ports.destination },
-      ...{ clients: this.#clients, ledger: this.#ledger, violate },
+      ...{ clients: this.#clients, ledger: this.#ledger, machine: this.#machine, violate },
     };
-    this.#publishers = ports.published.map(
+    const [steadyPort = 0, ...others] = ports.published;
+    const steady = new SteadyPublisher(parts, steadyPort);
+    this.#parts = { system, clients: this.#clients, datagrams: this.#datagrams, steady };
+    this.#publishers = others.map(
       (port, index) => new Publisher(parts, port, new Random(seed, `publisher ${index}`)),
     );
-    this.#quiet = new Quiet(system);
+    this.#quiet = new Quiet(system, this.#machine);
     system.onStory = (story) => this.#clients.onServerStory(story);
     this.#kinds = Object.keys(FAULTS)
       .filter((kind) => system.clock.movable || !/clock|hours/.test(kind))
@@ -111,7 +120,7 @@ export class Run {
 
   /** Goes on for so long (ms), or until something is wrong. */
   async go(ms: number): Promise<Outcome> {
-    const looking = setInterval(() => this.#look(), 1_000);
+    const looking = setInterval(() => void this.#look(), LOOK_MS);
     try {
       await Promise.race([this.#violated, this.#rounds(ms)]);
     } catch (thrown) {
@@ -119,6 +128,8 @@ export class Run {
     }
     // What else is wrong shows at once, most likely.
     clearInterval(looking);
+    this.#parts.steady.end();
+    this.#machine.stop();
     return this.#outcome();
   }
 
@@ -144,7 +155,9 @@ export class Run {
   /** Everything is used once, so that what is there then is what is to be there later. */
   async #warmUp(): Promise<void> {
     const entry = this.#ledger.begin('start', true);
-    await this.#untilWorks();
+    this.#parts.steady.start();
+    await untilWorks(this.#parts);
+    if (this.#system.clock.movable) await this.#system.untilClockSeen(this.#machine);
     this.#ledger.end(entry);
     for (const publisher of this.#publishers) await publisher.once();
     for (const wrong of await this.#quiet.check()) this.#violate(wrong);
@@ -154,7 +167,7 @@ export class Run {
     this.#clients.start();
     this.#datagrams.start();
     for (const publisher of this.#publishers) publisher.start();
-    this.#system.engine?.startLoad(this.#ledger, (what) => this.#violate(what));
+    this.#system.engine?.startLoad(this.#ledger, this.#machine, (what) => this.#violate(what));
   }
 
   async #stopLoad(): Promise<void> {
@@ -170,55 +183,30 @@ export class Run {
 
   async #make(kind: string, fault: Fault): Promise<void> {
     const entry = this.#ledger.begin(fault.text, fault.harmful);
-    const undo = await fault.act(this.#system);
-    const reachableAt = performance.now();
-    const waited = this.#waitedMs;
-    const worked = await within(HOPELESS_MS, this.#untilWorks());
-    undo?.();
-    const tookMs = performance.now() - reachableAt;
-    this.#recoveryMs[kind] = Math.max(this.#recoveryMs[kind] ?? 0, Math.round(tookMs));
-    const limitMs = fault.limitMs + MACHINE_MS + WAITS * (this.#waitedMs - waited);
+    const afterwards = await fault.act(this.#system, this.#machine);
+    const reachable = this.#machine.mark();
+    const worked = await within(HOPELESS_MS, untilWorks(this.#parts));
+    const tookMs = this.#machine.since(reachable);
+    this.#recoveries.note(kind, performance.now() - reachable.at, fault.limitMs);
+    await afterwards?.();
+    // What works again is found out by the next try.
+    const limitMs = fault.limitMs + TRY_MS;
     if (!worked) this.#violate(`after ${HOPELESS_MS / 1000} s it did not work again: ${fault.text}`);
     else if (tookMs > limitMs)
       this.#violate(
-        `it took ${tookMs.toFixed(0)} ms, not ${limitMs.toFixed(0)}, until it worked again: ${fault.text}`,
+        `it took ${tookMs.toFixed(0)} ms, not ${limitMs}, until it worked again, what the machine was late left out: ${fault.text}`,
       );
     this.#ledger.end(entry);
   }
 
-  /** Resolves when a fresh connection, a datagram, and the container that stays have had their answers. */
-  async #untilWorks(): Promise<void> {
-    const { engine } = this.#system;
-    await Promise.all([this.#untilConnects(), this.#datagrams.probe(), engine?.untilWorks()]);
-  }
-
-  #untilConnects(): Promise<void> {
-    return new Promise((resolve) => {
-      const attempt = (): void => {
-        void this.#clients.probe().then((works) => {
-          if (!works) return;
-          clearInterval(timer);
-          resolve();
-        });
-      };
-      const timer = setInterval(attempt, TRY_MS);
-      attempt();
-    });
-  }
-
-  #look(): void {
-    this.#clients.look();
+  async #look(): Promise<void> {
+    this.#marks.push(this.#machine.mark());
+    const [since] = this.#marks;
+    if (this.#marks.length > LATE_LOOKS) this.#marks.shift();
+    const lateMs = since ? performance.now() - since.at - this.#machine.since(since) : 0;
     const { ended } = this.#system;
     if (ended !== undefined && this.#ledger.calmSince !== undefined) this.#violate(ended);
-  }
-
-  /** How long (ms) the programs, and this one, have waited for a processor so far. */
-  get #waitedMs(): number {
-    const pids = [
-      process.pid,
-      ...(['host', 'guest', 'destination'] as const).map((name) => this.#system.pid(name)),
-    ];
-    return pids.reduce((sum, pid) => sum + waitedOf(pid), 0);
+    await this.#clients.look(lateMs, () => this.#system.openAtDestination());
   }
 
   get #seconds(): number {
@@ -247,7 +235,8 @@ export class Run {
       datagrams: { sent: this.#datagrams.sent, answered: this.#datagrams.answered },
       published: this.#publishers.reduce((sum, { published }) => sum + published, 0),
       containers: this.#system.engine?.published ?? 0,
-      recoveryMs: this.#recoveryMs,
+      recoveryMs: this.#recoveries.byKind,
+      settledMs: this.#quiet.settledMs,
       growthMib: Math.round(this.#quiet.growthMib),
       violations: this.#violations,
     };

@@ -1,12 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import http from 'node:http';
 import { join } from 'node:path';
 import { ControlClient } from '../../host/control/client.js';
 import { freePorts } from '../fixtures/free-ports.js';
 import { builtCommand, Program, temporaryFolder } from '../fixtures/programs.js';
 import { WallClock } from './clock.js';
-import type { DestinationMessage } from './destination.js';
+import type { DestinationMessage, OpenConnection } from './destination.js';
 import type { Engine } from './engine.js';
+import type { Machine } from './machine.js';
 import type { Story } from './party.js';
 import { ChannelRelay } from './relay.js';
 import type { Scope } from './scope.js';
@@ -14,8 +16,15 @@ import type { Scope } from './scope.js';
 /** A control request that takes longer (ms) has failed. */
 const ANSWER_MS = 5_000;
 
+/** What an HTTP server says of its clock has whole seconds, and is put together once a second. */
+const CLOCK_MS = 2_000;
+
+/** So long (ms) after it was moved every program sees it: the library looks once a second, and CLOCK_MS. */
+const CLOCK_SEEN_MS = 5_000;
+const CLOCK_LOOK_MS = 50;
+
 /** Ports for publishers. */
-const PUBLISHED = 2;
+const PUBLISHED = 3;
 
 /** How many lines of a program's log a failure shows. */
 const LOG_LINES = 12;
@@ -108,15 +117,36 @@ export class System {
     await gone;
   }
 
+  /**
+   * Waits until both programs see the wall clock that they were given.
+   * @throws Error when one does not: nothing has been tried then
+   */
+  async untilClockSeen(machine: Machine): Promise<void> {
+    const began = machine.mark();
+    for (const path of [this.control.path, this.proxySocket]) {
+      const look = async (): Promise<number> =>
+        (await clockBehind(path)) - (Date.now() + 1000 * this.clock.offsetSeconds);
+      let awry = await look();
+      while (Math.abs(awry) > CLOCK_MS && machine.since(began) < CLOCK_SEEN_MS) {
+        await new Promise((resolve) => setTimeout(resolve, CLOCK_LOOK_MS));
+        awry = await look();
+      }
+      if (Math.abs(awry) > CLOCK_MS)
+        throw new Error(
+          `the clock behind ${path} is ${awry / 1000} s away from what it was set to: libfaketime does not move it`,
+        );
+    }
+  }
+
   signal(signal: 'SIGSTOP' | 'SIGCONT', ...names: readonly (ProgramName | 'destination')[]): void {
     for (const name of names) process.kill(this.pid(name), signal);
   }
 
-  /** How many connections the destination has open. */
-  async openAtDestination(): Promise<number> {
+  /** The connections that the destination has open. */
+  async openAtDestination(): Promise<readonly OpenConnection[]> {
     const child = this.#destination;
-    if (!child) return 0;
-    child.send('how many?');
+    if (!child?.connected) return [];
+    child.send('which?');
     for (;;) {
       const [message] = (await once(child, 'message')) as [DestinationMessage];
       if ('open' in message) return message.open;
@@ -177,4 +207,15 @@ export class System {
       if ('ready' in message) return;
     }
   }
+}
+
+/** What the HTTP server on a socket takes for the time: ms since 1970. */
+function clockBehind(socketPath: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const request = http.get({ socketPath, path: '/v1/status', agent: false }, (response) => {
+      resolve(Date.parse(response.headers.date ?? ''));
+      response.destroy();
+    });
+    request.on('error', reject);
+  });
 }
