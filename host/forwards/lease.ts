@@ -86,7 +86,7 @@ export class Lease implements Holder {
 
   /**
    * Adds one forward, a VpnkitPort as it was received, and waits until it is listened on. One that cannot be
-   * is not kept.
+   * is not kept, unless the lease had it before.
    * @returns it, with the port that was chosen where none was given
    * @throws UsageError, PolicyError, or OperationError with the reason
    */
@@ -102,8 +102,9 @@ export class Lease implements Holder {
     const { full, maxForwards, used } = this.#keeper;
     if (!before && used >= maxForwards) throw failed(full);
     const known = before?.state === 'refused' ? undefined : before;
-    const claim = known ?? this.#add(name, new Claim(rule, this));
-    await this.#keeper.claim([claim], before && !known ? [before] : [], false);
+    const had = before !== undefined && !this.#strict.has(before);
+    const claim = known ?? this.#add(name, new Claim(rule, this), !had);
+    await this.#keeper.claim([claim], before && !known ? [before] : [], had);
     if (claim.forward) {
       this.#strict.delete(claim);
       if (chooses) this.#rename(claim, formatRule(claim.rule));
@@ -180,12 +181,12 @@ export class Lease implements Holder {
     return new Set(claims);
   }
 
-  #add(name: string, claim: Claim): Claim {
+  #add(name: string, claim: Claim, strict: boolean): Claim {
     const before = this.#claims.get(name);
     if (before) this.#names.delete(before);
     this.#claims.set(name, claim);
     this.#names.set(claim, name);
-    this.#strict.add(claim);
+    if (strict) this.#strict.add(claim);
     this.#count();
     return claim;
   }

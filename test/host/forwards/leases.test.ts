@@ -463,6 +463,20 @@ t.test('what the user removes stays away until it is published anew', async (t) 
   t.match(await lease.set(request(port(taken.port))), { forwards: [{ state: 'listening' }] });
 });
 
+t.test('a lease keeps what it had, also when it asks again and it cannot be had', async (t) => {
+  const host = new LeaseHost(t);
+  const lease = open(host);
+  const one = await freePort();
+  const unexpose = (spec: string) => host.forwards.unexpose([parseSpecMatcher(spec)]);
+  await lease.expose(port(one));
+  await unexpose(`127.0.0.1:${one}`);
+  await host.forwards.expose(parseSpec(`127.0.0.1:${one}:81`));
+  await t.rejects(lease.expose(port(one)), { code: 'EADDRINUSE' });
+  t.match(lease.claims, [{ state: 'failed' }]);
+  await unexpose(`127.0.0.1:${one}:127.0.0.1:81`);
+  await host.until(() => lease.list().length === 1);
+});
+
 t.test('the user removes a port while it is being chosen', async (t) => {
   const host = new LeaseHost(t);
   const lease = open(host);
