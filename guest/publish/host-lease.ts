@@ -73,10 +73,7 @@ export class HostLease {
     this.#attempts.add(attempt);
     wanted?.addEventListener('abort', withdraw);
     try {
-      const exposed = await this.#exposeInTime(attempt);
-      if (!attempt.withdrawn) return exposed;
-      await this.unexpose(exposed);
-      throw notWanted();
+      return await this.#exposeInTime(attempt);
     } finally {
       this.#attempts.delete(attempt);
       wanted?.removeEventListener('abort', withdraw);
@@ -175,7 +172,7 @@ export class HostLease {
       const connection = await this.#link.connected(deadline, () => !attempt.withdrawn);
       if (!connection) break;
       try {
-        return await this.#exposeOn(connection, attempt.forward, deadline);
+        return await this.#exposeOn(connection, attempt, deadline);
       } catch (thrown) {
         if (!(thrown instanceof ConnectionLost)) throw thrown;
         // That its turn has not come again says less than what became of its turn before.
@@ -185,15 +182,21 @@ export class HostLease {
     throw this.#link.unavailable(lost);
   }
 
-  #exposeOn(connection: LeaseConnection, forward: VpnkitPort, deadline: number): Promise<VpnkitPort> {
+  #exposeOn(connection: LeaseConnection, attempt: Attempt, deadline: number): Promise<VpnkitPort> {
     const expose = async (): Promise<VpnkitPort> => {
-      const exposed = await within(this.#giver.times.answerTimeoutMs, connection, () =>
-        connection.expose(forward),
-      );
-      if (!this.#exposed.some((other) => isMeant(exposed, other))) this.#exposed.push(exposed);
+      if (attempt.withdrawn) throw notWanted();
+      const exposed = await connection.expose(attempt.forward);
+      const had = this.#held.some((other) => isMeant(exposed, other));
+      if (attempt.withdrawn) {
+        // In the same turn: whoever comes next may want it again.
+        if (!had) await connection.unexpose(exposed);
+        throw notWanted();
+      }
+      if (!had) this.#exposed.push(exposed);
       return exposed;
     };
-    return this.#requests.takeBy(deadline, expose, late);
+    const { answerTimeoutMs } = this.#giver.times;
+    return this.#requests.takeBy(deadline, () => within(answerTimeoutMs, connection, expose), late);
   }
 
   /** @returns undefined when there is no lease, or no answer in time */

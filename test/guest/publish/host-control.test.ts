@@ -355,6 +355,47 @@ t.test('what nobody waits for any more is not exposed', async (t) => {
   t.same(await lease.list(), []);
 });
 
+t.test('what is removed while it is asked for, and asked for again at once, is had', async (t) => {
+  const { host, guest } = await start(t);
+  guest.up();
+  const lease = guest.control.openLease('api');
+  const [one = 0, two = 0] = await chooseFreePorts(2);
+  const first = lease.expose(port(one));
+  const gone = new AbortController();
+  const waiting = lease.expose(port(two), gone.signal);
+  gone.abort();
+  await host.until(() => host.forwards.list().length === 1);
+  const removed = lease.unexpose(port(one));
+  const again = lease.expose(port(one));
+  const unwanted = { status: 503, message: 'the forward is not wanted any more' };
+  await t.rejects(first, unwanted);
+  await t.rejects(waiting, unwanted, 'and what is given up before its turn is not asked for');
+  await removed;
+  t.same(await again, port(one));
+  t.same(await lease.list(), [port(one)]);
+  t.same(idsOf(host), [idOf(port(one))]);
+});
+
+t.test('who gives up what the lease had before takes it from nobody', async (t) => {
+  const { guest } = await start(t);
+  const gone = new AbortController();
+  const asked: string[] = [];
+  guest.up(
+    serving((request, response) => {
+      if (request.url === '/v1/lease') response.end('{"forwards":[]}');
+      else {
+        asked.push(String(request.method));
+        if (asked.length === 2) gone.abort();
+        response.end(JSON.stringify(port(8080)));
+      }
+    }),
+  );
+  const lease = guest.control.openLease('api');
+  t.same(await lease.expose(port(8080)), port(8080));
+  await t.rejects(lease.expose(port(8080), gone.signal), { message: 'the forward is not wanted any more' });
+  t.same(asked, ['PUT', 'PUT']);
+});
+
 t.test('a host that has too many leases is asked again', async (t) => {
   const { host, guest } = await start(t);
   let refusals = 0;
