@@ -1,6 +1,7 @@
 import type http from 'node:http';
+import { ByteCollector } from '../../protocol/byte-collector.js';
 import { OperationError } from '../../protocol/errors.js';
-import { parseJson, readJson } from '../engine-answer.js';
+import { fieldsOf, listOf, parseJson, readJson, textOf } from '../engine-answer.js';
 import { type Container, parseContainers } from './containers.js';
 import { EngineSocket } from './engine-socket.js';
 import { withPodmanPorts } from './podman.js';
@@ -149,35 +150,33 @@ function podmanVersionOf({ headers }: http.IncomingMessage): string | undefined 
 
 /** Docker lists `rootless` among its security options, podman has a field for it. */
 function parseHome(answer: unknown): EngineHome {
-  const {
-    Name: name,
-    SecurityOptions: options,
-    Rootless: rootless,
-  } = (answer ?? {}) as Record<string, unknown>;
+  const { Name: name, SecurityOptions: options, Rootless: rootless } = fieldsOf(answer);
   return {
-    hostname: typeof name === 'string' ? name : '',
-    rootless: rootless === true || (Array.isArray(options) && options.includes('name=rootless')),
+    hostname: textOf(name),
+    rootless: rootless === true || listOf(options).includes('name=rootless'),
   };
 }
 
 async function* linesOf(chunks: AsyncIterable<Buffer>): AsyncIterable<string> {
-  let rest = '';
+  const rest = new ByteCollector();
   for await (const chunk of chunks) {
-    // Ids and types are ASCII; in a name that is cut here nobody is interested.
-    const text = rest + chunk.toString('latin1');
-    const end = text.lastIndexOf('\n') + 1;
-    rest = text.slice(end);
+    const end = chunk.lastIndexOf('\n') + 1;
+    if (end > 0) {
+      rest.append(chunk.subarray(0, end));
+      // Ids and types are ASCII; in names nobody is interested.
+      const lines = rest.take().toString('latin1').split('\n');
+      yield* lines.filter((line) => line.trim() !== '');
+    }
+    rest.append(chunk.subarray(end));
     if (rest.length > MAX_EVENT_BYTES)
       throw new OperationError(`it has sent an event of more than ${MAX_EVENT_BYTES} bytes`);
-    const lines = text.slice(0, end).split('\n');
-    yield* lines.filter((line) => line.trim() !== '');
   }
 }
 
 function parseEvent(line: string): EngineEvent {
-  const { Type: type, Action: action, Actor: actor } = (parseJson(line) ?? {}) as Record<string, unknown>;
-  const id = (actor as Record<string, unknown> | undefined)?.['ID'];
+  const { Type: type, Action: action, Actor: actor } = fieldsOf(parseJson(line));
+  const id = textOf(fieldsOf(actor)['ID']);
   if (typeof type === 'string' && typeof action === 'string')
-    return { type, action: action === DIED ? 'die' : action, id: typeof id === 'string' ? id : '' };
+    return { type, action: action === DIED ? 'die' : action, id };
   throw new OperationError(`it has sent what is no event: ${line.slice(0, MAX_SHOWN_LENGTH)}`);
 }

@@ -3,13 +3,14 @@ import { readdir, readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { messageOf } from '../../protocol/errors.js';
 import type { Finding, LinkReport } from '../../protocol/services/inspect.js';
+import { fieldsOf, textOf } from '../engine-answer.js';
 
-/** A network as `GET /networks/ID` shows it, as far as it is looked at. */
+/** A network, as far as it is looked at. */
 export interface EngineNetwork {
-  Name?: unknown;
-  Id?: unknown;
-  Driver?: unknown;
-  Options?: Record<string, unknown> | null;
+  id: string;
+  driver: string;
+  /** What its bridge was told to be called; empty where nothing was said. */
+  bridge: string;
 }
 
 /** An interface of the guest's machine. */
@@ -50,8 +51,8 @@ export async function findLink(
   sources: Partial<LinkSources> = {},
 ): Promise<Finding<LinkReport>> {
   const { proc, sys, ip } = { ...here, ...sources };
-  if (network.Driver !== 'bridge')
-    return { unseen: `the network's driver is ${String(network.Driver)}, which needs no link in the guest` };
+  if (network.driver !== 'bridge')
+    return { unseen: `the network's driver is ${network.driver}, which needs no link in the guest` };
   try {
     const interfaces = await readInterfaces(sys, ip);
     const name = bridgeNameOf(network);
@@ -68,9 +69,14 @@ export async function findLink(
   }
 }
 
-function bridgeNameOf({ Id: id, Options: options }: EngineNetwork): string {
-  const named = options?.[BRIDGE_NAME];
-  return typeof named === 'string' && named !== '' ? named : `br-${String(id).slice(0, NETWORK_ID_DIGITS)}`;
+/** Reads what an engine answers to `GET /networks/ID`. */
+export function readNetwork(answer: unknown): EngineNetwork {
+  const { Id: id, Driver: driver, Options: options } = fieldsOf(answer);
+  return { id: textOf(id), driver: textOf(driver), bridge: textOf(fieldsOf(options)[BRIDGE_NAME]) };
+}
+
+function bridgeNameOf({ id, bridge }: EngineNetwork): string {
+  return bridge || `br-${id.slice(0, NETWORK_ID_DIGITS)}`;
 }
 
 /** By `ip`, which sees the agent's own network; a /sys that was mounted elsewhere shows another one. */

@@ -1,7 +1,7 @@
 import type http from 'node:http';
 import { SHORT_ID_LENGTH } from '../../protocol/services/container-name.js';
 import type { ContainerReport, PublishedReport, RivalReport } from '../../protocol/services/inspect.js';
-import { readJson } from '../engine-answer.js';
+import { type Fields, fieldsOf, listOf, numberOf, readJson, textOf } from '../engine-answer.js';
 
 /** The part of guest/docker's EngineSocket that is needed to look. */
 export interface EngineReader {
@@ -19,37 +19,8 @@ export type Wanted =
   | { readonly kind: 'published'; proto: 'tcp' | 'udp'; port: number }
   | { readonly kind: 'container'; proto: 'tcp' | 'udp'; name: string; privatePort: number | undefined };
 
-/** A container as `GET /containers/json?all=1` lists it, as far as it is looked at; anything may be missing. */
-interface Listed {
-  Id?: unknown;
-  Names?: unknown;
-  State?: unknown;
-  Ports?: unknown;
-  NetworkSettings?: {
-    Networks?: Record<string, { IPAddress?: unknown; GlobalIPv6Address?: unknown } | null>;
-  };
-}
-
-/** A container as `GET /containers/ID/json` shows it, as far as it is looked at. */
-interface Inspected {
-  Id?: unknown;
-  Name?: unknown;
-  RestartCount?: unknown;
-  State?: {
-    Status?: unknown;
-    Pid?: unknown;
-    ExitCode?: unknown;
-    Error?: unknown;
-    StartedAt?: unknown;
-    Health?: { Status?: unknown };
-  };
-  Config?: { Image?: unknown; ExposedPorts?: Record<string, unknown> | null };
-  HostConfig?: { NetworkMode?: unknown; PortBindings?: Record<string, unknown> | null };
-  NetworkSettings?: {
-    Ports?: Record<string, unknown> | null;
-    Networks?: Record<string, { NetworkID?: unknown; IPAddress?: unknown; GlobalIPv6Address?: unknown }>;
-  };
-}
+/** A container's id: it is asked for by it, so that nothing else may stand there. */
+const ID = /^[0-9a-f]+$/;
 
 /** Containers that do not run list no ports: so many of them are looked at for those that they would publish. */
 const MAX_STOPPED = 50;
@@ -62,16 +33,16 @@ const MAX_RUNNING = 50;
  * @throws EngineError when the engine cannot be asked
  */
 export async function findRunning(engine: EngineReader, signal: AbortSignal): Promise<RunningContainer[]> {
-  const listed = await getJson(engine, '/containers/json', signal);
-  const containers = ((Array.isArray(listed) ? listed : []) as Listed[]).slice(0, MAX_RUNNING);
-  const inspected = await Promise.all(
-    containers.map(({ Id: id }) => getJson(engine, `/containers/${String(id)}/json`, signal)),
+  const ids = (await list(engine, '/containers/json', signal)).map(({ Id: id }) => textOf(id));
+  return Promise.all(
+    ids
+      .filter((id) => ID.test(id))
+      .slice(0, MAX_RUNNING)
+      .map(async (id) => {
+        const { Name: name, State: state } = await inspect(engine, id, signal);
+        return { id, name: nameOf(name), pid: numberOf(fieldsOf(state)['Pid']) };
+      }),
   );
-  return (inspected as Inspected[]).map(({ Id: id, Name: name, State: state }) => ({
-    id: String(id),
-    name: String(name).replace(/^\//, ''),
-    pid: Number(state?.Pid),
-  }));
 }
 
 export interface RunningContainer {
@@ -95,14 +66,13 @@ export async function findContainer(
   wanted: Wanted,
   signal: AbortSignal,
 ): Promise<FoundContainer | undefined> {
-  const listed = await getJson(engine, '/containers/json?all=1', signal);
-  const containers = (Array.isArray(listed) ? listed : []) as Listed[];
+  const containers = await list(engine, '/containers/json?all=1', signal);
   const hit = containers.find((container) => isListedAs(container, wanted));
-  if (hit) return inspect(engine, hit, wanted, signal);
+  if (hit) return find(engine, hit, wanted, signal);
   if (wanted.kind === 'container') return undefined;
   const stopped = containers.filter(({ State: state }) => state !== 'running').slice(0, MAX_STOPPED);
   for (const container of stopped) {
-    const found = await inspect(engine, container, wanted, signal);
+    const found = await find(engine, container, wanted, signal);
     if (found?.report.privatePort !== undefined) return found;
   }
   return undefined;
@@ -117,83 +87,112 @@ export async function findRivals(
   published: readonly PublishedReport[],
   signal: AbortSignal,
 ): Promise<RivalReport[]> {
-  const listed = await getJson(engine, '/containers/json', signal);
-  return ((Array.isArray(listed) ? listed : []) as Listed[]).flatMap((container) => {
+  return (await list(engine, '/containers/json', signal)).flatMap((container) => {
     const taken = published.find(({ port, proto }) =>
       isListedAs(container, { kind: 'published', proto: proto as 'tcp' | 'udp', port }),
     );
     if (!taken) return [];
     const { Id: id, Names: names } = container;
-    const name = Array.isArray(names) ? String(names[0]).replace(/^\//, '') : '';
-    return [{ id: String(id), name, port: taken.port }];
+    return [{ id: textOf(id), name: nameOf(listOf(names)[0]), port: taken.port }];
   });
 }
 
 /** Whether the list says that the port is this container's. */
-function isListedAs(container: Listed, wanted: Wanted): boolean {
+function isListedAs(container: Fields, wanted: Wanted): boolean {
   if (wanted.kind === 'container') return isNamed(container, wanted.name);
   const { proto, port } = wanted;
-  if (wanted.kind === 'destination' && addressesOf(container.NetworkSettings?.Networks).includes(wanted.ip))
-    return true;
-  const { Ports: ports } = container;
-  return (Array.isArray(ports) ? ports : []).some((entry) => {
-    const { IP: ip, PublicPort: publicPort, Type: type } = (entry ?? {}) as Record<string, unknown>;
+  const { NetworkSettings: settings, Ports: ports } = container;
+  if (wanted.kind === 'destination' && addressesOf(networksOf(settings)).includes(wanted.ip)) return true;
+  return listOf(ports).some((entry) => {
+    const { IP: ip, PublicPort: publicPort, Type: type } = fieldsOf(entry);
     return publicPort === port && type === proto && (wanted.kind === 'published' || isOn(ip, wanted.ip));
   });
 }
 
 /** Whether what is published on an address is there at another one, which leads to this machine. */
 function isOn(published: unknown, ip: string): boolean {
-  return published === ip || published === undefined || ['', '0.0.0.0', '::'].includes(String(published));
+  return published === ip || published === undefined || ['', '0.0.0.0', '::'].includes(published as string);
 }
 
-function isNamed({ Id: id, Names: names }: Listed, name: string): boolean {
-  if (Array.isArray(names) && names.includes(`/${name}`)) return true;
-  return typeof id === 'string' && name.length >= SHORT_ID_LENGTH && id.startsWith(name);
+function isNamed({ Id: id, Names: names }: Fields, name: string): boolean {
+  return (
+    listOf(names).includes(`/${name}`) || (name.length >= SHORT_ID_LENGTH && textOf(id).startsWith(name))
+  );
 }
 
-function addressesOf(networks: NonNullable<Listed['NetworkSettings']>['Networks'] = {}): string[] {
-  return Object.values(networks)
-    .flatMap((network) => [network?.IPAddress, network?.GlobalIPv6Address])
-    .filter((ip): ip is string => typeof ip === 'string' && ip !== '');
+/** Names begin with a slash. */
+function nameOf(name: unknown): string {
+  return textOf(name).replace(/^\//, '');
 }
 
-async function inspect(
+/** The networks in what an engine says of a container's, by their names. */
+function networksOf(settings: unknown): [name: string, network: Fields][] {
+  const { Networks: networks } = fieldsOf(settings);
+  return Object.entries(fieldsOf(networks)).map(([name, network]) => [name, fieldsOf(network)]);
+}
+
+function addressesOf(networks: readonly [string, Fields][]): string[] {
+  return networks
+    .flatMap(([, { IPAddress: ip, GlobalIPv6Address: ipv6 }]) => [textOf(ip), textOf(ipv6)])
+    .filter((ip) => ip !== '');
+}
+
+/** As `GET /containers/json` lists them. */
+async function list(engine: EngineReader, resource: string, signal: AbortSignal): Promise<Fields[]> {
+  return listOf(await getJson(engine, resource, signal)).map(fieldsOf);
+}
+
+/** As `GET /containers/ID/json` shows it. */
+async function inspect(engine: EngineReader, id: string, signal: AbortSignal): Promise<Fields> {
+  return fieldsOf(await getJson(engine, `/containers/${id}/json`, signal));
+}
+
+async function find(
   engine: EngineReader,
-  { Id: id }: Listed,
+  listed: Fields,
   wanted: Wanted,
   signal: AbortSignal,
 ): Promise<FoundContainer | undefined> {
-  if (typeof id !== 'string' || !/^[0-9a-f]+$/.test(id)) return undefined;
-  const container = (await getJson(engine, `/containers/${id}/json`, signal)) as Inspected;
-  const { State: state, Config: config, HostConfig: hostConfig, NetworkSettings: settings } = container;
-  const networks = Object.values(settings?.Networks ?? {});
-  const published = readPublished(settings?.Ports) ?? readPublished(hostConfig?.PortBindings) ?? [];
-  const addresses = addressesOf(settings?.Networks);
+  const id = textOf(listed['Id']);
+  if (!ID.test(id)) return undefined;
+  const container = await inspect(engine, id, signal);
+  const config = fieldsOf(container['Config']);
+  const hostConfig = fieldsOf(container['HostConfig']);
+  const networks = networksOf(container['NetworkSettings']);
+  const ports = fieldsOf(container['NetworkSettings'])['Ports'];
+  const published = readPublished(ports) ?? readPublished(hostConfig['PortBindings']) ?? [];
+  const addresses = addressesOf(networks);
   const privatePort = privatePortOf(wanted, addresses, published);
-  const pid = Number(state?.Pid);
-  const health = state?.Health?.Status;
   return {
-    networkIds: networks.flatMap(({ NetworkID: networkId }) =>
-      typeof networkId === 'string' && networkId !== '' ? [networkId] : [],
-    ),
+    networkIds: networks.map(([, { NetworkID: id }]) => textOf(id)).filter((id) => id !== ''),
     report: {
       id,
-      name: String(container.Name ?? '').replace(/^\//, ''),
-      image: String(config?.Image ?? ''),
-      state: String(state?.Status ?? 'unknown'),
-      ...(typeof health === 'string' && health !== 'none' && { health }),
-      ...(pid > 0
-        ? { pid, upSeconds: (Date.now() - Date.parse(String(state?.StartedAt))) / 1000 || 0 }
-        : { exitCode: Number(state?.ExitCode ?? 0) }),
-      ...(typeof state?.Error === 'string' && state.Error !== '' && { error: state.Error }),
-      restarts: Number(container.RestartCount) || 0,
+      name: nameOf(container['Name']),
+      image: textOf(config['Image']),
+      ...reportState(fieldsOf(container['State'])),
+      restarts: numberOf(container['RestartCount']),
       addresses,
-      network: Object.keys(settings?.Networks ?? {})[0] ?? String(hostConfig?.NetworkMode ?? ''),
+      network: networks[0]?.[0] ?? textOf(hostConfig['NetworkMode']),
       ...(privatePort !== undefined && { privatePort }),
       published,
-      exposed: Object.keys(config?.ExposedPorts ?? {}),
+      exposed: Object.keys(fieldsOf(config['ExposedPorts'])),
     },
+  };
+}
+
+function reportState(
+  state: Fields,
+): Pick<ContainerReport, 'state' | 'health' | 'pid' | 'upSeconds' | 'exitCode' | 'error'> {
+  const pid = numberOf(state['Pid']);
+  const health = textOf(fieldsOf(state['Health'])['Status']);
+  const error = textOf(state['Error']);
+  return {
+    state: textOf(state['Status']) || 'unknown',
+    ...(health !== '' && health !== 'none' && { health }),
+    ...(pid > 0
+      ? { pid, upSeconds: (Date.now() - Date.parse(textOf(state['StartedAt']))) / 1000 || 0 }
+      : { exitCode: numberOf(state['ExitCode']) }),
+    ...(error !== '' && { error }),
   };
 }
 
@@ -213,12 +212,12 @@ function privatePortOf(
 }
 
 /** The engine's map of `80/tcp` to where that is published; undefined where there is none, or it is empty. */
-function readPublished(ports: Record<string, unknown> | null | undefined): PublishedReport[] | undefined {
-  const published = Object.entries(ports ?? {}).flatMap(([inside, bindings]) => {
+function readPublished(ports: unknown): PublishedReport[] | undefined {
+  const published = Object.entries(fieldsOf(ports)).flatMap(([inside, bindings]) => {
     const [privatePort, proto = 'tcp'] = inside.split('/');
-    return (Array.isArray(bindings) ? bindings : []).map((binding: unknown) => {
-      const { HostIp: ip, HostPort: port } = (binding ?? {}) as Record<string, unknown>;
-      return { ip: String(ip ?? ''), port: Number(port), privatePort: Number(privatePort), proto };
+    return listOf(bindings).map((binding) => {
+      const { HostIp: ip, HostPort: port } = fieldsOf(binding);
+      return { ip: textOf(ip), port: numberOf(port), privatePort: numberOf(privatePort), proto };
     });
   });
   return published.length > 0 ? published : undefined;

@@ -10,7 +10,7 @@ import type {
   RivalReport,
   WayReport,
 } from '../../protocol/services/inspect.js';
-import { type EngineNetwork, findLink } from './container-link.js';
+import { type EngineNetwork, findLink, readNetwork } from './container-link.js';
 import {
   type EngineReader,
   type FoundContainer,
@@ -91,7 +91,7 @@ function withDriver(
 ): Finding<ContainerReport | null> {
   if (!('found' in container)) return container;
   const { found } = container;
-  return { found: found && { ...found.report, networkDriver: String(network?.Driver ?? 'unknown') } };
+  return { found: found && { ...found.report, networkDriver: network?.driver || 'unknown' } };
 }
 
 async function findNetwork(
@@ -102,7 +102,7 @@ async function findNetwork(
   const [id] = networkIds;
   if (id === undefined || !/^[0-9a-f]+$/.test(id)) return undefined;
   const answer = await seen(() => getJson(engine, `/networks/${id}`, signal));
-  return 'found' in answer ? (answer.found as EngineNetwork) : undefined;
+  return 'found' in answer ? readNetwork(answer.found) : undefined;
 }
 
 /** Containers in which something listens on a port that nobody publishes. */

@@ -1,6 +1,7 @@
 import type { Target } from './target.js';
 import { config } from './targets/config.js';
 import { containers } from './targets/containers.js';
+import { engine } from './targets/engine.js';
 import { line } from './targets/line.js';
 import { machine } from './targets/machine.js';
 import { multiplexer } from './targets/multiplexer.js';
@@ -15,6 +16,7 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   multiplexer,
   specs,
   containers,
+  engine,
   machine,
   config,
   'lease-server': leaseServer,

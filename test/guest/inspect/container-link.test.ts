@@ -1,9 +1,10 @@
 import { chmodSync } from 'node:fs';
 import t, { type Test } from 'tap';
-import { findLink } from '../../../guest/inspect/container-link.js';
+import { findLink, readNetwork } from '../../../guest/inspect/container-link.js';
 import { FakeMachine } from '../../fixtures/fake-machine.js';
 
-const BRIDGE = { Id: '62cbfa9c328c3524', Driver: 'bridge', Options: {} };
+const ANSWER = { Id: '62cbfa9c328c3524', Driver: 'bridge', Options: {} };
+const BRIDGE = readNetwork(ANSWER);
 
 /** A machine with docker0, a bridge of an own network, and a veth pair of process 77. */
 function makeMachine(t: Test): FakeMachine {
@@ -27,11 +28,13 @@ t.test('by the file system, where there is no ip', async (t) => {
   t.same(await findLink(BRIDGE, 77, { proc, sys, ip: 'no-such-ip' }), {
     found: { bridge: 'br-62cbfa9c328c', up: false, veth: 'veth1' },
   });
-  const named = { ...BRIDGE, Options: { 'com.docker.network.bridge.name': 'docker0' } };
+  const named = readNetwork({ ...ANSWER, Options: { 'com.docker.network.bridge.name': 'docker0' } });
   t.same(await findLink(named, 78, { proc, sys, ip: 'no-such-ip' }), {
     found: { bridge: 'docker0', up: true },
   });
-  t.same(await findLink({ Driver: 'bridge', Id: 'ff' }, 78, { proc, sys, ip: 'no-such-ip' }), { found: {} });
+  t.same(await findLink(readNetwork({ Driver: 'bridge', Id: 'ff' }), 78, { proc, sys, ip: 'no-such-ip' }), {
+    found: {},
+  });
 });
 
 t.test('an end that is not here', async (t) => {
@@ -45,7 +48,7 @@ t.test('an end that is not here', async (t) => {
 });
 
 t.test('networks of other drivers, and machines that show nothing', async (t) => {
-  t.match(await findLink({ Driver: 'macvlan' }, 77), { unseen: /driver is macvlan/ });
+  t.match(await findLink(readNetwork({ Driver: 'macvlan' }), 77), { unseen: /driver is macvlan/ });
   t.match(await findLink(BRIDGE, 77, { sys: '/nonexistent', ip: 'no-such-ip' }), {
     unseen: /cannot be read/,
   });
@@ -59,7 +62,7 @@ t.test('by ip', async (t) => {
     `#!/bin/sh\necho '[{"ifname":"docker0","ifindex":2,"flags":["UP"]},{"ifname":"veth9","ifindex":5}]'\n`,
   );
   chmodSync(script, 0o755);
-  const named = { ...BRIDGE, Options: { 'com.docker.network.bridge.name': 'docker0' } };
+  const named = readNetwork({ ...ANSWER, Options: { 'com.docker.network.bridge.name': 'docker0' } });
   t.same(await findLink(named, 77, { proc: machine.proc, ip: script }), {
     found: { bridge: 'docker0', up: true, veth: 'veth9' },
   });

@@ -132,6 +132,24 @@ t.test('those that run', async (t) => {
   t.same(await findRunning(fakeEngine({ '/containers/json': {} }), signal), []);
 });
 
+t.test('values of any kind where others were expected', async (t) => {
+  const odd = [null, 7, '"x"', [[]], { toString: null, valueOf: null }];
+  for (const value of odd) {
+    const listed = [value, { Id: value, Names: value, State: value }, listedWeb({ Names: [value] })];
+    const answers = { '/containers/json?all=1': listed, '/containers/json': listed };
+    const path = `/containers/${idOf(1)}/json`;
+    for (const web of [value, ...Object.keys(fakeWeb()).map((field) => fakeWeb({ [field]: value }))]) {
+      const engine = fakeEngine({ ...answers, [path]: web });
+      const [found] = [
+        await findContainer(engine, { kind: 'published', proto: 'tcp', port: 8080 }, signal),
+        await findRunning(engine, signal),
+        await findRivals(engine, [{ ip: '', port: 8080, privatePort: 80, proto: 'tcp' }], signal),
+      ];
+      t.equal(found?.report.id, idOf(1));
+    }
+  }
+});
+
 t.test('an answer that is too long, or none', async (t) => {
   const long = fakeEngine({ '/x': `"${'x'.repeat(33 * 1024 * 1024)}"` });
   await t.rejects(getJson(long, '/x', signal), { message: /longer than/ });
