@@ -20,8 +20,8 @@ interface Row extends NamedTest {
   file: string;
 }
 
-const NUMBER_CELLS =
-  /(?<value>[\d.,]+(?: \w+)?) \| `(?<name>\w+)` in \[(?<file>[^\]]+)\]\(\.\.\/\k<file>\)/.source;
+const NUMBER_CELLS = /(?<value>[\d.,]+(?: \w+)?) \| `(?<name>\w+)` in \[(?<file>[^\]]+)\]\(\.\.\/\k<file>\)/
+  .source;
 const ROWS = [
   ...PAGE.matchAll(new RegExp(`^\\| .* \\| ${NUMBER_CELLS} \\|(?: .*)? \\| ${TEST_CELL} \\|$`, 'gm')),
 ].map(({ groups }) => groups as unknown as Row);

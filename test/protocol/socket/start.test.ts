@@ -28,7 +28,7 @@ class Unmakeable {
 const NO_OUTCOME = /^no outcome within 300 ms$/;
 
 /** Ways in which another Node's internals may differ, and what the self-test says then. */
-const CHANGED: Record<string, [Partial<Handles>, RegExp]> = {
+const CHANGED: Record<string, [Partial<handlesModule.Handles>, RegExp]> = {
   'a read brings less than it says': [{ readOutcome: real.writeWasAsync }, NO_OUTCOME],
   'every write is said to wait': [{ streamState: stuck(real.writeWasAsync, 1) }, NO_OUTCOME],
   'an end has another number': [{ endOfFile: -1 }, /^an end in good order was reported as read EOF$/],
@@ -66,8 +66,9 @@ t.test(
 );
 
 t.test('the handles are chosen when they work, else node:net with the reason', async (t) => {
-  const outcomes = (handlesFail?: string, nodeFails?: string) => async (internals: Handles | null) =>
-    internals ? handlesFail : nodeFails;
+  const outcomes =
+    (handlesFail?: string, nodeFails?: string) => async (internals: handlesModule.Handles | null) =>
+      internals ? handlesFail : nodeFails;
   t.strictSame(await chooseKind(real, outcomes()), { kind: 'handles' });
   t.strictSame(await chooseKind(real, outcomes('broken')), { kind: 'node:net', reason: 'broken' });
   t.strictSame(await chooseKind(null, outcomes()), {
