@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// npm run simulate -- [--schedules N] [--seed S] [--trace]: both ends in one process, in simulated time, through
-// random schedules. See test/simulation/README.md.
+// npm run simulate -- [--kind data|control] [--schedules N] [--seed S] [--trace]: both ends in one process, in simulated
+// time, through random schedules. See test/simulation/README.md.
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { ROOT } from './bundle.mjs';

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { playData } from './data/script.js';
+import { KINDS, type Kind } from './kinds.js';
 
 /** Schedules between two turns of the event loop. */
 const SCHEDULES_A_TURN = 20;
@@ -10,6 +10,13 @@ const SCHEDULES_A_REPORT = 2_000;
 /** Of a trace, so much is printed at once. */
 const LAST_LINES = 60;
 
+/** How far a run is. */
+export interface Progress {
+  /** Schedules that have been played, and steps that these had together. */
+  done: number;
+  steps: number;
+}
+
 /**
  * Plays schedules, one after the other, until one fails.
  * @param first the seed of the first one; the others have those after it
@@ -17,24 +24,31 @@ const LAST_LINES = 60;
  * @returns what went wrong, and how to play it again; undefined when nothing did
  */
 export async function run(
+  kind: Kind,
   first: number,
   schedules: number,
-  onProgress: (done: number) => void = () => {},
+  onProgress: (progress: Progress) => void = () => {},
 ): Promise<string | undefined> {
-  for (let done = 0; done < schedules; done++) {
+  let steps = 0;
+  for (let done = 1; done <= schedules; done++) {
     if (done % SCHEDULES_A_TURN === 0) await nextTurn();
-    const failure = await outside(() => failureOf(first + done));
-    if (failure !== undefined) return failure;
-    if ((done + 1) % SCHEDULES_A_REPORT === 0 || done + 1 === schedules) onProgress(done + 1);
+    const outcome = await outside(() => outcomeOf(kind, first + done - 1));
+    if (typeof outcome === 'string') return outcome;
+    steps += outcome;
+    if (done % SCHEDULES_A_REPORT === 0 || done === schedules) onProgress({ done, steps });
   }
   return undefined;
 }
 
 /** Tells all that happens in the schedule of one seed. @returns what went wrong */
-export function trace(seed: number, onLine: (line: string) => void): Promise<string | undefined> {
+export function trace(kind: Kind, seed: number, onLine: (line: string) => void): Promise<string | undefined> {
   return outside(() => {
-    const failure = attempt(seed, onLine);
-    return failure === undefined ? undefined : describe(failure);
+    try {
+      KINDS[kind](seed, onLine);
+      return undefined;
+    } catch (thrown) {
+      return describe(thrown);
+    }
   });
 }
 
@@ -43,26 +57,28 @@ function outside<T>(action: () => T): Promise<T> {
   return new Promise((resolve) => setImmediate(() => resolve(action())));
 }
 
-function failureOf(seed: number): string | undefined {
-  const failure = attempt(seed);
-  if (failure === undefined) return undefined;
-  const lines: string[] = [];
-  attempt(seed, (line) => lines.push(line));
-  return [
-    `seed ${seed}: ${describe(failure)}`,
-    `the last ${LAST_LINES} of ${lines.length} events:`,
-    ...lines.slice(-LAST_LINES),
-    `all of them: npm run simulate -- --seed ${seed} --trace`,
-  ].join('\n');
+/** @returns how many steps there were, or what went wrong */
+function outcomeOf(kind: Kind, seed: number): number | string {
+  try {
+    return KINDS[kind](seed).steps;
+  } catch (thrown) {
+    return report(kind, seed, thrown);
+  }
 }
 
-function attempt(seed: number, onLine?: (line: string) => void): unknown {
+function report(kind: Kind, seed: number, failure: unknown): string {
+  const lines: string[] = [];
   try {
-    playData(seed, onLine);
-    return undefined;
-  } catch (thrown) {
-    return thrown;
+    KINDS[kind](seed, (line) => lines.push(line));
+  } catch {
+    // It is the same again.
   }
+  return [
+    `${kind} schedule ${seed}: ${describe(failure)}`,
+    `the last ${LAST_LINES} of ${lines.length} events:`,
+    ...lines.slice(-LAST_LINES),
+    `all of them: npm run simulate -- --kind ${kind} --seed ${seed} --trace`,
+  ].join('\n');
 }
 
 function describe(failure: unknown): string {
