@@ -55,12 +55,12 @@ export function cellOf(fault, { lacks, failed, results }) {
   return summary.worksMs ? `${ended}; ${again(summary.worksMs)}` : ended;
 }
 
-/** What was seen, and after how long. */
+/** What was seen, and after how long; where it was not always the same, how often. */
 export function endingOf({ seen, ms }) {
   const counts = Object.entries(seen).sort(([, a], [, b]) => b - a);
   const words = counts.map(([what, count]) => {
-    const share = counts.length > 1 ? `${count} of ${ms.count}: ` : '';
-    return `${share}${what === 'nothing' ? 'nothing for' : `${SEEN[what] ?? what} after`}`;
+    const name = SEEN[what] ?? what;
+    return counts.length > 1 ? `${name} (${count} of ${ms.count})` : name;
   });
-  return `${words.join('; ')} ${spread(ms)}`;
+  return `${words.join(' or ')} ${seen.nothing === ms.count ? 'for' : 'after'} ${spread(ms)}`;
 }

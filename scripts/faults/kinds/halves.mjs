@@ -12,8 +12,8 @@ const SLEEP_MS = 8_000;
 const PAUSE_MS = 1_000;
 const SLEEPY_BYTES = 64 * 1024 * 1024;
 
-const killed = (half, direction) => ({
-  id: `${half}-killed-${direction}`,
+const killed = ({ id, half, direction }) => ({
+  id,
   text: `the ${half} half is killed (-9) in mid-${direction}`,
   lacks: hasHalves,
   async make(scene) {
@@ -84,7 +84,10 @@ const asleep = {
 };
 
 export const HALVES = [
-  ...['guest', 'host'].flatMap((half) => ['download', 'upload'].map((direction) => killed(half, direction))),
+  killed({ id: 'guest-killed-download', half: 'guest', direction: 'download' }),
+  killed({ id: 'guest-killed-upload', half: 'guest', direction: 'upload' }),
+  killed({ id: 'host-killed-download', half: 'host', direction: 'download' }),
+  killed({ id: 'host-killed-upload', half: 'host', direction: 'upload' }),
   guestFrozen,
   guestRestarted,
   asleep,
