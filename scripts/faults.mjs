@@ -10,13 +10,14 @@ import { cellOf, summarize } from './faults/words.mjs';
 
 const HELP = `npm run faults -- [--only FAULT,…] [--forwarders NAME,…] [--times N] [--json]
 
-Makes each fault N times (5) with each forwarder that is on PATH, and prints what the client sees (the server, of
+Makes each fault N times with each forwarder that is on PATH, and prints what the client sees (the server, of
 uploads), after how long, and when a new connection works again: medians, and the worst. What has ended is started
-again after 100 ms, as a service manager does. All of it takes less than 10 minutes; Ctrl-C ends it.
+again after 100 ms, as a service manager does. All of it takes less than 10 minutes: where the machine is slow, faults
+are made fewer times. Ctrl-C ends it.
 
   --only FAULT,…         only these
   --forwarders NAME,…    only these of: ${Object.keys(FORWARDERS).join(', ')}
-  --times N              how often each fault is made, 1 to 20
+  --times N              how often each fault is made, 1 to 20 (default: 5)
   --json                 one JSON document on standard output, with every single result
 
 Examples:

@@ -12,21 +12,19 @@ export const FAULTS = [...HALVES, ...CHANNEL, ...DESTINATION, ...ENDS, ...LOAD, 
 const FAULT_MS = 120_000;
 
 /**
+ * How long (ms) a whole run is to take: a fault is made fewer times, but once, where the machine is slow. What waits
+ * long has its part of it, at the beginning.
+ */
+const RUN_MS = 570_000;
+
+/**
  * Makes these faults with these forwarders, each `times` times.
  * @param report gets a fault and, for each forwarder by its name, { results }, { lacks } (why it has no such fault) or
  *   { failed } (why it could not be tried)
  * @param progress is told what is being done
  */
 export async function run(faults, names, times, report, progress) {
-  const quick = faults.filter(({ slow }) => !slow);
-  for (const fault of quick) {
-    const byName = {};
-    for (const name of names) {
-      progress(`${fault.id}: ${name}`);
-      byName[name] = await tried(fault, name, () => repeat(fault, name, times));
-    }
-    report(fault, byName);
-  }
+  const deadline = performance.now() + RUN_MS;
   // These wait for most of their time: all of them at once, each with a forwarder of its own.
   const slow = faults.filter((fault) => fault.slow);
   if (slow.length > 0) progress(`${slow.map(({ id }) => id).join(', ')}: all at once, some 2 minutes`);
@@ -38,6 +36,17 @@ export async function run(faults, names, times, report, progress) {
     return Object.fromEntries(await Promise.all(pairs));
   });
   for (const [index, fault] of slow.entries()) report(fault, await waiting[index]);
+  const quick = faults.filter((fault) => !fault.slow);
+  let left = quick.length * names.length;
+  for (const fault of quick) {
+    const byName = {};
+    for (const name of names) {
+      progress(`${fault.id}: ${name}`);
+      const until = performance.now() + Math.max(0, deadline - performance.now()) / left--;
+      byName[name] = await tried(fault, name, () => repeat(fault, name, times, until));
+    }
+    report(fault, byName);
+  }
 }
 
 async function tried(fault, name, make) {
@@ -50,12 +59,12 @@ async function tried(fault, name, make) {
   }
 }
 
-/** One after the other, on the same forwarder as long as it comes to itself again. */
-async function repeat(fault, name, times) {
+/** One after the other, on the same forwarder as long as it comes to itself again; none begins after `until`. */
+async function repeat(fault, name, times, until) {
   const results = [];
   let scene;
   try {
-    for (let time = 0; time < times; time++) {
+    for (let time = 0; time < times && (time === 0 || performance.now() < until); time++) {
       scene ??= await Scene.open(name, fault);
       const result = await bounded(fault.make(scene, scene.options));
       results.push(result);
