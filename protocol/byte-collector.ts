@@ -18,11 +18,11 @@ export class ByteCollector {
     this.#length = length;
   }
 
-  /** What has been collected; the collector is empty then. */
-  take(): Buffer {
-    const taken = this.#memory.subarray(0, this.#length);
-    this.#memory = Buffer.alloc(0);
-    this.#length = 0;
+  /** What has been collected first, at most so many bytes: all of it unless less is wanted. They are gone from here then. */
+  take(most = this.#length): Buffer {
+    const taken = this.#memory.subarray(0, Math.min(most, this.#length));
+    this.#length -= taken.length;
+    this.#memory = this.#length === 0 ? Buffer.alloc(0) : this.#memory.subarray(taken.length);
     return taken;
   }
 

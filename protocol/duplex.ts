@@ -4,6 +4,9 @@ import { Slab } from './slab.js';
 import type { Stream, StreamEnd, StreamHandler } from './stream.js';
 import { DATA_HEADER_BYTES } from './wire/frame.js';
 
+/** What a reader gets at once (bytes), however much has arrived: as requests it may be hundreds. */
+const PIECE_BYTES = 16 * 1024;
+
 /** The stream of a duplex has ended other than in good order. */
 export class StreamError extends Error {
   override name = 'StreamError';
@@ -33,10 +36,18 @@ export class StreamDuplex extends Duplex implements StreamHandler {
   /** Given to the reader, and not known to be consumed. */
   #unread = 0;
   #writeDone: ((error?: Error | null) => void) | undefined;
+  readonly #inTurn: (give: () => void) => void;
 
-  /** @param makeStream opens or accepts the stream, with the duplex as its handler */
-  constructor(makeStream: (handler: StreamHandler) => Stream) {
+  /**
+   * @param makeStream opens or accepts the stream, with the duplex as its handler
+   * @param inTurn has the reader get a piece of what has arrived when it calls back. Default: at once
+   */
+  constructor(
+    makeStream: (handler: StreamHandler) => Stream,
+    inTurn: (give: () => void) => void = (give) => give(),
+  ) {
     super({ allowHalfOpen: true, emitClose: true });
+    this.#inTurn = inTurn;
     this.#stream = makeStream(this);
   }
 
@@ -123,12 +134,23 @@ export class StreamDuplex extends Duplex implements StreamHandler {
   // ---- inside ----------------------------------------------------------------------------------------
 
   #give(): void {
-    if (this.#wanted && this.#waiting.length > 0) {
-      const bytes = this.#waiting.take();
-      this.#unread += bytes.length;
+    if (this.#waiting.length === 0) this.#giveEnd();
+    else if (this.#wanted) {
       this.#wanted = false;
-      this.push(bytes);
+      this.#inTurn(() => this.#givePiece());
     }
-    if (this.#shutDown && this.#waiting.length === 0) this.push(null);
+  }
+
+  #givePiece(): void {
+    // Meanwhile the stream may have been given up.
+    if (this.destroyed) return;
+    const bytes = this.#waiting.take(PIECE_BYTES);
+    this.#unread += bytes.length;
+    this.push(bytes);
+    if (this.#waiting.length === 0) this.#giveEnd();
+  }
+
+  #giveEnd(): void {
+    if (this.#shutDown) this.push(null);
   }
 }

@@ -10,12 +10,13 @@ import { StreamDuplex } from '../../protocol/duplex.js';
 import { OperationError } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
 import { LEASE_RESOURCE } from '../../protocol/services/control.js';
-import type { Stream } from '../../protocol/stream.js';
+import type { Stream, StreamHandler } from '../../protocol/stream.js';
 import type { Lease } from '../forwards/lease.js';
 import { MAX_LEASED_FORWARDS } from '../forwards/lease-request.js';
 import type { Leases } from '../forwards/leases.js';
 import { bodyLimitOf, Overloaded, readBodies, reportErrors } from './json-api.js';
 import { MemoryBudget, type Reservation } from './memory-budget.js';
+import { TurnBudget } from './turn-budget.js';
 import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
 
 /** The body of a request that names a lease's forwards: 256 bytes for each that there may be, twice the usual. */
@@ -23,9 +24,6 @@ export const MAX_LEASE_BODY_BYTES = MAX_LEASED_FORWARDS * 256;
 
 /** What the requests of all leases may cost (bytes) at the same time, as text and as objects. */
 export const MAX_LEASE_MEMORY_BYTES = 64 * 1024 * 1024;
-
-/** Leases that are begun in one turn of the event loop: each costs as much as some hundred frames. */
-const LEASES_A_TURN = 16;
 
 /** Requests on one lease that may wait for their answers; a client has one. */
 export const MAX_LEASE_REQUESTS = 16;
@@ -69,8 +67,9 @@ export class LeaseServer {
   readonly #clients = new Map<Duplex, Client>();
   readonly #calls = new WeakMap<FastifyRequest['raw'], Call>();
   readonly #memory = new MemoryBudget(MAX_LEASE_MEMORY_BYTES);
+  readonly #turns = new TurnBudget();
   /** Streams that wait for their turn. */
-  #waiting: Stream[] = [];
+  #waiting = 0;
 
   constructor(leases: Leases, logger: Logger) {
     this.#leases = leases;
@@ -89,6 +88,7 @@ export class LeaseServer {
     this.#app.addHook('onRequest', async (request, reply) => {
       const call = this.#begin(request);
       reply.raw.once('finish', () => settle(call));
+      await this.#turns.turn();
     });
     serveVpnkit(this.#app, (request) => targetOf(this.#callOf(request)));
     this.#app.put(LEASE_RESOURCE, { bodyLimit: MAX_LEASE_BODY_BYTES }, (request, reply) =>
@@ -102,28 +102,19 @@ export class LeaseServer {
   }
 
   /**
-   * Takes a stream that the guest has opened to the service, and serves one lease on it until it ends. Few are begun
-   * at a time, so that a guest that opens thousands keeps nobody waiting; those that end meanwhile cost nothing.
+   * Takes a stream that the guest has opened to the service, and serves one lease on it until it ends. Leases, what
+   * they send and what they ask for have their turns, so that a guest with thousands keeps nobody waiting.
    */
   accept(stream: Stream): void {
-    if (this.#closed || this.#waiting.length >= this.#leases.maxLeases) {
+    if (this.#closed || this.#waiting >= this.#leases.maxLeases) {
       this.#refuse(stream);
       return;
     }
-    if (this.#waiting.push(stream) === 1) setImmediate(() => this.#acceptSome());
-  }
-
-  #acceptSome(): void {
-    let begun = 0;
-    let at = 0;
-    for (; at < this.#waiting.length && begun < LEASES_A_TURN; at++) {
-      const stream = this.#waiting[at] as Stream;
-      if (stream.over) continue;
-      this.#accept(stream);
-      begun++;
-    }
-    this.#waiting = this.#waiting.slice(at);
-    if (this.#waiting.length > 0) setImmediate(() => this.#acceptSome());
+    this.#waiting++;
+    this.#turns.run(() => {
+      this.#waiting--;
+      if (!stream.over) this.#accept(stream);
+    });
   }
 
   #refuse(stream: Stream): void {
@@ -139,11 +130,12 @@ export class LeaseServer {
       this.#refuse(stream);
       return;
     }
-    const duplex = new StreamDuplex((handler) => {
+    const accepted = (handler: StreamHandler): Stream => {
       stream.accept(handler);
       stream.reportConnected(0);
       return stream;
-    });
+    };
+    const duplex = new StreamDuplex(accepted, (give) => this.#turns.run(give));
     const client: Client = { duplex, lease, unanswered: new Set(), turn: Promise.resolve() };
     this.#clients.set(duplex, client);
     // How the stream ended makes no difference to the lease.
@@ -192,7 +184,7 @@ export class LeaseServer {
       if (client.duplex.destroyed) throw ended();
       return client.lease.set(readLease(request, reply, call.cost));
     };
-    const outcome = client.turn.then(() => working(call, set));
+    const outcome = client.turn.then(() => this.#turns.turn()).then(() => working(call, set));
     client.turn = outcome.catch(() => undefined);
     return outcome;
   }

@@ -11,7 +11,7 @@ import { MAX_LEASED_FORWARDS } from './lease-request.js';
 import { GUEST_LINES_PER_MINUTE } from './listening.js';
 
 /** Leases of one channel: each is a stream, and each port that a userland proxy publishes has one. */
-const MAX_LEASES = 4096;
+export const MAX_LEASES = 4096;
 
 /** Forwards beyond the number that the host takes that are listed all the same. */
 const MAX_LISTED_BEYOND = 256;

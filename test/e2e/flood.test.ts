@@ -4,9 +4,12 @@ import net from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { ControlClient } from '../../host/control/client.js';
+import { MAX_LEASE_REQUESTS } from '../../host/control/lease-server.js';
+import { MAX_LEASES } from '../../host/forwards/leases.js';
 import { CONTROL_SERVICE } from '../../protocol/services/control.js';
 import { encodeGoAway, encodePing, encodePong, encodeReset } from '../../protocol/wire/extension.js';
 import { Command, encodeOpen } from '../../protocol/wire/frame.js';
+import { FEATURES, type Feature } from '../../protocol/wire/handshake.js';
 import { Flood, handshake } from '../fixtures/attacker.js';
 import { anyFrame, closeFrame, dataFrame, shutdownFrame, windowFrame } from '../protocol/fixtures/frames.js';
 import { Pair } from './fixtures/pair.js';
@@ -21,6 +24,7 @@ const MOST_MS = 1_000;
 /** What each flood sends at least (bytes), and how many commands are asked meanwhile. */
 const LEAST_BYTES = 4 * 1024 * 1024;
 const LEAST_COMMANDS = 5;
+const MANY_COMMANDS = 30;
 
 /** What the host may take in all (MiB): some 80 at rest, the most that is queued for a guest, and its windows. */
 const MOST_MEMORY_MIB = 300;
@@ -82,10 +86,10 @@ function mostMemory(pid: number | undefined): number {
 }
 
 /** A guest that has done its handshake, and reads and throws away what comes. */
-async function connect(t: Test, path: string): Promise<net.Socket> {
+async function connect(t: Test, path: string, features?: readonly Feature[]): Promise<net.Socket> {
   const socket = net.connect(path).on('error', () => {});
   t.teardown(() => socket.destroy());
-  socket.write(handshake());
+  socket.write(handshake(features));
   await once(socket, 'data');
   return socket.resume();
 }
@@ -134,6 +138,55 @@ t.test('while the guest does its worst, the user’s commands answer', async (t)
   }
   t.ok(mostMemory(pair.host.child.pid) < MOST_MEMORY_MIB, `${mostMemory(pair.host.child.pid)} MiB`);
   t.equal((await control.forwards()).length, 1);
+});
+
+/** Requests for one lease, as many as may wait, none of which is small for its size. */
+const REQUESTS: readonly string[] = [
+  PUT(JSON.stringify({ publisher: 'p', forwards: Array(5_000).fill(1) })),
+  'GET /forwards/list HTTP/1.1\r\nhost: h\r\n\r\n'.repeat(MAX_LEASE_REQUESTS),
+  'GET /nothing HTTP/1.1\r\nhost: h\r\n\r\n'.repeat(MAX_LEASE_REQUESTS),
+  PUT('{"publisher":"p","forwards":[]}').repeat(MAX_LEASE_REQUESTS),
+];
+
+/** All leases that there may be, and what each asks for. */
+function leasesAtWork(): Buffer {
+  const requests = REQUESTS.map((text) => Buffer.from(text));
+  const ids = Array.from({ length: MAX_LEASES }, (_, id) => id);
+  return Buffer.concat([
+    ...ids.map((id) => Buffer.concat([encodeOpen(id, CONTROL), windowFrame(id, 2 ** 30)])),
+    ...ids.map((id) => dataFrame(id, requests[id % requests.length] as Buffer)),
+  ]);
+}
+
+t.test('while a guest has all the leases it may, and asks on each of them, commands answer', async (t) => {
+  const pair = new Pair(t);
+  pair.startHost('--forward', '127.0.0.1:0:1');
+  await pair.host.line(/^tcp /);
+  const control = new ControlClient(pair.control);
+  await control.status();
+  const bytes = leasesAtWork();
+  let longest = Number.POSITIVE_INFINITY;
+  for (let tries = 0; tries < 3 && longest >= MOST_MS; tries++) {
+    // It answers no pings, and is not to be found silent.
+    const socket = await connect(
+      t,
+      join(pair.folder, 'channel.sock'),
+      FEATURES.filter((feature) => feature !== 'ping'),
+    );
+    socket.write(bytes);
+    let longestNow = 0;
+    for (let commands = 0; commands < MANY_COMMANDS; commands++) {
+      const asked = performance.now();
+      await (commands % 2 === 0 ? control.status() : control.forwards());
+      longestNow = Math.max(longestNow, performance.now() - asked);
+    }
+    t.notOk(socket.destroyed);
+    t.match(await control.status(), { channel: { state: 'connected', streams: MAX_LEASES } });
+    longest = Math.min(longest, longestNow);
+    socket.destroy();
+  }
+  t.ok(longest < MOST_MS, `answers take ${Math.round(longest)} ms at most`);
+  t.ok(mostMemory(pair.host.child.pid) < MOST_MEMORY_MIB, `${mostMemory(pair.host.child.pid)} MiB`);
 });
 
 t.test('a guest that floods and does not read: its channel ends, and memory is bounded', async (t) => {

@@ -32,3 +32,14 @@ t.test('a byte costs two at most', (t) => {
   t.ok(collector.take().buffer.byteLength <= 200_000);
   t.end();
 });
+
+t.test('a part of it is taken, and the rest stays', (t) => {
+  const collector = new ByteCollector();
+  collector.append(Buffer.from('one two'));
+  const taken = collector.take(4);
+  collector.append(Buffer.from(' three'));
+  t.same([taken.toString(), collector.length], ['one ', 9]);
+  t.equal(collector.take(100).toString(), 'two three');
+  t.equal(collector.length, 0);
+  t.end();
+});

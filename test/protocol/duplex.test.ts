@@ -236,3 +236,41 @@ t.test('what nobody reads yet costs its bytes, in however many pieces it came', 
     ['x'.repeat(EARLY_DATA_BYTES)],
   );
 });
+
+t.test('a reader gets pieces in its turn, and nothing when the stream was given up meanwhile', async (t) => {
+  const solo = new Solo('plain');
+  const turns: (() => void)[] = [];
+  const duplexes: StreamDuplex[] = [];
+  solo.owner.accept = (stream) =>
+    duplexes.push(new StreamDuplex(accepting(stream), (give) => turns.push(give)));
+  solo.receive(encodeOpen(4, SERVICE));
+  const [duplex] = duplexes as [StreamDuplex];
+  const got: number[] = [];
+  duplex.on('data', (piece: Buffer) => got.push(piece.length));
+  await new Promise(setImmediate);
+  t.match(solo.sent.join(), /window 4 65536/);
+  solo.receive(dataFrame(4, Buffer.alloc(40_000)));
+  solo.receive(shutdownFrame(4));
+  t.same(got, []);
+  let ended = false;
+  duplex.on('end', () => {
+    ended = true;
+  });
+  for (let turn = 0; turn < 3; turn++) {
+    t.equal(turns.length, turn + 1, 'one turn is asked for at a time');
+    turns[turn]?.();
+    await new Promise(setImmediate);
+  }
+  t.same(got, [16_384, 16_384, 7_232]);
+  t.ok(ended);
+
+  solo.receive(encodeOpen(5, SERVICE));
+  const [, other] = duplexes as [StreamDuplex, StreamDuplex];
+  other.on('error', () => {}).on('data', () => t.fail('it was given up'));
+  await new Promise(setImmediate);
+  t.match(solo.sent.join(), /window 5 /);
+  solo.receive(dataFrame(5, Buffer.from('x')));
+  other.destroy();
+  turns[3]?.();
+  t.equal(turns.length, 4);
+});
