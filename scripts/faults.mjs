@@ -74,8 +74,8 @@ await run(
   (text) => showProgress(`[${done}/${options.faults.length}] ${text}`),
 );
 clearProgress();
-if (options.json) console.log(JSON.stringify(asJson(), undefined, 2));
-process.exit(0);
+const output = options.json ? `${JSON.stringify(asJson(), undefined, 2)}\n` : '';
+process.stdout.write(output, () => process.exit(0));
 
 function readOptions() {
   let values;

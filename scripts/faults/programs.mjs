@@ -10,7 +10,7 @@ const START_MS = 10_000;
 const RETRY_MS = 5;
 
 /** What has ended is started again after so long (ms): what systemd does by itself with Restart=always. */
-export const RESTART_MS = 100;
+const RESTART_MS = 100;
 
 /** Lines that are kept of each program's output. */
 const KEPT_LINES = 1_000;

@@ -4,7 +4,7 @@ import { Client, works } from '../client.mjs';
 import { download, hasHalves, RECOVERY_MS, SOON_MS, see, seeAtServer, upload } from './common.mjs';
 
 /** Longer than any of the timeouts that the forwarders are set to. */
-export const PATIENCE_MS = 75_000;
+const PATIENCE_MS = 75_000;
 
 /** A sleep that is longer than portferry's own patience with a silent peer. */
 const SLEEP_MS = 8_000;
