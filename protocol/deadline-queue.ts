@@ -1,4 +1,9 @@
-/** Things that each may wait equally long, with one timer for all of them. */
+import { OVERSLEPT_MS } from './deadline.js';
+
+/**
+ * Things that each may wait equally long, with one timer for all of them. When this process has been asleep (a
+ * laptop's lid, SIGSTOP), what they wait for has been, too, most likely: all of them wait anew.
+ */
 export class DeadlineQueue<T> {
   readonly #waitMs: number;
   readonly #onLate: (item: T) => void;
@@ -6,6 +11,8 @@ export class DeadlineQueue<T> {
   /** Each with its deadline; in the order in which they came, which is that of their deadlines. */
   readonly #deadlines = new Map<T, number>();
   #timer: NodeJS.Timeout | undefined;
+  /** When it is to fire. */
+  #dueAt = 0;
 
   /**
    * @param onLate is told each item whose time is over; the item has left the queue by then
@@ -29,7 +36,7 @@ export class DeadlineQueue<T> {
 
   add(item: T): void {
     this.#deadlines.set(item, this.#now() + this.#waitMs);
-    this.#timer ??= setTimeout(() => this.#check(), this.#waitMs);
+    if (!this.#timer) this.#checkIn(this.#waitMs);
   }
 
   /** Lets an item wait anew, from now on. Costs no timer, so it may be done as often as one likes. */
@@ -50,13 +57,20 @@ export class DeadlineQueue<T> {
     return items;
   }
 
+  #checkIn(ms: number): void {
+    this.#dueAt = this.#now() + ms;
+    this.#timer = setTimeout(() => this.#check(), ms);
+  }
+
   #check(): void {
     this.#timer = undefined;
+    if (this.#now() - this.#dueAt > OVERSLEPT_MS)
+      for (const item of [...this.#deadlines.keys()]) this.renew(item);
     // A timer may fire up to a millisecond early by this clock.
     const now = this.#now() + 1;
     for (const [item, deadline] of this.#deadlines) {
       if (deadline > now) {
-        this.#timer ??= setTimeout(() => this.#check(), deadline - now);
+        if (!this.#timer) this.#checkIn(deadline - now);
         return;
       }
       this.#deadlines.delete(item);

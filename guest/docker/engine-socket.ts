@@ -1,4 +1,5 @@
 import http from 'node:http';
+import { Deadline } from '../../protocol/deadline.js';
 import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
 import { connectablePath } from '../../protocol/transport/unix-path.js';
 
@@ -81,8 +82,9 @@ export class EngineSocket {
         late = new OperationError(`it has not answered within ${timeoutMs / 1000} s`);
         request.destroy(late);
       };
-      const timer = Number.isFinite(timeoutMs) ? setTimeout(onLate, timeoutMs) : undefined;
-      return await readAnswer(request, read).finally(() => clearTimeout(timer));
+      const deadline = Number.isFinite(timeoutMs) ? new Deadline(timeoutMs) : undefined;
+      deadline?.signal.addEventListener('abort', onLate);
+      return await readAnswer(request, read).finally(() => deadline?.end());
     } catch (thrown) {
       if (late) throw this.failure(resource, late, 'silent');
       throw this.failure(resource, thrown, answered ? troubleInAnswer(thrown) : troubleAtDoor(thrown));

@@ -1,4 +1,5 @@
 import { hostname as hostnameHere } from 'node:os';
+import { Deadline } from '../../protocol/deadline.js';
 import { messageOf } from '../../protocol/errors.js';
 import { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger } from '../../protocol/program/logger.js';
@@ -114,7 +115,8 @@ export class DockerPublisher {
   #reached = false;
   /** What the log has told of the present outage: of each trouble once. */
   readonly #told = new Set<EngineTrouble>();
-  #graceTimer: NodeJS.Timeout | undefined;
+  /** Until when the engine may be away. */
+  #grace: Deadline | undefined;
   /** Lists again; undefined while there is no engine. */
   #listSoon: (() => void) | undefined;
   /** When (ms) the last list was asked for. */
@@ -154,7 +156,7 @@ export class DockerPublisher {
   stop(): void {
     this.#stopping.abort();
     this.#retries.end();
-    clearTimeout(this.#graceTimer);
+    this.#grace?.end();
     this.#published.close();
     this.#limiter.flush();
   }
@@ -254,8 +256,8 @@ export class DockerPublisher {
   }
 
   #found(): void {
-    clearTimeout(this.#graceTimer);
-    this.#graceTimer = undefined;
+    this.#grace?.end();
+    this.#grace = undefined;
     this.#retries.succeeded();
     this.#told.clear();
     if (this.#reached) return;
@@ -276,8 +278,10 @@ export class DockerPublisher {
     const { trouble, message } = thrown;
     // An engine that only broke off may be there again at once.
     if (trouble !== 'ended') this.#reached = false;
-    if (trouble === 'gone' && !this.#published.empty)
-      this.#graceTimer ??= setTimeout(() => this.#gone(), this.#graceMs);
+    if (trouble === 'gone' && !this.#published.empty && !this.#grace) {
+      this.#grace = new Deadline(this.#graceMs);
+      this.#grace.signal.addEventListener('abort', () => this.#gone());
+    }
     const doubt = DOUBTS[trouble];
     if (doubt !== undefined) this.#published.doubt(doubt);
     this.#logLoss(trouble, `${message}; ${this.#prospect(trouble)}connecting again until it works`);

@@ -1,3 +1,4 @@
+import { Deadline } from '../../protocol/deadline.js';
 import type { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { VpnkitPort } from '../../protocol/services/control.js';
 import { isMeant } from '../../protocol/services/vpnkit-port.js';
@@ -166,7 +167,15 @@ export class HostLease {
   }
 
   async #exposeInTime(attempt: Attempt): Promise<VpnkitPort> {
-    const deadline = performance.now() + this.#giver.times.channelWaitMs;
+    const deadline = new Deadline(this.#giver.times.channelWaitMs);
+    try {
+      return await this.#exposeBy(deadline, attempt);
+    } finally {
+      deadline.end();
+    }
+  }
+
+  async #exposeBy(deadline: Deadline, attempt: Attempt): Promise<VpnkitPort> {
     let lost: ConnectionLost | undefined;
     do {
       const connection = await this.#link.connected(deadline, () => !attempt.withdrawn);
@@ -178,11 +187,11 @@ export class HostLease {
         // That its turn has not come again says less than what became of its turn before.
         lost = thrown instanceof Late ? (lost ?? thrown) : thrown;
       }
-    } while (performance.now() < deadline);
+    } while (!deadline.over);
     throw this.#link.unavailable(lost);
   }
 
-  #exposeOn(connection: LeaseConnection, attempt: Attempt, deadline: number): Promise<VpnkitPort> {
+  #exposeOn(connection: LeaseConnection, attempt: Attempt, deadline: Deadline): Promise<VpnkitPort> {
     const expose = async (): Promise<VpnkitPort> => {
       if (attempt.withdrawn) throw notWanted();
       const exposed = await connection.expose(attempt.forward);
@@ -206,22 +215,26 @@ export class HostLease {
       const { connection } = this.#link;
       return connection && within(answerTimeoutMs, connection, () => ask(connection));
     };
+    const deadline = new Deadline(answerTimeoutMs);
     try {
-      return await this.#requests.takeBy(performance.now() + answerTimeoutMs, askNow, late);
+      return await this.#requests.takeBy(deadline, askNow, late);
     } catch (thrown) {
       if (thrown instanceof ConnectionLost) return undefined;
       throw thrown;
+    } finally {
+      deadline.end();
     }
   }
 }
 
 /** Gives up the stream when it takes longer than `ms`: nobody knows what the host has made of a request then. */
 async function within<T>(ms: number, connection: LeaseConnection, action: () => Promise<T>): Promise<T> {
-  const timer = setTimeout(() => connection.close(`no answer within ${ms / 1000} s`), ms);
+  const deadline = new Deadline(ms);
+  deadline.signal.addEventListener('abort', () => connection.close(`no answer within ${ms / 1000} s`));
   try {
     return await action();
   } finally {
-    clearTimeout(timer);
+    deadline.end();
   }
 }
 

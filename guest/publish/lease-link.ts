@@ -1,3 +1,4 @@
+import type { Deadline } from '../../protocol/deadline.js';
 import { type ConnectionLost, ExposeError, type LeaseConnection } from './lease-connection.js';
 
 /** That nothing can be had of the host at present. */
@@ -80,19 +81,18 @@ export class LeaseLink {
 
   /**
    * Waits for a stream.
-   * @param deadline of performance.now
+   * @param deadline until when
    * @param isWanted asked whenever something has changed
    * @returns undefined when there was none in time
    * @throws ExposeError when there will be none
    */
-  async connected(deadline: number, isWanted: () => boolean): Promise<LeaseConnection | undefined> {
+  async connected(deadline: Deadline, isWanted: () => boolean): Promise<LeaseConnection | undefined> {
     for (;;) {
       if (this.#closed || !isWanted()) throw notWanted();
       if (this.#source.problem !== undefined) throw new ExposeError(UNAVAILABLE, this.#source.problem);
       if (this.#connection && !this.#connection.ended) return this.#connection;
-      const left = deadline - performance.now();
-      if (left <= 0) return undefined;
-      await this.#changeWithin(left);
+      if (deadline.over) return undefined;
+      await this.#changeBy(deadline);
     }
   }
 
@@ -135,14 +135,14 @@ export class LeaseLink {
     if (!this.#closed) this.#retryTimer = setTimeout(() => this.#connect(), this.#source.times.retryMs);
   }
 
-  #changeWithin(ms: number): Promise<void> {
+  #changeBy({ signal }: Deadline): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
-        clearTimeout(timer);
+        signal.removeEventListener('abort', done);
         this.#waiters.delete(done);
         resolve();
       };
-      const timer = setTimeout(done, ms);
+      signal.addEventListener('abort', done);
       this.#waiters.add(done);
     });
   }

@@ -1,3 +1,5 @@
+import type { Deadline } from '../../protocol/deadline.js';
+
 /** Lets one thing be done after the other. */
 export class RequestQueue {
   /** Whoever comes next waits for this. */
@@ -10,16 +12,16 @@ export class RequestQueue {
   }
 
   /**
-   * @param deadline (performance.now) until when its turn must have come; it is not done after that
+   * @param deadline until when its turn must have come; it is not done after that
    * @param late makes the error that it fails with then, at once
    */
-  takeBy<T>(deadline: number, action: () => Promise<T>, late: () => Error): Promise<T> {
+  takeBy<T>(deadline: Deadline, action: () => Promise<T>, late: () => Error): Promise<T> {
     return new Promise((resolve, reject) => {
       const refuse = (): void => reject(late());
-      const timer = setTimeout(refuse, deadline - performance.now());
+      deadline.signal.addEventListener('abort', refuse);
       void this.take(async () => {
-        clearTimeout(timer);
-        if (performance.now() >= deadline) refuse();
+        deadline.signal.removeEventListener('abort', refuse);
+        if (deadline.over) refuse();
         else await action().then(resolve, reject);
       });
     });

@@ -1,5 +1,6 @@
 import http from 'node:http';
 import type { Readable } from 'node:stream';
+import { Deadline } from '../../protocol/deadline.js';
 import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
 import { isLogLevel, type LogLevel } from '../../protocol/program/logger.js';
 import { BodyTooLarge, readBody } from '../../protocol/services/http-body.js';
@@ -88,13 +89,12 @@ export class ControlClient {
   async capture(query: Readonly<Record<string, string | number>>): Promise<RunningCapture> {
     const given = Object.entries(query).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
     const resource = `/v1/capture?${given.join('&')}`;
-    const answered = new AbortController();
-    const timer = setTimeout(() => answered.abort(), this.#timeoutMs);
-    const response = await this.#open('GET', resource, '', answered.signal)
+    const deadline = new Deadline(this.#timeoutMs);
+    const response = await this.#open('GET', resource, '', deadline.signal)
       .catch((thrown: unknown) => {
         throw this.#unreachable(thrown);
       })
-      .finally(() => clearTimeout(timer));
+      .finally(() => deadline.end());
     if (response.statusCode !== OK) {
       const body = await readBody(response, this.#maxAnswerBytes);
       throw this.#refusal('GET', resource, Number(response.statusCode), body.toString('utf8'));
@@ -163,12 +163,15 @@ export class ControlClient {
     resource: string,
     payload: string,
   ): Promise<{ status: number; text: string }> {
-    const response = await this.#open(method, resource, payload, AbortSignal.timeout(this.#timeoutMs));
+    const deadline = new Deadline(this.#timeoutMs);
+    let response: http.IncomingMessage | undefined;
     try {
+      response = await this.#open(method, resource, payload, deadline.signal);
       const body = await readBody(response, this.#maxAnswerBytes);
       return { status: Number(response.statusCode), text: body.toString('utf8') };
     } finally {
-      response.destroy();
+      response?.destroy();
+      deadline.end();
     }
   }
 

@@ -1,6 +1,7 @@
 import http from 'node:http';
 import { parseJson } from '../../protocol/bounded-json.js';
 import type { StreamOpener } from '../../protocol/channel/stream-opener.js';
+import { Deadline } from '../../protocol/deadline.js';
 import { StreamDuplex, StreamError } from '../../protocol/duplex.js';
 import { messageOf } from '../../protocol/errors.js';
 import { readBody } from '../../protocol/services/http-body.js';
@@ -42,17 +43,22 @@ export class GuestInspector {
   /** The way from a port in the guest to who serves it; where it cannot be seen, why. Never throws. */
   async look(query: WayQuery): Promise<Finding<WayReport> & { readonly silent?: boolean }> {
     if (!this.#streams.takesStreams) return { unseen: this.#streams.obstacle.message };
-    const deadline = AbortSignal.timeout(this.#timeoutMs);
+    const deadline = new Deadline(this.#timeoutMs);
     try {
-      const { status, body } = await this.#ask(`${WAY_RESOURCE}?${new URLSearchParams(query)}`, deadline);
+      const { status, body } = await this.#ask(
+        `${WAY_RESOURCE}?${new URLSearchParams(query)}`,
+        deadline.signal,
+      );
       const answer =
         body.length === 0 ? undefined : parseJson('its answer', body, MAX_ANSWER_VALUES, MAX_ANSWER_DEPTH);
       const refusal = readRefusal(status, answer);
       return refusal === undefined ? { found: readWayReport(answer) } : { unseen: refusal };
     } catch (thrown) {
-      if (deadline.aborted)
+      if (deadline.over)
         return { unseen: `the guest has not answered for ${this.#timeoutMs / 1000} s`, silent: true };
       return { unseen: describe(thrown) };
+    } finally {
+      deadline.end();
     }
   }
 

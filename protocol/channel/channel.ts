@@ -1,3 +1,4 @@
+import { Deadline } from '../deadline.js';
 import { errnoOf } from '../errors.js';
 import { Multiplexer, type MultiplexerOptions, type MultiplexerOwner } from '../multiplexer.js';
 import type { Link } from '../outbox.js';
@@ -67,7 +68,7 @@ export class Channel implements SocketHandler, Link {
   readonly #owner: ChannelOwner;
   /** Whether this end has announced pings. */
   readonly #pings: boolean;
-  readonly #handshakeTimer: NodeJS.Timeout;
+  readonly #handshakeDeadline: Deadline;
   #closeTimer: NodeJS.Timeout | undefined;
   #slab: Slab;
   #heartbeat: Heartbeat | undefined;
@@ -88,7 +89,8 @@ export class Channel implements SocketHandler, Link {
     this.#pings = (options.features ?? FEATURES).includes('ping');
     this.#slab = options.pool.acquire();
     const { handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS } = options;
-    this.#handshakeTimer = setTimeout(() => this.#handshakeLate(handshakeTimeoutMs), handshakeTimeoutMs);
+    this.#handshakeDeadline = new Deadline(handshakeTimeoutMs);
+    this.#handshakeDeadline.signal.addEventListener('abort', () => this.#handshakeLate(handshakeTimeoutMs));
     socket.setHandler(this);
     this.multiplexer = new Multiplexer({ ...options, link: this, owner: this.#multiplexerOwner() });
     // Bytes that were read too early come at once: not before this channel's maker has it.
@@ -194,16 +196,15 @@ export class Channel implements SocketHandler, Link {
   /** @returns whether something has come within that time */
   #heard(timeoutMs: number): Promise<boolean> {
     return new Promise((resolve) => {
+      const deadline = new Deadline(timeoutMs);
       const tell = (heard: boolean): void => {
-        clearTimeout(timer);
+        deadline.end();
         resolve(heard);
       };
-      const giveUp = (): void => {
+      deadline.signal.addEventListener('abort', () => {
         this.#onHeard.delete(tell);
         resolve(false);
-      };
-      // What has come while this process could not run is read before the judgement.
-      const timer = setTimeout(() => setImmediate(giveUp), timeoutMs);
+      });
       this.#onHeard.add(tell);
     });
   }
@@ -238,7 +239,7 @@ export class Channel implements SocketHandler, Link {
   }
 
   #onReady(peer: PeerIdentity): void {
-    clearTimeout(this.#handshakeTimer);
+    this.#handshakeDeadline.end();
     // First of all: what the owner does now may end the channel, and the heartbeat with it.
     if (this.#pings && peer.features.has('ping')) this.#heartbeat = this.#startHeartbeat();
     this.#owner.onReady(peer);
@@ -276,7 +277,7 @@ export class Channel implements SocketHandler, Link {
   }
 
   #onMultiplexerEnd(reason: Reason, cause: unknown): void {
-    clearTimeout(this.#handshakeTimer);
+    this.#handshakeDeadline.end();
     this.#heartbeat?.stop();
     this.#tellHeard(false);
     this.#owner.onEnd(reason, cause);

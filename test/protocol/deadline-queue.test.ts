@@ -1,3 +1,4 @@
+import { mock } from 'node:test';
 import t from 'tap';
 import { DeadlineQueue } from '../../protocol/deadline-queue.js';
 
@@ -85,4 +86,30 @@ t.test('an empty queue holds no timer', async (t) => {
   t.same(queue.takeAll(), ['b', 'c']);
   t.equal(queue.size, 0);
   // A timer left behind would keep this process until the test run gives up.
+});
+
+t.test('a sleep is no wait: what it has run over waits anew', async (t) => {
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => mock.timers.reset());
+  let now = 0;
+  const late: string[] = [];
+  const queue = new DeadlineQueue<string>(
+    5_000,
+    (item) => late.push(item),
+    () => now,
+  );
+  const pass = (ms: number): void => {
+    for (const end = now + ms; now < end; mock.timers.tick(100)) now += 100;
+  };
+  queue.add('first');
+  pass(2_000);
+  queue.add('second');
+  // A night, in which timers stand still.
+  now += 8 * 3600 * 1000;
+  pass(4_000);
+  t.same(late, []);
+  pass(3_900);
+  t.same(late, []);
+  pass(200);
+  t.same(late, ['first', 'second']);
 });
