@@ -4,33 +4,18 @@ import {
   DatagramStream,
 } from '../../../protocol/datagram-stream.js';
 import type { Stream, StreamEnd, StreamHandler } from '../../../protocol/stream.js';
-import { Violation, type World } from '../world/world.js';
-import { Pattern } from './pattern.js';
+import { Violation } from '../world/world.js';
+import { Side } from './side.js';
 
 /** One end of a flow of numbered datagrams. */
-export class DatagramSide implements DatagramOwner {
-  readonly name: string;
-  readonly #world: World;
-  readonly #pattern: Pattern;
-  other: DatagramSide | undefined;
+export class DatagramSide extends Side<DatagramSide> implements DatagramOwner {
   flow: DatagramStream | undefined;
-  sent = 0;
   /** The number of the one that came last. */
   #last = 0;
-  received = 0;
   dropped = 0;
-  gaveUp = false;
-  end: StreamEnd | undefined;
-  dead = false;
 
-  constructor(world: World, name: string, key: number) {
-    this.#world = world;
-    this.name = name;
-    this.#pattern = new Pattern(key);
-  }
-
-  get over(): boolean {
-    return this.dead || this.end !== undefined || this.gaveUp || !this.flow;
+  protected override get opened(): boolean {
+    return this.flow !== undefined;
   }
 
   open(budget: DatagramBudget, makeStream: (handler: StreamHandler) => Stream): void {
@@ -41,24 +26,24 @@ export class DatagramSide implements DatagramOwner {
     if (!this.flow || this.dead) return;
     const payload = Buffer.allocUnsafe(4 + length);
     payload.writeUInt32LE(++this.sent, 0);
-    this.#pattern.write(payload.subarray(4), this.sent);
+    this.pattern.write(payload.subarray(4), this.sent);
     this.flow.send(payload);
   }
 
   giveUp(): void {
     if (this.over) return;
     this.gaveUp = true;
-    this.#world.note(`${this.name} ends`);
+    this.world.note(`${this.name} ends`);
     this.flow?.end({ code: 'IDLE', message: 'it was idle' });
   }
 
   onDatagram(payload: Buffer): void {
-    if (this.over && this.flow) throw new Violation(`${this.name} gets a datagram after its end`);
+    this.checkAlive('a datagram');
     const other = this.other as DatagramSide;
     const number = payload.readUInt32LE(0);
     if (number <= this.#last || number > other.sent)
       throw new Violation(`${this.name} gets datagram ${number} after ${this.#last}`);
-    other.#pattern.check(payload.subarray(4), number, this.name);
+    other.pattern.check(payload.subarray(4), number, this.name);
     this.#last = number;
     this.received++;
   }
@@ -68,7 +53,7 @@ export class DatagramSide implements DatagramOwner {
   }
 
   onClosed(end: StreamEnd): void {
-    if (this.over && this.flow) throw new Violation(`${this.name} is told of its end twice`);
+    this.checkAlive('an end');
     this.end = end;
   }
 }

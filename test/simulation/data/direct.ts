@@ -2,8 +2,8 @@ import { Slab, type SlabPool } from '../../../protocol/slab.js';
 import type { Stream, StreamEnd, StreamHandler } from '../../../protocol/stream.js';
 import type { OpenResult } from '../../../protocol/wire/extension.js';
 import { DATA_HEADER_BYTES } from '../../../protocol/wire/frame.js';
-import { Violation, type World } from '../world/world.js';
-import { Pattern } from './pattern.js';
+import { Violation } from '../world/world.js';
+import { Side } from './side.js';
 
 const GAVE_UP = { code: 'GAVE_UP', message: 'given up' };
 
@@ -11,33 +11,17 @@ const GAVE_UP = { code: 'GAVE_UP', message: 'given up' };
 const lent = new Slab(700_000, false);
 
 /** One end of a stream that is used as it is, without a socket. */
-export class DirectSide implements StreamHandler {
-  readonly name: string;
-  readonly #world: World;
-  readonly #pattern: Pattern;
-  other: DirectSide | undefined;
+export class DirectSide extends Side<DirectSide> implements StreamHandler {
   stream: Stream | undefined;
-  sent = 0;
-  received = 0;
   /** Received and not consumed. */
   kept = 0;
   paused = false;
   shut = false;
-  gaveUp = false;
   writable = true;
   shutdownSeen = false;
-  end: StreamEnd | undefined;
-  /** The process that it was in is gone. */
-  dead = false;
 
-  constructor(world: World, name: string, key: number) {
-    this.#world = world;
-    this.name = name;
-    this.#pattern = new Pattern(key);
-  }
-
-  get over(): boolean {
-    return this.dead || this.end !== undefined || this.gaveUp || !this.stream;
+  protected override get opened(): boolean {
+    return this.stream !== undefined;
   }
 
   /** Writes from memory that is its own, or from such as will be overwritten at once. */
@@ -46,9 +30,9 @@ export class DirectSide implements StreamHandler {
     const slab = pool ? pool.acquire() : lent;
     const from = DATA_HEADER_BYTES;
     const to = from + Math.min(length, slab.room.length);
-    this.#pattern.write(slab.bytes.subarray(from, to), this.sent);
+    this.pattern.write(slab.bytes.subarray(from, to), this.sent);
     this.sent += to - from;
-    this.#world.note(`${this.name} writes ${to - from} bytes`);
+    this.world.note(`${this.name} writes ${to - from} bytes`);
     this.writable = this.stream.write(slab, from, to, !pool);
     if (pool) pool.release(slab);
     else slab.bytes.fill(0xdb, from, to);
@@ -57,14 +41,14 @@ export class DirectSide implements StreamHandler {
   shutdown(): void {
     if (this.over || this.shut) return;
     this.shut = true;
-    this.#world.note(`${this.name} shuts down`);
+    this.world.note(`${this.name} shuts down`);
     this.stream?.shutdown();
   }
 
   reset(): void {
     if (this.over) return;
     this.gaveUp = true;
-    this.#world.note(`${this.name} resets`);
+    this.world.note(`${this.name} resets`);
     this.stream?.reset(GAVE_UP);
   }
 
@@ -82,18 +66,18 @@ export class DirectSide implements StreamHandler {
   // ---- StreamHandler ---------------------------------------------------------------------------------
 
   onData(slab: Slab, start: number, end: number): void {
-    this.#alive('payload');
+    this.checkAlive('payload');
     const other = this.other as DirectSide;
     if (this.received + end - start > other.sent)
       throw new Violation(`${this.name} gets more than ${other.name} has sent`);
-    other.#pattern.check(slab.bytes.subarray(start, end), this.received, this.name);
+    other.pattern.check(slab.bytes.subarray(start, end), this.received, this.name);
     this.received += end - start;
     if (this.paused) this.kept += end - start;
     else this.stream?.consumed(end - start);
   }
 
   onShutdown(): void {
-    this.#alive('a half-close');
+    this.checkAlive('a half-close');
     this.shutdownSeen = true;
     const other = this.other as DirectSide;
     if (!other.shut || this.received !== other.sent)
@@ -101,23 +85,19 @@ export class DirectSide implements StreamHandler {
   }
 
   onWritable(): void {
-    this.#alive('that it may write');
+    this.checkAlive('that it may write');
     this.writable = true;
   }
 
   onOpenResult(_result: OpenResult): void {
-    this.#alive('an answer');
+    this.checkAlive('an answer');
   }
 
   onClosed(end: StreamEnd): void {
-    this.#alive('an end');
-    this.#world.note(`${this.name} ${end.how}`);
+    this.checkAlive('an end');
+    this.world.note(`${this.name} ${end.how}`);
     this.end = end;
     if (end.how === 'closed' && !this.shutdownSeen)
       throw new Violation(`${this.name} was closed in order, without a half-close`);
-  }
-
-  #alive(what: string): void {
-    if (this.over && this.stream) throw new Violation(`${this.name} is told of ${what} after its end`);
   }
 }

@@ -2,8 +2,8 @@ import type { ChannelTransport } from '../../../protocol/channel/channel-keeper.
 import { OperationError } from '../../../protocol/errors.js';
 import type { RawSocket } from '../../../protocol/socket/raw-socket.js';
 import type { ChannelAddress } from '../../../protocol/transport/channel-address.js';
-import { SimulatedSocket, type WireObserver } from './simulated-socket.js';
-import { WireCheck } from './wire-check.js';
+import { SimulatedSocket } from './simulated-socket.js';
+import { WireCheck, type WireObserver } from './wire-check.js';
 import type { Process, World } from './world.js';
 
 /** What becomes of an attempt to connect. */

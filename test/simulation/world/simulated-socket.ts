@@ -4,16 +4,12 @@ import {
   type SocketPeer,
   unattended,
 } from '../../../protocol/socket/raw-socket.js';
+import { ByteQueue } from './byte-queue.js';
+import type { WireObserver } from './wire-check.js';
 import type { Process, Source, Step, World } from './world.js';
 
 /** What memory that is nobody's any more is overwritten with. */
 const SCRIBBLE = 0xdb;
-
-/** Who looks at what goes through a channel. */
-export interface WireObserver {
-  sent(bytes: Buffer): void;
-  delivered(bytes: Buffer): void;
-}
 
 export interface SocketKind {
   /** Bytes that the system holds between the two ends, in each direction. */
@@ -33,7 +29,6 @@ export class SimulatedSocket implements RawSocket, Source {
   readonly remote: SocketPeer | undefined = { ip: '127.0.0.1', port: 40_000 };
   readonly local: SocketPeer | undefined = { ip: '127.0.0.1', port: 8080 };
   readonly fd = -1;
-  unsent = 0;
   destroyed = false;
   observer: WireObserver | undefined;
   /** Nothing goes through any more, and nobody is told. */
@@ -45,7 +40,6 @@ export class SimulatedSocket implements RawSocket, Source {
   #onConnect: (() => void) | undefined;
   #peer: SimulatedSocket | undefined;
   #handler: SocketHandler = unattended;
-  #closed = false;
   #failure: NodeJS.ErrnoException | undefined;
   #closeTold = false;
   #wantsRead = false;
@@ -53,13 +47,12 @@ export class SimulatedSocket implements RawSocket, Source {
   #lender: SocketHandler | undefined;
   #leftover: Buffer | undefined;
   /** Sent by the other end and not read. */
-  readonly #incoming: Buffer[] = [];
-  #incomingBytes = 0;
+  readonly #incoming = new ByteQueue();
   #finArrived = false;
   #resetArrived = false;
   #endTold = false;
   /** Given to send() and not taken. */
-  readonly #pending: Buffer[] = [];
+  readonly #pending = new ByteQueue();
   #afterSent: 'end' | 'close' | undefined;
   #finSent = false;
 
@@ -71,13 +64,11 @@ export class SimulatedSocket implements RawSocket, Source {
   }
 
   static pair(world: World, a: Process, b: Process, kind: SocketKind): [SimulatedSocket, SimulatedSocket] {
-    const pair: [SimulatedSocket, SimulatedSocket] = [
-      new SimulatedSocket(world, a, kind),
-      new SimulatedSocket(world, b, kind),
-    ];
-    pair[0].#peer = pair[1];
-    pair[1].#peer = pair[0];
-    return pair;
+    const first = new SimulatedSocket(world, a, kind);
+    const second = new SimulatedSocket(world, b, kind);
+    first.#peer = second;
+    second.#peer = first;
+    return [first, second];
   }
 
   /** Makes it a socket that is being connected: what is sent waits. */
@@ -94,7 +85,11 @@ export class SimulatedSocket implements RawSocket, Source {
 
   /** Whether nothing is on its way to this end. */
   get quiet(): boolean {
-    return this.#incomingBytes === 0 && !this.#leftover && this.#pending.length === 0;
+    return this.#incoming.length === 0 && !this.#leftover && this.#pending.length === 0;
+  }
+
+  get unsent(): number {
+    return this.#pending.length;
   }
 
   // ---- RawSocket -------------------------------------------------------------------------------------
@@ -115,9 +110,7 @@ export class SimulatedSocket implements RawSocket, Source {
     const room = this.#pending.length > 0 || this.#onConnect ? 0 : this.#room;
     const taken = this.world.chance(0.6) ? room : this.world.below(room + 1);
     if (this.#pass(view, taken) === view.length) return true;
-    const rest = view.subarray(taken);
-    this.#pending.push(rest);
-    this.unsent += rest.length;
+    this.#pending.push(view.subarray(taken));
     return false;
   }
 
@@ -161,11 +154,9 @@ export class SimulatedSocket implements RawSocket, Source {
 
   /** The process that has it is gone: it hears nothing, and the other end hears of a reset. */
   vanish(): void {
-    if (this.#closed && this.destroyed) return;
+    if (!this.world.sources.delete(this)) return;
     const wasDestroyed = this.destroyed;
     this.destroyed = true;
-    this.#closed = true;
-    this.world.sources.delete(this);
     if (!wasDestroyed) this.#peer?.lose(true);
   }
 
@@ -178,19 +169,14 @@ export class SimulatedSocket implements RawSocket, Source {
 
   /** The connection breaks, with all but some of what is on its way to this end. */
   cut(keep: number, reset: boolean): void {
-    let left = keep;
-    for (const [index, bytes] of this.#incoming.entries()) {
-      this.#incoming[index] = bytes.subarray(0, left);
-      left -= Math.min(left, bytes.length);
-    }
-    this.#incomingBytes = Math.min(this.#incomingBytes, keep);
+    this.#incoming.cut(keep);
     this.#peer = undefined;
     this.broken = true;
     this.lose(reset);
   }
 
   get onItsWay(): number {
-    return this.#incomingBytes;
+    return this.#incoming.length;
   }
 
   // ---- steps -----------------------------------------------------------------------------------------
@@ -206,18 +192,18 @@ export class SimulatedSocket implements RawSocket, Source {
       if (this.#dialled) steps.push({ process, what: 'dialled', run: () => this.#connected() });
       return;
     }
-    if (this.#resetArrived) steps.push({ process, what: 'reset', run: () => this.#reset() });
+    if (this.#resetArrived) steps.push({ process, what: 'reset', run: () => this.#gone(connectionReset()) });
     if (this.#pending.length > 0 && this.#room > 0)
       steps.push({ process, what: 'sent', run: () => this.#drain() });
     if (!this.#wantsRead) return;
-    if (this.#incomingBytes > 0) steps.push({ process, what: 'read', run: () => this.#read() });
+    if (this.#incoming.length > 0) steps.push({ process, what: 'read', run: () => this.#read() });
     else if (this.#finArrived && !this.#endTold) steps.push({ process, what: 'end', run: () => this.#end() });
   }
 
   /** What the other end does not take is lost, and costs no room. */
   get #room(): number {
     const peer = this.#peer;
-    return peer && !peer.destroyed ? this.kind.capacity - peer.#incomingBytes : Number.POSITIVE_INFINITY;
+    return peer && !peer.destroyed ? this.kind.capacity - peer.#incoming.length : Number.POSITIVE_INFINITY;
   }
 
   #connected(): void {
@@ -237,16 +223,7 @@ export class SimulatedSocket implements RawSocket, Source {
     if (this.#lender !== this.#handler || !this.#memory) this.#memory = this.#handler.nextMemory();
     this.#lender = this.#handler;
     const memory = this.#memory;
-    const wanted = Math.min(most, memory.length);
-    let length = 0;
-    while (length < wanted && this.#incoming.length > 0) {
-      const first = this.#incoming[0] as Buffer;
-      const copied = first.copy(memory, length, 0, wanted - length);
-      length += copied;
-      if (copied === first.length) this.#incoming.shift();
-      else this.#incoming[0] = first.subarray(copied);
-    }
-    this.#incomingBytes -= length;
+    const length = this.#incoming.moveInto(memory, Math.min(most, memory.length));
     if (length === 0) return;
     world.note(`   ${length} bytes`);
     this.observer?.delivered(memory.subarray(0, length));
@@ -269,11 +246,7 @@ export class SimulatedSocket implements RawSocket, Source {
   #end(): void {
     this.#endTold = true;
     this.#handler.onEnd();
-    if (this.#finSent) this.#closeInOrder();
-  }
-
-  #reset(): void {
-    this.#gone(Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' }));
+    if (this.#finSent && !this.destroyed) this.#gone(undefined);
   }
 
   /** @returns how many bytes have gone */
@@ -284,7 +257,6 @@ export class SimulatedSocket implements RawSocket, Source {
     if (peer && !peer.destroyed) {
       const copy = Buffer.from(passed);
       peer.#incoming.push(copy);
-      peer.#incomingBytes += copy.length;
       this.observer?.sent(copy);
     } else this.#resetArrived = true;
     passed.fill(SCRIBBLE);
@@ -294,12 +266,8 @@ export class SimulatedSocket implements RawSocket, Source {
   #drain(): void {
     let room = Math.min(this.#room, 1 + this.world.below(400_000));
     while (room > 0 && this.#pending.length > 0) {
-      const first = this.#pending[0] as Buffer;
-      const passed = this.#pass(first, room);
-      room -= passed;
-      this.unsent -= passed;
-      if (passed === first.length) this.#pending.shift();
-      else this.#pending[0] = first.subarray(passed);
+      const first = this.#pending.take(room);
+      room -= this.#pass(first, first.length);
     }
     this.#handler.onSent();
     if (this.unsent === 0 && this.#afterSent && !this.destroyed) this.#finish();
@@ -310,23 +278,22 @@ export class SimulatedSocket implements RawSocket, Source {
       this.#finSent = true;
       this.#peer?.lose(false);
     }
-    if (this.#endTold || this.#afterSent === 'close') this.#closeInOrder();
-  }
-
-  #closeInOrder(): void {
-    if (!this.destroyed) this.#gone(undefined);
+    if (this.#endTold || this.#afterSent === 'close') this.#gone(undefined);
   }
 
   #gone(error: NodeJS.ErrnoException | undefined): void {
     this.destroyed = true;
     this.#failure = error;
-    this.#pending.length = 0;
+    this.#pending.clear();
   }
 
   #tellClose(): void {
     this.world.sources.delete(this);
-    this.#closed = true;
     this.#closeTold = true;
     this.#handler.onClose(this.#failure);
   }
+}
+
+function connectionReset(): NodeJS.ErrnoException {
+  return Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' });
 }

@@ -3,8 +3,13 @@ import { FrameDecoder, type FrameSink } from '../../../protocol/wire/decoder.js'
 import { EARLY_DATA_BYTES } from '../../../protocol/wire/extension.js';
 import { Command } from '../../../protocol/wire/frame.js';
 import { HandshakeDecoder } from '../../../protocol/wire/handshake.js';
-import type { WireObserver } from './simulated-socket.js';
 import { Violation, type World } from './world.js';
+
+/** Who looks at what goes through a channel. */
+export interface WireObserver {
+  sent(bytes: Buffer): void;
+  delivered(bytes: Buffer): void;
+}
 
 /** One end's half of a stream, as the frames that it has sent tell. */
 interface Half {
