@@ -11,11 +11,11 @@ export const FAULTS = [...HALVES, ...CHANNEL, ...DESTINATION, ...ENDS, ...LOAD, 
 /** How long (ms) a fault may take before it is given up: longer than whatever it waits for. */
 const FAULT_MS = 120_000;
 
-/**
- * How long (ms) a whole run is to take: a fault is made fewer times, but once, where the machine is slow. What waits
- * long has its part of it, at the beginning.
- */
+/** How long (ms) a whole run is to take: where the machine is slow, a fault is made fewer times, but once. */
 const RUN_MS = 570_000;
+
+/** Of that, how long (ms) more and more of those faults are begun that wait for most of their time. */
+const BEGIN_MS = 90_000;
 
 /**
  * Makes these faults with these forwarders, each `times` times.
@@ -25,17 +25,12 @@ const RUN_MS = 570_000;
  */
 export async function run(faults, names, times, report, progress) {
   const deadline = performance.now() + RUN_MS;
-  // These wait for most of their time: all of them at once, each with a forwarder of its own.
   const slow = faults.filter((fault) => fault.slow);
-  if (slow.length > 0) progress(`${slow.map(({ id }) => id).join(', ')}: all at once, some 2 minutes`);
-  const waiting = slow.map(async (fault) => {
-    const pairs = names.map(async (name) => [
-      name,
-      await tried(fault, name, () => atOnce(fault, name, times)),
-    ]);
-    return Object.fromEntries(await Promise.all(pairs));
-  });
-  for (const [index, fault] of slow.entries()) report(fault, await waiting[index]);
+  if (slow.length > 0) {
+    progress(`${slow.map(({ id }) => id).join(', ')}: all at once, some 2 minutes`);
+    const byFault = await allAtOnce(slow, names, times, performance.now() + BEGIN_MS);
+    for (const [fault, byName] of byFault) report(fault, byName);
+  }
   const quick = faults.filter((fault) => !fault.slow);
   let left = quick.length * names.length;
   for (const fault of quick) {
@@ -79,25 +74,32 @@ async function repeat(fault, name, times, until) {
   return results;
 }
 
-function atOnce(fault, name, times) {
-  return Promise.all(
-    Array.from({ length: times }, async () => {
-      const scene = await oneByOne(() => Scene.open(name, fault));
-      try {
-        return await bounded(fault.make(scene, scene.options));
-      } finally {
-        await scene.close();
-      }
-    }),
-  );
+/**
+ * Faults side by side, each with a forwarder of its own. They are begun one after the other, so that no program's start
+ * has to share the processor with many others.
+ */
+async function allAtOnce(faults, names, times, until) {
+  const pairs = faults.flatMap((fault) => names.map((name) => ({ fault, name, made: [] })));
+  for (let time = 0; time < times && (time === 0 || performance.now() < until); time++)
+    for (const { fault, name, made } of pairs) {
+      if (fault.lacks?.(name) !== undefined) continue;
+      const scene = await Scene.open(name, fault).catch(({ message }) => message);
+      made.push(typeof scene === 'string' ? Promise.reject(new Error(scene)) : finish(fault, scene));
+      // It is asked for when all have been begun.
+      made.at(-1).catch(() => {});
+    }
+  const byFault = new Map(faults.map((fault) => [fault, {}]));
+  for (const { fault, name, made } of pairs)
+    byFault.get(fault)[name] = await tried(fault, name, () => Promise.all(made));
+  return byFault;
 }
 
-/** Programs are started one after the other, so that none has to share the processor with many others. */
-let before = Promise.resolve();
-function oneByOne(start) {
-  const started = before.then(start);
-  before = started.catch(() => {});
-  return started;
+async function finish(fault, scene) {
+  try {
+    return await bounded(fault.make(scene, scene.options));
+  } finally {
+    await scene.close();
+  }
 }
 
 async function bounded(made) {

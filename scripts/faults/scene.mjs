@@ -37,11 +37,16 @@ class Destination {
   async start() {
     const { NODE_OPTIONS: _, ...env } = process.env;
     this.#child = fork(new URL('destination.mjs', import.meta.url), [String(this.endpoint.port)], { env });
-    await once(this.#child, 'message');
+    const ended = once(this.#child, 'exit').then(() => {
+      throw new Error(`the destination does not listen on port ${this.endpoint.port}`);
+    });
+    ended.catch(() => {});
+    await Promise.race([once(this.#child, 'message'), ended]);
   }
 
   /** SIGKILL. */
   async kill() {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const gone = once(this.#child, 'exit');
     this.#child.kill('SIGKILL');
     await gone;
