@@ -17,7 +17,7 @@ export function nextTurn(): Promise<void> {
 export class Turns {
   readonly #urgent: Action[] = [];
   #others: Action[] = [];
-  /** How many of the others have had their turn. */
+  /** How many of these have had their turn. */
   #taken = 0;
   #running = false;
 
@@ -44,11 +44,12 @@ export class Turns {
 
   #next(): Action | undefined {
     const turn = this.#others[this.#taken++];
-    if (turn) return turn;
-    // Those that have had their turn are let go of all at once: one by one, each would move all the others.
-    this.#others = [];
-    this.#taken = 0;
-    return undefined;
+    // Those that have had their turn are let go of when they are half of all: one by one, each would move all the others.
+    if (2 * this.#taken >= this.#others.length) {
+      this.#others = this.#others.slice(this.#taken);
+      this.#taken = 0;
+    }
+    return turn;
   }
 }
 
