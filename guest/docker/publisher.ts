@@ -62,6 +62,12 @@ const EVENTS_OVERLAP_SECONDS = 2;
 /** Remarks that are remembered, so that each is made once. */
 const MAX_REMARKS = 10_000;
 
+/** Containers that are remembered to have died: far more than die while a list is made. Of more the oldest are forgotten. */
+export const MAX_DEAD = 10_000;
+
+/** The longest id of a container: dockerd's have 64 characters. */
+const MAX_ID_LENGTH = 128;
+
 /** What the host's list says of a port whose container nobody can be asked about. */
 const DOUBTS: { readonly [trouble in EngineTrouble]?: string } = {
   silent: 'the Docker engine does not answer',
@@ -235,9 +241,15 @@ export class DockerPublisher {
   }
 
   #note({ type, action, id }: EngineEvent): void {
-    if (type !== 'container') return;
-    if (action === 'die') this.#dead.add(id);
+    if (type !== 'container' || id.length > MAX_ID_LENGTH) return;
+    if (action === 'die') this.#died(id);
     if (action === 'start') this.#dead.delete(id);
+  }
+
+  #died(id: string): void {
+    const [oldest] = this.#dead;
+    if (oldest !== undefined && this.#dead.size >= MAX_DEAD) this.#dead.delete(oldest);
+    this.#dead.add(id);
   }
 
   async #list(near: boolean, signal: AbortSignal): Promise<void> {

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap';
 import type { Container } from '../../../guest/docker/containers.js';
 import { EngineClient, type EngineEvent } from '../../../guest/docker/engine.js';
 import { EngineError } from '../../../guest/docker/engine-socket.js';
-import { DockerPublisher, type PublisherOptions } from '../../../guest/docker/publisher.js';
+import { DockerPublisher, MAX_DEAD, type PublisherOptions } from '../../../guest/docker/publisher.js';
 import { DEFAULT_RULES, type PublishRule } from '../../../guest/docker/rules.js';
 import { SocketWatch } from '../../../guest/docker/socket-watch.js';
 import type { VpnkitPort } from '../../../protocol/services/control.js';
@@ -165,6 +165,44 @@ t.test('a list from before a container died does not let it come to life again',
   engine.emit('container', 'die', 'a');
   answer();
   await lease.has(5432);
+});
+
+t.test('of containers that die without end the last are remembered', async (t) => {
+  const nameless = 'c'.repeat(129);
+  const containers = [
+    makeContainer({ id: 'a', ports: [makePort({ port: 8080 })] }),
+    makeContainer({ id: 'b', ports: [makePort({ port: 5432 })] }),
+    makeContainer({ id: nameless, ports: [makePort({ port: 6379 })] }),
+  ];
+  const dying = ['a', 'b', nameless, ...Array.from({ length: MAX_DEAD - 1 }, (_, index) => `${index}`)];
+  let startAsking = (): void => {};
+  const asked = new Promise<void>((resolve) => {
+    startAsking = resolve;
+  });
+  let allTold = (): void => {};
+  const told = new Promise<void>((resolve) => {
+    allTold = resolve;
+  });
+  async function* events(): AsyncGenerator<EngineEvent> {
+    await asked;
+    for (const id of dying) yield { type: 'container', action: 'die', id };
+    allTold();
+    await new Promise(() => {});
+  }
+  const { lease } = publish(t, '/nowhere', {
+    engine: {
+      socket: '/nowhere',
+      tellsAll: true,
+      findHome: async () => ({ hostname: HOSTNAME, rootless: false }),
+      openEvents: async () => events(),
+      listContainers: async () => {
+        startAsking();
+        await told;
+        return containers;
+      },
+    },
+  });
+  await lease.has(6379, 8080);
 });
 
 t.test('what a connection to a network brings is looked for a little later, too', async (t) => {
