@@ -89,16 +89,15 @@ export class ControlClient {
   async capture(query: Readonly<Record<string, string | number>>): Promise<RunningCapture> {
     const given = Object.entries(query).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
     const resource = `/v1/capture?${given.join('&')}`;
-    const deadline = new Deadline(this.#timeoutMs);
-    const response = await this.#open('GET', resource, '', deadline.signal)
-      .catch((thrown: unknown) => {
-        throw this.#unreachable(thrown);
-      })
-      .finally(() => deadline.end());
-    if (response.statusCode !== OK) {
+    return this.#inTime(async (signal) => {
+      const response = await this.#open('GET', resource, '', signal);
+      if (response.statusCode === OK) return this.#running(response);
       const body = await readBody(response, this.#maxAnswerBytes);
       throw this.#refusal('GET', resource, Number(response.statusCode), body.toString('utf8'));
-    }
+    });
+  }
+
+  #running(response: http.IncomingMessage): RunningCapture {
     const id = encodeURIComponent(String(response.headers[CAPTURE_ID_HEADER]));
     return { stream: response, stop: async () => void (await this.#exchange('DELETE', `/v1/capture/${id}`)) };
   }
@@ -145,9 +144,7 @@ export class ControlClient {
   /** @returns the body of an answer that is not an error */
   async #exchange(method: string, resource: string, body?: unknown): Promise<string> {
     const payload = body === undefined ? '' : JSON.stringify(body);
-    const { status, text } = await this.#request(method, resource, payload).catch((thrown: unknown) => {
-      throw this.#unreachable(thrown);
-    });
+    const { status, text } = await this.#inTime((signal) => this.#request(method, resource, payload, signal));
     if (status === OK) return text;
     throw this.#refusal(method, resource, status, text);
   }
@@ -158,20 +155,34 @@ export class ControlClient {
     );
   }
 
+  /**
+   * Asks, and waits no longer than for any answer.
+   * @param ask gives up when the signal is aborted
+   * @throws OperationError that says why there is no answer
+   */
+  async #inTime<T>(ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const deadline = new Deadline(this.#timeoutMs);
+    try {
+      return await ask(deadline.signal);
+    } catch (thrown) {
+      throw this.#unreachable(thrown, deadline.over);
+    } finally {
+      deadline.end();
+    }
+  }
+
   async #request(
     method: string,
     resource: string,
     payload: string,
+    signal: AbortSignal,
   ): Promise<{ status: number; text: string }> {
-    const deadline = new Deadline(this.#timeoutMs);
-    let response: http.IncomingMessage | undefined;
+    const response = await this.#open(method, resource, payload, signal);
     try {
-      response = await this.#open(method, resource, payload, deadline.signal);
       const body = await readBody(response, this.#maxAnswerBytes);
       return { status: Number(response.statusCode), text: body.toString('utf8') };
     } finally {
-      response?.destroy();
-      deadline.end();
+      response.destroy();
     }
   }
 
@@ -201,13 +212,13 @@ export class ControlClient {
     });
   }
 
-  #unreachable(thrown: unknown): OperationError {
+  #unreachable(thrown: unknown, late: boolean): OperationError {
     if (thrown instanceof OperationError) return thrown;
     if (thrown instanceof BodyTooLarge)
       return new OperationError(
         `what answers on ${this.path} is no portferry host: it gave ${thrown.message}`,
       );
-    if (thrown instanceof Error && thrown.name === 'AbortError')
+    if (late)
       return new OperationError(
         `the portferry host on ${this.path} has not answered for ${this.#timeoutMs / 1000} s`,
       );

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import net from 'node:net';
+import { addAbortSignal } from 'node:stream';
 import { WebSocket } from 'ws';
 import { OperationError } from '../../protocol/errors.js';
 import { readBody } from '../../protocol/services/http-body.js';
@@ -73,7 +74,11 @@ export async function readEvents(
 }
 
 async function refusalOf(response: IncomingMessage, path: string): Promise<OperationError> {
-  const text = (await readBody(response, MAX_REFUSAL_BYTES)).toString('utf8');
+  addAbortSignal(AbortSignal.timeout(ANSWER_TIMEOUT_MS), response);
+  // Without its reason it is a refusal all the same.
+  const body = await readBody(response, MAX_REFUSAL_BYTES).catch(() => '');
+  response.destroy();
+  const text = body.toString();
   const status = response.statusCode;
   return new OperationError(
     messageIn(text) ??

@@ -62,6 +62,16 @@ t.test('does not wait for ever', async (t) => {
   await t.rejects(new ControlClient(path, 20).status(), { message: /has not answered for 0\.02 s$/ });
 });
 
+t.test('does not wait for ever for an answer that has begun', async (t) => {
+  const path = await answerWith(t, (_request, response) => {
+    response.writeHead(503, { 'content-length': 100 });
+    response.write('{');
+  });
+  const client = new ControlClient(path, 20);
+  await t.rejects(client.capture({ of: '80' }), { message: /has not answered for 0\.02 s$/ });
+  await t.rejects(client.status(), { message: /has not answered for 0\.02 s$/ });
+});
+
 t.test('an answer that breaks off, or is none', async (t) => {
   const path = await answerWith(t, (_request, response) => {
     response.writeHead(200, { 'content-length': 100 });
