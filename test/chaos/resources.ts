@@ -11,6 +11,9 @@ export interface Holdings {
 /** What /proc calls the descriptor that watches on folders are told by. */
 const INOTIFY = 'anon_inode:inotify';
 
+/** What libfaketime keeps for itself, in some processes and not in others. */
+const FAKETIME = '/dev/shm/faketime_';
+
 /** The state of a socket that listens, in /proc/net/tcp. */
 const LISTEN = '0A';
 
@@ -18,6 +21,7 @@ export function holdingsOf(pid: number): Holdings {
   const links = descriptorsOf(pid);
   const descriptors: Record<string, number> = {};
   for (const [number, link] of links) {
+    if (link.startsWith(FAKETIME)) continue;
     // Numbers of sockets and processes are others each time.
     const kind = link.replace(/:?\[\d+\]$|\d+$/, '');
     // The first watch on a folder makes libuv open one descriptor for all of them, which it keeps: they count, not that.
