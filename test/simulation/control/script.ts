@@ -1,5 +1,5 @@
 import type { VpnkitPort } from '../../../protocol/services/control.js';
-import { type Deeds, FAULTS, perform } from '../world/script.js';
+import { CHANNEL_FAULTS, type Deeds, PROCESS_FAULTS, perform } from '../world/script.js';
 import type { World } from '../world/world.js';
 import { SOCKETS_FOLDER } from './ends.js';
 import type { BindOutcome } from './machine.js';
@@ -26,8 +26,9 @@ const DEEDS: Deeds<ControlSchedule> = [
   [2, wait],
 ];
 
-const CONTROL_FAULTS: Deeds<ControlSchedule> = [
-  ...FAULTS,
+const FAULTS: Deeds<ControlSchedule> = [
+  ...CHANNEL_FAULTS,
+  ...PROCESS_FAULTS,
   [3, ({ machine, world }) => machine.outcomes.push(world.pick<BindOutcome>(['works', 'fails', 'late']))],
 ];
 
@@ -41,7 +42,7 @@ export function playControl(seed: number, trace?: (line: string) => void): World
   schedule.world.inPlace(() => {
     schedule.begin();
     schedule.addPublisher();
-    perform(schedule, DEEDS, CONTROL_FAULTS);
+    perform(schedule, DEEDS, FAULTS);
     schedule.finish();
   });
   return schedule.world;

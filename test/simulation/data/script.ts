@@ -1,5 +1,5 @@
 import type { Outcome } from '../world/network.js';
-import { type Deeds, FAULTS, perform } from '../world/script.js';
+import { CHANNEL_FAULTS, type Deeds, PROCESS_FAULTS, perform } from '../world/script.js';
 import type { World } from '../world/world.js';
 import { checkWindows } from './check-windows.js';
 import type { App } from './connection.js';
@@ -24,9 +24,10 @@ const DEEDS: Deeds<DataSchedule> = [
   [1, wait],
 ];
 
-const DATA_FAULTS: Deeds<DataSchedule> = [
-  ...FAULTS,
+const FAULTS: Deeds<DataSchedule> = [
+  ...CHANNEL_FAULTS,
   [3, ({ dials, world }) => dials.push(world.pick<Outcome>(['works', 'fails', 'late', 'never']))],
+  ...PROCESS_FAULTS,
 ];
 
 /**
@@ -38,7 +39,7 @@ export function playData(seed: number, trace?: (line: string) => void): World {
   const schedule = new DataSchedule(seed, trace);
   schedule.world.inPlace(() => {
     schedule.begin();
-    perform(schedule, DEEDS, DATA_FAULTS);
+    perform(schedule, DEEDS, FAULTS);
     schedule.finish();
   });
   return schedule.world;

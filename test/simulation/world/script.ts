@@ -5,11 +5,15 @@ import type { World } from './world.js';
 /** What is done in schedules of a kind, each as often as the number before it says. */
 export type Deeds<S> = readonly (readonly [weight: number, deed: (schedule: S) => void])[];
 
-/** What can be done to the channel and to both ends, whatever they do. */
-export const FAULTS: Deeds<Schedule> = [
+/** What can be done to the channel, whatever the two ends do. */
+export const CHANNEL_FAULTS: Deeds<Schedule> = [
   [3, cut],
   [1, freeze],
   [1, ({ network, world }) => network.outcomes.push(world.pick<Outcome>(['fails', 'late', 'never']))],
+];
+
+/** What can be done to the two ends. */
+export const PROCESS_FAULTS: Deeds<Schedule> = [
   [1, (schedule) => schedule.kill(schedule.world.pick(['host', 'guest'] as const))],
   [1, stop],
   [1, jump],
