@@ -15,6 +15,7 @@ class Guest {
   readonly log = new LogRecorder();
   readonly control: HostControl;
   #end: End | undefined;
+  #hostEnd: End | undefined;
   readonly #host: LeaseHost;
 
   constructor(t: Test, host: LeaseHost, times: Partial<LeaseTimes> = {}) {
@@ -33,8 +34,18 @@ class Guest {
     const { guest, b } = this.#host.channel();
     if (accept) b.owner.accept = accept;
     this.#end = guest;
+    this.#hostEnd = b;
     this.control.onUp(guest.multiplexer);
     return guest;
+  }
+
+  /** From now on nothing that the host answers comes, until the function is called that this returns. */
+  holdAnswers(): () => void {
+    const { link } = this.#hostEnd as End;
+    link.stalled = true;
+    return () => {
+      link.stalled = false;
+    };
   }
 
   down(): void {
@@ -347,9 +358,12 @@ t.test('what nobody waits for any more is not exposed', async (t) => {
 
   const late = new AbortController();
   guest.up();
+  t.same(await lease.list(), []);
+  const answer = guest.holdAnswers();
   const exposed = lease.expose(port(one), late.signal);
   await host.until(() => host.forwards.list().length === 1);
   late.abort();
+  answer();
   await t.rejects(exposed, unwanted);
   await host.until(() => host.forwards.list().length === 0);
   t.same(await lease.list(), []);
@@ -359,7 +373,9 @@ t.test('what is removed while it is asked for, and asked for again at once, is h
   const { host, guest } = await start(t);
   guest.up();
   const lease = guest.control.openLease('api');
-  const [one = 0, two = 0] = await chooseFreePorts(2);
+  const [zero = 0, one = 0, two = 0] = await chooseFreePorts(3);
+  await lease.unexpose(await lease.expose(port(zero)));
+  const answer = guest.holdAnswers();
   const first = lease.expose(port(one));
   const gone = new AbortController();
   const waiting = lease.expose(port(two), gone.signal);
@@ -367,6 +383,7 @@ t.test('what is removed while it is asked for, and asked for again at once, is h
   await host.until(() => host.forwards.list().length === 1);
   const removed = lease.unexpose(port(one));
   const again = lease.expose(port(one));
+  answer();
   const unwanted = { status: 503, message: 'the forward is not wanted any more' };
   await t.rejects(first, unwanted);
   await t.rejects(waiting, unwanted, 'and what is given up before its turn is not asked for');
