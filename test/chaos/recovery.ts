@@ -17,9 +17,11 @@ export interface Parts {
 /** How long it took after one kind of fault until everything worked again. */
 export interface Recovery {
   readonly times: number;
-  /** In ms. */
+  /** In ms, what the machine was late meanwhile left out. */
   readonly p50: number;
   readonly max: number;
+  /** With that. */
+  readonly wholeMax: number;
   /** The most that was allowed, as it is stated. */
   readonly stated: number;
 }
@@ -58,20 +60,23 @@ function untilTrue(condition: () => Promise<boolean>): Promise<void> {
 
 /** How long (ms) it took, by the kind of fault. */
 export class Recoveries {
-  readonly #times = new Map<string, { took: number[]; stated: number }>();
+  readonly #times = new Map<string, { took: number[]; wholeMax: number; stated: number }>();
 
-  note(kind: string, tookMs: number, statedMs: number): void {
-    const entry = this.#times.get(kind) ?? { took: [], stated: 0 };
-    entry.took.push(Math.round(tookMs));
+  /** @param tookMs what the machine was late left out @param wholeMs with that */
+  note(kind: string, tookMs: number, wholeMs: number, statedMs: number): void {
+    const entry = this.#times.get(kind) ?? { took: [], wholeMax: 0, stated: 0 };
+    // So late that nothing is left.
+    entry.took.push(Math.max(0, Math.round(tookMs)));
+    entry.wholeMax = Math.max(entry.wholeMax, Math.round(wholeMs));
     entry.stated = Math.max(entry.stated, statedMs);
     this.#times.set(kind, entry);
   }
 
   get byKind(): Record<string, Recovery> {
-    const entries = [...this.#times].map(([kind, { took, stated }]) => {
+    const entries = [...this.#times].map(([kind, { took, wholeMax, stated }]) => {
       const sorted = took.toSorted((one, other) => one - other);
       const [p50 = 0, max = 0] = [sorted[sorted.length >> 1], sorted.at(-1)];
-      return [kind, { times: took.length, p50, max, stated }] as const;
+      return [kind, { times: took.length, p50, max, wholeMax, stated }] as const;
     });
     return Object.fromEntries(entries);
   }

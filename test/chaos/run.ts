@@ -187,7 +187,7 @@ export class Run {
     const reachable = this.#machine.mark();
     const worked = await within(HOPELESS_MS, untilWorks(this.#parts));
     const tookMs = this.#machine.since(reachable);
-    this.#recoveries.note(kind, performance.now() - reachable.at, fault.limitMs);
+    this.#recoveries.note(kind, tookMs, performance.now() - reachable.at, fault.limitMs);
     await afterwards?.();
     // What works again is found out by the next try.
     const limitMs = fault.limitMs + TRY_MS;
