@@ -1,7 +1,8 @@
+import { mock } from 'node:test';
 import t, { type Test } from 'tap';
 import { HostControl } from '../../../guest/publish/host-control.js';
 import type { LeaseTimes } from '../../../guest/publish/lease-link.js';
-import type { VpnkitPort } from '../../../protocol/services/control.js';
+import { LEASE_RESOURCE, type VpnkitPort } from '../../../protocol/services/control.js';
 import type { Stream } from '../../../protocol/stream.js';
 import { encodeGoAway } from '../../../protocol/wire/extension.js';
 import { chooseFreePorts, freePort } from '../../fixtures/free-ports.js';
@@ -596,6 +597,35 @@ t.test('a host that tells less than it was asked', async (t) => {
   lease.publish([port(1)]);
   guest.up(serving((_request, response) => void response.end('{"forwards":[]}')));
   await guest.log.line(/^the host does not listen \(failed\): the host has not said what has become of it$/);
+});
+
+t.test("a sleep uses up nobody's time: what is asked before it is answered after it", async (t) => {
+  const { guest } = await start(t, { channelWaitMs: 10_000, answerTimeoutMs: 5_000 });
+  const port = await freePort();
+  let now = performance.now();
+  mock.method(performance, 'now', () => now);
+  mock.timers.enable({ apis: ['setTimeout'] });
+  t.teardown(() => {
+    mock.timers.reset();
+    mock.restoreAll();
+  });
+  let answer: (() => void) | undefined;
+  guest.up(
+    serving((request, response) => {
+      if (request.url === LEASE_RESOURCE) response.end('{"forwards":[]}');
+      else answer = () => void response.end();
+    }),
+  );
+  const asked = { proto: 'tcp', out_ip: '127.0.0.1', out_port: port, in_port: 80 } as const;
+  const exposed = guest.control.openLease('api').expose(asked);
+  while (!answer) await new Promise(setImmediate);
+  now += 8 * 3600 * 1000;
+  // At wake-up every timer fires whose time is over.
+  mock.timers.tick(10_000);
+  await new Promise(setImmediate);
+  await new Promise(setImmediate);
+  answer();
+  t.same(await exposed, asked);
 });
 
 t.test('a channel that takes no more streams', async (t) => {
