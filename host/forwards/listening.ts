@@ -192,6 +192,7 @@ export class Listening {
     const all = [...this.#started.values()];
     this.#started.clear();
     await this.close(all);
+    this.#owners.close();
     this.#limited.flush();
   }
 

@@ -23,6 +23,7 @@ export class PortOwners {
   readonly #find: typeof findPortOwners;
   #questions: Question[] = [];
   #searching = false;
+  #closed = false;
   /** When (performance.now()) the next search may begin for those who can wait. */
   #rested = 0;
   /** Ends the pause before a search. */
@@ -45,6 +46,7 @@ export class PortOwners {
    * rather than a long wait.
    */
   find(address: WantedAddress, urgent: boolean): Promise<string | undefined> {
+    if (this.#closed) return Promise.resolve(undefined);
     const key = keyOf(address);
     if (!urgent && performance.now() - this.#foundAt < FOUND_MS && this.#found.has(key))
       return Promise.resolve(this.#found.get(key));
@@ -60,6 +62,13 @@ export class PortOwners {
     });
   }
 
+  /** Searches no more: whoever waits is answered at once, without a name. */
+  close(): void {
+    this.#closed = true;
+    for (const { answer } of this.#questions.splice(0)) answer(undefined);
+    this.#hurry?.();
+  }
+
   async #search(): Promise<void> {
     if (this.#searching) return;
     this.#searching = true;
@@ -67,6 +76,7 @@ export class PortOwners {
       await this.#pause();
       const questions = this.#questions;
       this.#questions = [];
+      if (this.#closed) break;
       const startedAt = performance.now();
       const owners = await this.#find(questions.map(({ address }) => address));
       this.#foundAt = performance.now();

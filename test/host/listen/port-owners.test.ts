@@ -97,3 +97,17 @@ t.test('a guest does not wait long for a name', async (t) => {
   searches.end();
   t.equal(await urgent, 'owner 2');
 });
+
+t.test('a host that stops waits for no search, and for no pause before one', async (t) => {
+  const searches = new Searches();
+  const { owners } = searches;
+  const first = owners.find(at(1), false);
+  await searches.begun(1);
+  searches.end();
+  t.equal(await first, 'owner 1');
+  const waiting = owners.find(at(2), false);
+  owners.close();
+  t.equal(await waiting, undefined);
+  t.equal(await owners.find(at(1), true), undefined, 'and looks for nobody any more');
+  t.same(searches.asked, [[1]]);
+});
