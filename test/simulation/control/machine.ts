@@ -133,6 +133,7 @@ export class Machine implements Source {
 
   #problemOf(ip: string, port: number): string | undefined {
     if (ip.includes(':') && !this.#hasIpv6) return 'EADDRNOTAVAIL';
+    if (port === 0 && !ip.startsWith('/')) return undefined;
     const inTheWay = [...this.#sockets].some(
       (socket) => socket.port === port && (this.sharesPorts ? socket.ip === ip : overlap(socket.ip, ip)),
     );

@@ -14,7 +14,12 @@ interface Attempt {
   readonly abort: AbortController;
   /** Its publisher has said that it is not wanted any more. */
   withdrawn: boolean;
+  /** Something has been done to the host, or to what is between: it may be out of reach. */
+  disturbed: boolean;
 }
+
+/** The status of what cannot be asked of the host. */
+const UNAVAILABLE = 503;
 
 /** Somebody in the guest who publishes, and what it believes to have on the host. */
 export class Publisher {
@@ -44,10 +49,10 @@ export class Publisher {
     this.lease.publish(forwards);
   }
 
-  expose(forward: VpnkitPort): void {
+  expose(forward: VpnkitPort, disturbed: boolean): void {
     this.#note(`exposes ${describePort(forward)}`);
     this.used = true;
-    const attempt = { forward, abort: new AbortController(), withdrawn: false };
+    const attempt = { forward, abort: new AbortController(), withdrawn: false, disturbed };
     this.attempts.add(attempt);
     this.#ask(
       this.lease.expose(forward, attempt.abort.signal),
@@ -60,6 +65,10 @@ export class Publisher {
         this.attempts.delete(attempt);
         if (/not wanted/.test(error.message) && !attempt.withdrawn && !this.closed)
           throw new Violation(`${this.name} was told that it does not want ${describePort(forward)}`);
+        if (error.status === UNAVAILABLE && !attempt.disturbed && !attempt.withdrawn)
+          throw new Violation(
+            `${this.name} could not reach a host to which nothing was done: ${error.message}`,
+          );
       },
     );
   }

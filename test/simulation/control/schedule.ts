@@ -6,7 +6,7 @@ import { Schedule, type Which } from '../world/schedule.js';
 import { Violation } from '../world/world.js';
 import { disagreement, keyOf, problemOfTable } from './agreement.js';
 import { ControlGuest, ControlHost } from './ends.js';
-import { Machine } from './machine.js';
+import { type BindOutcome, Machine } from './machine.js';
 import { Publisher, type PublisherKind } from './publisher.js';
 import { User } from './user.js';
 
@@ -64,6 +64,28 @@ export class ControlSchedule extends Schedule<ControlHost, ControlGuest> {
 
   get publishers(): readonly Publisher[] {
     return this.guest.publishers;
+  }
+
+  override disturbAll(): void {
+    super.disturbAll();
+    this.#disturbAttempts();
+  }
+
+  /** The machine will do so with somebody's port. */
+  hinder(outcome: BindOutcome): void {
+    this.machine.outcomes.push(outcome);
+    this.#disturbAttempts();
+  }
+
+  #disturbAttempts(): void {
+    for (const { attempts } of this.publishers) for (const attempt of attempts) attempt.disturbed = true;
+  }
+
+  /** Whether the host may be out of reach of who asks it now. */
+  get hindered(): boolean {
+    const { machine, host, guest } = this;
+    const slow = machine.busy || machine.outcomes.length > 0;
+    return this.shaky || slow || !host.keeper.takesStreams || !guest.keeper.takesStreams;
   }
 
   addPublisher(): void {

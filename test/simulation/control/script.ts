@@ -13,7 +13,10 @@ const DEEDS: Deeds<ControlSchedule> = [
   [8, publish],
   [
     10,
-    (schedule) => schedule.withPublisher('asks', (publisher) => publisher.expose(forwardOf(schedule.world))),
+    (schedule) =>
+      schedule.withPublisher('asks', (publisher) =>
+        publisher.expose(forwardOf(schedule.world), schedule.hindered),
+      ),
   ],
   [2, (schedule) => schedule.withPublisher('asks', (publisher) => publisher.giveUp())],
   [5, unexpose],
@@ -29,7 +32,7 @@ const DEEDS: Deeds<ControlSchedule> = [
 const FAULTS: Deeds<ControlSchedule> = [
   ...CHANNEL_FAULTS,
   ...PROCESS_FAULTS,
-  [3, ({ machine, world }) => machine.outcomes.push(world.pick<BindOutcome>(['works', 'fails', 'late']))],
+  [3, (schedule) => schedule.hinder(schedule.world.pick<BindOutcome>(['works', 'fails', 'late']))],
 ];
 
 /**
