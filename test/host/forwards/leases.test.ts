@@ -17,6 +17,9 @@ function open(host: LeaseHost): Lease {
   return lease;
 }
 
+/** Whoever asks these waits for the name, however slow the machine is. */
+const patient = () => new PortOwners(undefined, 60_000);
+
 const request = (...forwards: VpnkitPort[]) => ({ publisher: 'docker', forwards });
 
 t.test('a lease has the forwards that it is set to, and no others', async (t) => {
@@ -92,7 +95,7 @@ t.test('sockets, in a folder that is made for them', async (t) => {
 });
 
 t.test('expose and unexpose, strictly', async (t) => {
-  const host = new LeaseHost(t, { allow: ['127.0.0.1'] });
+  const host = new LeaseHost(t, { allow: ['127.0.0.1'], owners: patient() });
   const lease = open(host);
   const taken = await takenPort(t);
   await t.rejects(lease.expose(port(taken.port)), {
@@ -196,7 +199,7 @@ t.test('one forward for all who want it, until the last one lets go', async (t) 
 });
 
 t.test('what cannot be had stays wanted, and comes when the port is free', async (t) => {
-  const host = new LeaseHost(t, { retryMs: 5 });
+  const host = new LeaseHost(t, { retryMs: 5, owners: patient() });
   const lease = open(host);
   const taken = await takenPort(t);
   t.match(await lease.set(request(port(taken.port))), {
