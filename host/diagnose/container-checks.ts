@@ -13,12 +13,12 @@ const FEW_RESTARTS = 2;
 const STEADY_SECONDS = 10;
 
 /** What to do about a container that does not serve, by its state. */
-const STATES: { readonly [state: string]: (name: string) => string } = {
-  paused: (name) => `docker unpause ${name}`,
-  restarting: (name) => `docker logs ${name} says why it ends again and again`,
-  created: (name) => `docker start ${name}`,
-  exited: (name) => `docker start ${name}; docker logs ${name} says why it ended`,
-};
+const STATES: ReadonlyMap<string, (name: string) => string> = new Map([
+  ['paused', (name) => `docker unpause ${name}`],
+  ['restarting', (name) => `docker logs ${name} says why it ends again and again`],
+  ['created', (name) => `docker start ${name}`],
+  ['exited', (name) => `docker start ${name}; docker logs ${name} says why it ended`],
+]);
 
 export function containerDown({ path }: Evidence): Complaint | undefined {
   const container = containerOn(path);
@@ -38,7 +38,7 @@ export function containerDown({ path }: Evidence): Complaint | undefined {
   return {
     hop: 'container',
     problem: `${nameContainer(container)} does not run: it is ${state}${code}${why}`,
-    advice: STATES[state]?.(name) ?? `docker logs ${name} may say why`,
+    advice: STATES.get(state)?.(name) ?? `docker logs ${name} may say why`,
   };
 }
 

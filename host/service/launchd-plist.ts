@@ -47,8 +47,14 @@ export function commandOfPlist(text: string): string[] | undefined {
   return words && [...words].map(([, text = '']) => decodeXml(text));
 }
 
-const ENTITIES: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
+const ENTITIES: ReadonlyMap<string, string> = new Map([
+  ['amp', '&'],
+  ['lt', '<'],
+  ['gt', '>'],
+  ['quot', '"'],
+  ['apos', "'"],
+]);
 
 function decodeXml(text: string): string {
-  return text.replace(/&(\w+);/g, (whole, name: string) => ENTITIES[name] ?? whole);
+  return text.replace(/&(\w+);/g, (whole, name: string) => ENTITIES.get(name) ?? whole);
 }

@@ -52,9 +52,9 @@ WantedBy=default.target
 
 /** The command line in a unit file, as systemdUnit writes it; undefined when there is none. */
 export function commandOfUnit(text: string): string[] | undefined {
-  const line = /^ExecStart=(.*)$/m.exec(text)?.[1];
+  const line = /(?:^|\n)ExecStart=([^\n]*)/.exec(text)?.[1];
   return line
-    ?.match(/"(?:[^"\\]|\\.)*"/g)
+    ?.match(/"(?:[^"\\]|\\.)*"/gs)
     ?.map((word) => unquote(word.slice(1, -1)).replaceAll('%%', '%').replaceAll('$$', '$'));
 }
 
@@ -64,6 +64,7 @@ function quote(text: string): string {
     .replaceAll('\\', '\\\\')
     .replaceAll('"', '\\"')
     .replaceAll('\n', '\\n')
+    .replaceAll('\r', '\\r')
     .replaceAll('%', '%%');
   return `"${escaped}"`;
 }
@@ -73,8 +74,11 @@ function quoteArgument(text: string): string {
   return quote(text.replaceAll('$', '$$$$'));
 }
 
+/** What quote() writes for what would end a line. */
+const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r' };
+
 function unquote(text: string): string {
-  return text.replace(/\\(.)/g, (_whole, next: string) => (next === 'n' ? '\n' : next));
+  return text.replace(/\\(.)/gs, (_whole, next: string) => ESCAPES[next] ?? next);
 }
 
 /** A path as such takes no quotes. */

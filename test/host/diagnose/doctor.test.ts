@@ -112,6 +112,7 @@ const CASES: readonly [
   ],
   ['a guest that cannot be asked', { path: makePath({ guest: { unseen: 'plain' } }) }, undefined],
   ['dead', { path: withContainer({ state: 'dead' }) }, { advice: 'docker logs web may say why' }],
+  ['a state of any name', { path: withContainer({ state: '__proto__' }) }, /does not run: it is __proto__$/],
   ['one restart', { path: withContainer({ restarts: 1, upSeconds: 1 }) }, undefined],
   ['many restarts, long ago', { path: withContainer({ restarts: 9 }) }, undefined],
   [

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap';
 import type { ServiceDefinition } from '../../../host/service/definition.js';
 import type { CommandResult, RunCommand } from '../../../host/service/run-command.js';
 import { Systemd } from '../../../host/service/systemd.js';
-import { commandOfUnit, unitName } from '../../../host/service/systemd-unit.js';
+import { commandOfUnit, systemdUnit, unitName } from '../../../host/service/systemd-unit.js';
 import { shortFolder } from '../../fixtures/short-folder.js';
 
 const DONE: CommandResult = { code: 0, stdout: '', stderr: '' };
@@ -49,6 +49,8 @@ t.test('what stands in a unit file is what was meant', (t) => {
   t.match(text, /^Environment="PATH=\/a b:\/c%%d"$/m);
   t.match(text, /^Type=notify\nNotifyAccess=main$/m);
   t.match(setUp(t, false).systemd.render({ ...definition, name: 'x' }), /Type=exec\nExecStart/);
+  const command = ['/a', 'line\r\nbreaks\u2028 of any kind'] as const;
+  t.same(commandOfUnit(systemdUnit({ ...definition, command }, true)), command);
   t.equal(commandOfUnit('[Service]\n'), undefined);
   t.equal(unitName('work'), 'portferry-host-work.service');
   t.end();
