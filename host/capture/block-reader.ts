@@ -18,6 +18,9 @@ const MAX_BLOCK_BYTES = 1024 * 1024;
 /** In the body of statistics, before the options. */
 const STATISTICS_OPTIONS_AT = BLOCK_HEAD_BYTES + 12;
 
+/** Of a number in an option. */
+const COUNT_BYTES = 8;
+
 /** Takes a capture as it comes, cut anywhere, and gives it on by whole blocks, so that whatever is written can be read. */
 export class BlockReader {
   /** Packets so far, and bytes of whole blocks. */
@@ -61,7 +64,8 @@ export class BlockReader {
       const length = block.readUInt16LE(at + 2);
       const value = block.subarray(at + 4, at + 4 + length);
       if (code === OPTION_COMMENT) this.ending ??= value.toString('utf8');
-      else if (code === OPTION_DROPPED) this.dropped = Number(value.readBigUInt64LE(0));
+      else if (code === OPTION_DROPPED && value.length === COUNT_BYTES)
+        this.dropped = Number(value.readBigUInt64LE(0));
       at += 4 + paddedLength(length);
     }
   }

@@ -46,7 +46,7 @@ export async function bundleTargets(folder) {
   });
   const words = JSON.stringify([...instrumenter.words]);
   const head = [
-    `const bundleUrl = ${JSON.stringify(`file://${ROOT}build/`)};`,
+    `const bundleUrl = ${JSON.stringify(`file://${ROOT}build/protocol/program/`)};`,
     probe[0].text,
     `globalThis.$probe = new $probeModule.Probe(${instrumenter.sites}, ${words});`,
     `const { counters: ${COUNTERS}, equal: ${EQUAL} } = globalThis.$probe;`,

@@ -47,7 +47,7 @@ function inProcess(bundle, folder, task) {
     const end = text.indexOf('\n');
     return { run: text.slice(0, end), input: text.slice(end + 1) };
   };
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     let last = '';
     let since = Date.now();
     let stderr = '';
@@ -68,11 +68,10 @@ function inProcess(bundle, folder, task) {
     child.on('message', end);
     child.on('close', (code, signal) => {
       const { run, input } = current();
-      end({
-        found: input,
-        runs: Number(run),
-        message: `the process ended with ${code ?? signal}\n${stderr}`,
-      });
+      const message = `the process ended with ${code ?? signal}\n${stderr}`;
+      // It has not come to any input.
+      if (run === '0') reject(new Error(`${task.name} cannot be run: ${message}`));
+      end({ found: input, runs: Number(run), message });
     });
   });
 }

@@ -23,6 +23,9 @@ const ODD_VALUES: readonly unknown[] = [
     '/a',
     '../a',
     'x'.repeat(300),
+    // What every object has, if it is not asked for what is its own.
+    '__proto__',
+    'constructor',
   ],
 ];
 

@@ -1,10 +1,6 @@
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import net from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { EngineClient } from '../../../guest/docker/engine.js';
 import { EngineError } from '../../../guest/docker/engine-socket.js';
+import { RawServer } from '../fixtures/raw-server.js';
 import type { Target } from '../target.js';
 
 /** A connection each, and some turns of the event loop. */
@@ -48,22 +44,21 @@ export const engine: Target = {
     seed(0, `HTTP/1.1 100 Continue\r\n\r\n${answer('{"message":"no"}').replace('200 OK', '404 Not Found')}`),
   ],
   async run([which = 0, cut = 0, ...rest]) {
-    const { path, answers } = await socket();
-    answers.bytes = Buffer.from(rest);
-    answers.cut = cut;
+    const dockerd = await server();
+    dockerd.answerWith(() => Buffer.from(rest), cut);
     const giveUp = new AbortController();
     try {
-      await ASKED[which % ASKED.length]?.(new EngineClient(path), giveUp.signal);
+      await ASKED[which % ASKED.length]?.(new EngineClient(dockerd.path), giveUp.signal);
     } catch (thrown) {
       if (!(thrown instanceof EngineError)) throw thrown;
     } finally {
-      // An answer without an end, or an unread rest of one.
+      // An unread rest of an answer.
       giveUp.abort();
-      for (const open of answers.open) open.destroy();
+      dockerd.end();
     }
   },
   async close() {
-    (await theSocket)?.server.close();
+    (await theServer)?.close();
   },
 };
 
@@ -75,34 +70,10 @@ function answer(body: string, headers = ''): string {
   return `HTTP/1.1 200 OK\r\n${headers}content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
 }
 
-interface EngineOnSocket {
-  path: string;
-  server: net.Server;
-  answers: { bytes: Buffer; cut: number; open: Set<net.Socket> };
-}
+let theServer: Promise<RawServer> | undefined;
 
-let theSocket: Promise<EngineOnSocket> | undefined;
-
-/** One for all inputs: every request is answered with the same bytes, after which the connection ends. */
-function socket(): Promise<EngineOnSocket> {
-  theSocket ??= (async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'pf-'));
-    process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-    const path = join(folder, 'docker.sock');
-    const answers = { bytes: Buffer.alloc(0), cut: 0, open: new Set<net.Socket>() };
-    const server = net.createServer((connection) => {
-      answers.open.add(connection);
-      connection.on('error', () => {}).on('close', () => answers.open.delete(connection));
-      connection.once('data', () => {
-        const { bytes, cut } = answers;
-        const size = cut || bytes.length || 1;
-        for (let at = 0; at < bytes.length; at += size) connection.write(bytes.subarray(at, at + size));
-        connection.end();
-      });
-    });
-    server.listen(path);
-    await once(server, 'listening');
-    return { path, server, answers };
-  })();
-  return theSocket;
+/** One for all inputs: every request is answered with the same bytes. */
+function server(): Promise<RawServer> {
+  theServer ??= new RawServer().listen();
+  return theServer;
 }
