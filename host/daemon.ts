@@ -149,6 +149,7 @@ class Host implements ControlTarget {
         platform: process.platform,
         clients: this.#records.open.size,
         maxClients: this.#descriptors.maxClients,
+        ...(stateFile && { stateFile: reportState(stateFile) }),
       }),
     });
     this.captureSources = {
@@ -320,8 +321,8 @@ class Host implements ControlTarget {
   }
 }
 
-function reportState({ path, problem }: StateFile): StateFileReport {
-  return problem === undefined ? { path } : { path, problem };
+function reportState({ path, problem, aside }: StateFile): StateFileReport {
+  return { path, ...(problem !== undefined && { problem }), ...(aside && { aside }) };
 }
 
 function linesOf(text: string): string[] {

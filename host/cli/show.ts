@@ -160,6 +160,11 @@ export function formatStatus(status: StatusReport, now = Date.now()): string {
     ['forwards', `${forwards}${failed}`],
   ];
   if (stateFile?.problem !== undefined) rows.push(['not saved', stateFile.problem]);
+  if (stateFile?.aside)
+    rows.push([
+      'set aside',
+      `${stateFile.aside.path}, a state file not read in whole: ${stateFile.aside.reason}`,
+    ]);
   if (channel.reconnects > 0) rows.push(['reconnects', String(channel.reconnects)]);
   if (failedConnections > 0)
     rows.push(['failed', `${failedConnections} connections within ${LATELY} (see list)`]);

@@ -1,5 +1,5 @@
 import type { ContainerReport, ListenerReport, WayReport } from '../../protocol/services/inspect.js';
-import type { ForwardReport } from '../records/reports.js';
+import type { ForwardReport, StateFileReport } from '../records/reports.js';
 import type { PathReport } from './path.js';
 import type { ProbeReport } from './probe.js';
 
@@ -17,6 +17,8 @@ export interface HostFacts {
   /** Clients being served, and as many as there is room for. */
   clients: number;
   maxClients: number;
+  /** Where forwards are kept over a restart, if they are. */
+  stateFile?: StateFileReport;
 }
 
 /** What a judgement is made of. */

@@ -1,4 +1,4 @@
-import type { ChannelReport } from '../records/reports.js';
+import type { ChannelReport, StateFileReport } from '../records/reports.js';
 import type { HostFacts } from './evidence.js';
 import { describeProcess } from './hops.js';
 import { otherForwarder } from './other-forwarder.js';
@@ -35,7 +35,10 @@ export function remarksOn(path: PathReport, facts: HostFacts, now = Date.now()):
 }
 
 /** The same of the host, whatever port it is about. */
-export function remarksOnHost(channel: ChannelReport, { version, clients, maxClients }: HostFacts): string[] {
+export function remarksOnHost(
+  channel: ChannelReport,
+  { version, clients, maxClients, stateFile }: HostFacts,
+): string[] {
   const remarks: string[] = [];
   const peer = channel.peer?.version;
   if (peer && peer !== version)
@@ -44,7 +47,18 @@ export function remarksOnHost(channel: ChannelReport, { version, clients, maxCli
     remarks.push(
       `${clients} clients are served, and there are descriptors for ${maxClients}: raise the limit (ulimit -n)`,
     );
-  return remarks;
+  return [...remarks, ...remarksOnState(stateFile)];
+}
+
+function remarksOnState({ path, problem, aside }: Partial<StateFileReport> = {}): string[] {
+  return [
+    ...(problem === undefined ? [] : [`what is exposed now will not outlast a restart: ${problem}`]),
+    ...(aside
+      ? [
+          `when this host started, it could not read all of the state file ${path} (${aside.reason}): that is kept as ${aside.path}, and forwards which are missing must be exposed again`,
+        ]
+      : []),
+  ];
 }
 
 /** Programs such as curl and browsers go there instead, also for localhost, unless they are told not to. */

@@ -9,9 +9,21 @@ interface SavedForward extends VpnkitPort {
   host_ips?: string[];
 }
 
+/** The version of what is written, since the beginning: it has only had more optional fields since. */
+const VERSION = 1;
+
 interface SavedState {
-  version: 1;
+  version: typeof VERSION;
   forwards: SavedForward[];
+}
+
+/** What a state file holds, as far as it can be understood. */
+export interface SavedForwards {
+  rules: ForwardRule[];
+  /** What is wrong with the rest of it, a sentence each. */
+  problems: string[];
+  /** Its version, where that is one of a portferry to come. */
+  newer?: number;
 }
 
 /** Quoted of what cannot be understood. */
@@ -19,15 +31,12 @@ const MAX_QUOTED = 200;
 
 /** The text of a state file. */
 export function formatSaved(rules: readonly ForwardRule[]): string {
-  const state: SavedState = { version: 1, forwards: rules.map(toSaved) };
+  const state: SavedState = { version: VERSION, forwards: rules.map(toSaved) };
   return `${JSON.stringify(state, undefined, 2)}\n`;
 }
 
-/**
- * Reads the text of a state file, as far as it can be understood.
- * @returns its forwards, and what is wrong with the rest of it
- */
-export function parseSaved(text: string): { rules: ForwardRule[]; problems: string[] } {
+/** Reads the text of a state file. */
+export function parseSaved(text: string): SavedForwards {
   const rules: ForwardRule[] = [];
   const problems: string[] = [];
   try {
@@ -40,14 +49,27 @@ export function parseSaved(text: string): { rules: ForwardRule[]; problems: stri
       }
   } catch (thrown) {
     problems.push(messageOf(thrown));
+    if (thrown instanceof NewerVersion) return { rules, problems, newer: thrown.version };
   }
   return { rules, problems };
 }
 
+class NewerVersion extends OperationError {
+  readonly version: number;
+
+  constructor(version: number) {
+    super(`a newer portferry has written it: it is of version ${version}, and this one knows ${VERSION}`);
+    this.version = version;
+  }
+}
+
 function readEntries(text: string): unknown[] {
-  const state = JSON.parse(text) as Partial<SavedState> | null;
-  if (state?.version === 1 && Array.isArray(state.forwards)) return state.forwards;
-  throw new OperationError('it is no list of forwards of version 1');
+  const state = JSON.parse(text) as { version?: unknown; forwards?: unknown } | null;
+  const { version, forwards } = state ?? {};
+  if (version === VERSION && Array.isArray(forwards)) return forwards;
+  if (typeof version === 'number' && Number.isSafeInteger(version) && version > VERSION)
+    throw new NewerVersion(version);
+  throw new OperationError(`it is no list of forwards of version ${VERSION}`);
 }
 
 function toSaved(rule: ForwardRule): SavedForward {

@@ -16,6 +16,14 @@ const MAX_ASIDE = 100;
 /** Bytes of the part of a temporary file's name that is random; two hexadecimal digits each. */
 const RANDOM_BYTES = 6;
 
+/** A file that could not be understood in whole at the start. */
+export interface SetAside {
+  /** Where it is kept, as it was. */
+  path: string;
+  /** What could not be understood, in words. */
+  reason: string;
+}
+
 /** Says what is to be saved, when that has its turn. */
 type Rules = () => readonly ForwardRule[];
 
@@ -31,6 +39,7 @@ export class StateFile {
   #failure: { problem: string; rules: Rules } | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
   #closed = false;
+  #aside: SetAside | undefined;
 
   /** @param retryMs how often it is tried again to save what could not be saved */
   constructor(path: string, logger: Logger, retryMs = RETRY_SAVE_MS) {
@@ -44,10 +53,15 @@ export class StateFile {
     return this.#failure?.problem;
   }
 
+  /** What load() has found and could not understand in whole. */
+  get aside(): SetAside | undefined {
+    return this.#aside;
+  }
+
   /**
    * Reads what was saved last, nothing when there is no file, and sees to it that it can be saved again. Of a
    * file with entries that cannot be understood the others are read, and a copy is kept aside; a file that is
-   * none of ours at all is kept aside, too, and counts as none.
+   * none of ours at all, or that a newer version has written, is kept aside, too, and counts as none.
    * @throws OperationError when the file cannot be read, kept aside or written
    */
   async load(): Promise<ForwardRule[]> {
@@ -98,12 +112,15 @@ export class StateFile {
   }
 
   async #understand(text: string): Promise<ForwardRule[]> {
-    const { rules, problems } = parseSaved(text);
-    if (problems.length === 0) return rules;
-    const aside = await this.#attempt('put aside', () => keepAside(this.path));
+    const { rules, problems, newer } = parseSaved(text);
+    const [reason] = problems;
+    if (reason === undefined) return rules;
+    const name = newer === undefined ? `${this.path}.corrupt` : `${this.path}.version-${newer}`;
+    const path = await this.#attempt('put aside', () => keepAside(this.path, name));
+    this.#aside = { path, reason };
     this.#logger.warn(
       { problems },
-      `the state file ${this.path} cannot be understood in whole (${problems[0]}): it is kept as ${aside}; ${rules.length} of its forwards are restored, others must be exposed again`,
+      `the state file ${this.path} cannot be understood in whole (${reason}): it is kept as ${path}; ${rules.length} of its forwards are restored, others must be exposed again`,
     );
     return rules;
   }
@@ -139,10 +156,10 @@ async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
-/** @returns the name of the copy, which is none that was there before */
-async function keepAside(path: string): Promise<string> {
+/** @returns the name of the copy: `name`, or where that is there already, the next one */
+async function keepAside(path: string, name: string): Promise<string> {
   for (let number = 1; number <= MAX_ASIDE; number++) {
-    const aside = number === 1 ? `${path}.corrupt` : `${path}.corrupt.${number}`;
+    const aside = number === 1 ? name : `${name}.${number}`;
     try {
       await copyFile(path, aside, constants.COPYFILE_EXCL);
       return aside;
@@ -150,7 +167,7 @@ async function keepAside(path: string): Promise<string> {
       if (errnoOf(thrown) !== 'EEXIST') throw thrown;
     }
   }
-  throw new OperationError(`there are ${MAX_ASIDE} such files already: remove ${path}.corrupt*`);
+  throw new OperationError(`there are ${MAX_ASIDE} such files already: remove ${name}*`);
 }
 
 /** What a process that was killed while it saved has left behind. */

@@ -6,6 +6,7 @@ import { formatDestination } from '../../protocol/wire/destination.js';
 import { Claim } from '../forwards/claim.js';
 import type { FailureReport } from '../forwards/failure-causes.js';
 import { type Forward, type ForwardCounters, forwardId, noCounts } from '../forwards/forward.js';
+import type { SetAside } from '../forwards/state-file.js';
 import type { ForwardRule } from '../rule/forward-rule.js';
 import { ruleToVpnkit } from '../rule/vpnkit-rule.js';
 import type { RatesReport } from './rates.js';
@@ -34,6 +35,8 @@ export interface StateFileReport {
   path: string;
   /** Why what is exposed now would not outlast a restart; absent when it is saved. */
   problem?: string;
+  /** Where what it was when the host started is kept, which could not be understood in whole; absent when it could. */
+  aside?: SetAside;
 }
 
 export interface ChannelReport {

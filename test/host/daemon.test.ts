@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import { join } from 'node:path';
@@ -359,6 +359,16 @@ t.test('what cannot be saved later is told to whoever exposes, and in the status
   renameSync(join(folder, 'gone'), join(folder, 'state'));
   await stop();
   t.match(readFileSync(options.stateFile, 'utf8'), `"out_port": ${exposed?.out_port}`);
+});
+
+t.test('a state file that could not be read in whole is told in the status, and by doctor', async (t) => {
+  const options = makeOptions(temporaryFolder(t), []);
+  const path = String(options.stateFile);
+  writeFileSync(path, '{"version":3,"forwards":[]}');
+  const { control } = await start(t, options);
+  const aside = { path: `${path}.version-3`, reason: /a newer portferry has written it/ };
+  t.match(await control.status(), { stateFile: { path, aside } });
+  t.match((await control.health()).remarks, [`that is kept as ${aside.path}`]);
 });
 
 t.test('what cannot be had at start ends the host, and leaves nothing open', async (t) => {

@@ -121,7 +121,12 @@ t.test('what cannot be saved is a warning, said once', async (t) => {
   });
   const stateFile = { path: '/s', problem: 'cannot write it' };
   t.match(formatStatus({ ...fakeStatus(), stateFile }), /\nnot saved +cannot write it\n/);
-  t.notMatch(formatStatus({ ...fakeStatus(), stateFile: { path: '/s' } }), /saved/);
+  t.notMatch(formatStatus({ ...fakeStatus(), stateFile: { path: '/s' } }), /saved|set aside/);
+  const aside = { path: '/s.version-2', reason: 'a newer portferry has written it' };
+  t.match(
+    formatStatus({ ...fakeStatus(), stateFile: { path: '/s', aside } }),
+    /\nset aside +\/s\.version-2, a state file not read in whole: a newer portferry has written it\n/,
+  );
 });
 
 t.test('status and dump, for people', async (t) => {

@@ -1,4 +1,5 @@
 import t from 'tap';
+import type { HostFacts } from '../../../host/diagnose/evidence.js';
 import { remarksOn, remarksOnProxy } from '../../../host/diagnose/remarks.js';
 import { fakeStatus } from '../../fixtures/control-reports.js';
 import { makePath, makeWay } from './fixtures/make-path.js';
@@ -22,6 +23,16 @@ t.test('versions, descriptors and clocks', async (t) => {
   const at = (clock: number) => makePath({ guest: { found: makeWay({ machine: { ...machine, clock } }) } });
   t.match(remarksOn(at(1_000_000), FACTS, 1_100_000), [/is 100 s behind this host's/]);
   t.match(remarksOn(at(1_100_000), FACTS, 1_000_000), [/is 100 s ahead of this host's/]);
+});
+
+t.test('a state file that is not written, or was not read in whole', async (t) => {
+  const on = (stateFile: HostFacts['stateFile']) =>
+    remarksOn(makePath(), { ...FACTS, ...(stateFile && { stateFile }) });
+  t.same(on({ path: '/s' }), []);
+  t.match(on({ path: '/s', problem: 'the disk is full' }), [/will not outlast a restart: the disk is full$/]);
+  t.match(on({ path: '/s', aside: { path: '/s.corrupt', reason: 'it is empty' } }), [
+    /the state file \/s \(it is empty\): that is kept as \/s\.corrupt, and forwards which are missing must/,
+  ]);
 });
 
 t.test('proxies', async (t) => {

@@ -1,4 +1,5 @@
 import {
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -70,7 +71,7 @@ t.test('those who save at the same time share a save, and nothing else is left b
 });
 
 t.test('a file that cannot be understood is kept aside, and so is the next one', async (t) => {
-  const contents = ['{"version":1,"forw', '{"version":2,"forwards":[]}', 'null', '{"version":1}'];
+  const contents = ['{"version":1,"forw', '{"version":"2","forwards":[]}', 'null', '{"version":1}'];
   const path = `${t.testdir({})}/state.json`;
   for (const [index, content] of contents.entries()) {
     writeFileSync(path, content);
@@ -78,6 +79,7 @@ t.test('a file that cannot be understood is kept aside, and so is the next one',
     t.same(await state.load(), []);
     const aside = index === 0 ? `${path}.corrupt` : `${path}.corrupt.${index + 1}`;
     t.equal(readFileSync(aside, 'utf8'), content);
+    t.match(state.aside, { path: aside, reason: /./ });
     t.same(await saved(path), []);
     t.equal(log.lines.length, 1);
     t.match(log.lines[0], {
@@ -92,6 +94,43 @@ t.test('a file that cannot be understood is kept aside, and so is the next one',
     message: /^cannot put aside the state file .*: there are 100 such files already: remove /,
   });
   t.equal(readFileSync(path, 'utf8'), 'null');
+});
+
+t.test('what earlier versions have saved is read', async (t) => {
+  // Written by the first one, and by the first one that had UDP; since then there have been more optional fields only.
+  const first = [
+    '127.0.0.1:18080:127.0.0.1:80/tcp',
+    'localhost:18081:127.0.0.1:81/tcp',
+    '0.0.0.0:18082:127.0.0.1:82/tcp',
+    '*:18084:127.0.0.1:84/tcp',
+    'unix:/tmp/portferry/s.sock:/var/run/docker.sock',
+  ];
+  const udp = [
+    ...['localhost:18083:127.0.0.1:53/udp', 'localhost:18085:127.0.0.1:53/udp/idle=30'],
+    'localhost:18086:127.0.0.1:80/tcp/proxy=v2',
+  ];
+  for (const [name, forwards] of Object.entries({ first, udp: [...first, ...udp] })) {
+    const path = `${t.testdir({})}/state.json`;
+    copyFileSync(new URL(`../../fixtures/state-files/${name}.json`, import.meta.url), path);
+    const { state, log } = makeState(path);
+    t.same((await state.load()).map(formatRule), forwards);
+    t.equal(state.aside, undefined);
+    t.same(log.lines, []);
+  }
+});
+
+t.test('a file of a version to come is kept aside with its number', async (t) => {
+  const path = `${t.testdir({})}/state.json`;
+  const content = '{"version":2,"forwards":[{"proto":"quic"}],"more":{}}';
+  for (const aside of [`${path}.version-2`, `${path}.version-2.2`]) {
+    writeFileSync(path, content);
+    const { state, log } = makeState(path);
+    t.same(await state.load(), []);
+    t.equal(readFileSync(aside, 'utf8'), content);
+    const reason = 'a newer portferry has written it: it is of version 2, and this one knows 1';
+    t.same(state.aside, { path: aside, reason });
+    t.match(log.lines, [{ level: 40, msg: `(${reason}): it is kept as ${aside}; 0 of its forwards` }]);
+  }
 });
 
 t.test('of a file with bad entries the others are restored, and the bad ones named', async (t) => {
