@@ -156,7 +156,8 @@ export function formatStatus(status: StatusReport, now = Date.now()): string {
     ['channel', `${channel.state} since ${channel.since} (${channel.mode} ${channel.address})`],
     ...formatPeer(channel),
     ['streams', String(channel.streams)],
-    ['sockets', describeSockets(sockets)],
+    // A host of an older version, which runs on after an upgrade, does not tell.
+    ...((sockets as StatusReport['sockets'] | undefined) ? [['sockets', describeSockets(sockets)]] : []),
     ['forwards', `${forwards}${failed}`],
   ];
   if (stateFile?.problem !== undefined) rows.push(['not saved', stateFile.problem]);

@@ -22,6 +22,9 @@ const MAX_ANSWER_BYTES = 128 * 1024 * 1024;
 
 const OK = 200;
 
+/** What hosts say to a request that they do not know: they run on after an upgrade, and commands are newer then. */
+const UNKNOWN_RESOURCE = /^there is no [A-Z]+ \S+ here$/;
+
 /** What has become of a request to remove forwards. */
 export interface Unexposed {
   removed: ForwardReport[];
@@ -150,8 +153,13 @@ export class ControlClient {
   }
 
   #refusal(method: string, resource: string, status: number, text: string): OperationError {
+    const message = messageIn(text);
+    if (message !== undefined && UNKNOWN_RESOURCE.test(message))
+      return new OperationError(
+        `the host on ${this.path} is of another version than this command (${message}): restart it (portferry service restart)`,
+      );
     return new OperationError(
-      messageIn(text) ?? `the host on ${this.path} answered ${method} ${resource} with ${status}`,
+      message ?? `the host on ${this.path} answered ${method} ${resource} with ${status}`,
     );
   }
 

@@ -8,7 +8,7 @@ import type { Diagnosis } from '../../../host/diagnose/diagnosis.js';
 import { noCounts } from '../../../host/forwards/forward.js';
 import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { formatDump } from '../../../host/records/dump.js';
-import { type ForwardReport, reportForward } from '../../../host/records/reports.js';
+import { type ForwardReport, reportForward, type StatusReport } from '../../../host/records/reports.js';
 import { createLogger } from '../../../protocol/program/logger.js';
 import { callProgram, type ProgramOutcome } from '../../fixtures/call-program.js';
 import { fakeConnection, fakeDump, fakeStatus } from '../../fixtures/control-reports.js';
@@ -127,6 +127,13 @@ t.test('what cannot be saved is a warning, said once', async (t) => {
     formatStatus({ ...fakeStatus(), stateFile: { path: '/s', aside } }),
     /\nset aside +\/s\.version-2, a state file not read in whole: a newer portferry has written it\n/,
   );
+});
+
+t.test('the status of a host that has run since before an upgrade', async (t) => {
+  const { sockets: _, ...older } = fakeStatus();
+  const text = formatStatus(older as StatusReport);
+  t.match(text, /\nforwards /);
+  t.notMatch(text, /undefined|sockets/);
 });
 
 t.test('status and dump, for people', async (t) => {

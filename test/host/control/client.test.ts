@@ -32,6 +32,15 @@ t.test('says when a path is too long to be reached', async (t) => {
   });
 });
 
+t.test('says when the host is of another version, and does not know the request', async (t) => {
+  const path = await answerWith(t, (_request, response) => {
+    response.writeHead(404).end('{"message":"there is no GET /v1/doctor here"}');
+  });
+  await t.rejects(new ControlClient(path).health(), {
+    message: `the host on ${path} is of another version than this command (there is no GET /v1/doctor here): restart it (portferry service restart)`,
+  });
+});
+
 t.test('says when what answers is no host', async (t) => {
   const html = await answerWith(t, (_request, response) => response.end('<html>'));
   await t.rejects(new ControlClient(html).status(), {
