@@ -12,8 +12,8 @@ const HELP = `npm run faults -- [--only FAULT,…] [--forwarders NAME,…] [--ti
 
 Makes each fault N times with each forwarder that is on PATH, and prints what the client sees (the server, of
 uploads), after how long, and when a new connection works again: medians, and the worst. What has ended is started
-again after 100 ms, as a service manager does. All of it takes less than 10 minutes: where the machine is slow, faults
-are made fewer times. Ctrl-C ends it.
+again after 100 ms, as a service manager does. All of it takes less than 10 minutes, unless the machine is very
+slow: then each fault is made once. Ctrl-C ends it.
 
   --only FAULT,…         only these
   --forwarders NAME,…    only these of: ${Object.keys(FORWARDERS).join(', ')}

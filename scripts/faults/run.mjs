@@ -12,7 +12,7 @@ export const FAULTS = [...HALVES, ...CHANNEL, ...DESTINATION, ...ENDS, ...LOAD, 
 const FAULT_MS = 120_000;
 
 /** How long (ms) a whole run is to take: where the machine is slow, a fault is made fewer times, but once. */
-const RUN_MS = 570_000;
+const RUN_MS = 540_000;
 
 /** Of that, how long (ms) more and more of those faults are begun that wait for most of their time. */
 const BEGIN_MS = 90_000;
