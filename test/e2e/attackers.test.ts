@@ -1,3 +1,4 @@
+import dgram from 'node:dgram';
 import { once } from 'node:events';
 import {
   chmodSync,
@@ -18,9 +19,11 @@ import { LogFile } from '../../host/service/log-file.js';
 import { CONTROL_SERVICE, LEASE_RESOURCE, type VpnkitPort } from '../../protocol/services/control.js';
 import { INSPECT_SERVICE } from '../../protocol/services/inspect.js';
 import type { Destination } from '../../protocol/wire/destination.js';
-import { attack, handshake, RawHttp } from '../fixtures/attacker.js';
+import { encodePing } from '../../protocol/wire/extension.js';
+import { attack, Flood, handshake, RawHttp } from '../fixtures/attacker.js';
 import { breaches } from '../fixtures/broken-bytes.js';
 import { chooseFreePorts, freePort } from '../fixtures/free-ports.js';
+import { WITHOUT_IPV6 } from '../fixtures/ipv6.js';
 import { port } from '../fixtures/leases.js';
 import { Peer } from '../fixtures/peer.js';
 import {
@@ -44,6 +47,9 @@ const CONTROL = { proto: 'unix', path: CONTROL_SERVICE } as const;
 
 /** The user's own forward, of every host that is attacked. */
 const OWN = '127.0.0.1:0:1';
+
+/** Every address of IPv4 and of IPv6, by one socket. */
+const BOTH_FAMILIES = '* of both families';
 
 /** A host that has its own forward and a control socket, and a channel that nobody has taken yet. */
 async function startHost(t: Test, ...args: string[]) {
@@ -119,34 +125,60 @@ t.test('the hostile guest dials: it gets nowhere', async (t) => {
   t.equal(clients, 0);
 });
 
+/** Where a program of the user's serves, and on which address of it the guest asks for the same port. */
+const CLAIMS: readonly (readonly [served: string, asked: string])[] = [
+  ['127.0.0.1', '127.0.0.1'],
+  ['127.0.0.1', '0.0.0.0'],
+  ['0.0.0.0', '0.0.0.0'],
+  ['0.0.0.0', '127.0.0.1'],
+  ['0.0.0.0', '127.0.0.2'],
+  ['127.0.0.2', '0.0.0.0'],
+];
+const CLAIMS_OF_IPV6: typeof CLAIMS = [
+  ['::1', '::1'],
+  ['::1', '::'],
+  ['::', '::'],
+  ['::', '::1'],
+  [BOTH_FAMILIES, '::1'],
+  [BOTH_FAMILIES, '::'],
+  [BOTH_FAMILIES, '127.0.0.1'],
+  [BOTH_FAMILIES, '0.0.0.0'],
+];
+
+/** A program of the user's that serves a port. @returns what ends it */
+async function serve(proto: 'tcp' | 'udp', ip: string, number: number): Promise<() => void> {
+  const host = ip === BOTH_FAMILIES ? '::' : ip;
+  const ipv6Only = net.isIPv6(ip);
+  if (proto === 'tcp') {
+    const server = net.createServer().listen({ port: number, host, ipv6Only });
+    await once(server, 'listening');
+    return () => server.close();
+  }
+  const type = net.isIPv4(host) ? 'udp4' : 'udp6';
+  const socket = dgram.createSocket({ type, ipv6Only }).bind(number, host);
+  await once(socket, 'listening');
+  return () => socket.close();
+}
+
 t.test(
   'the hostile guest asks for ports that programs of the user serve: it gets none of them',
   async (t) => {
     const { lease, control, pair } = await startHostWithGuest(t);
-    const number = await pair.port(1);
-    const claims: [served: string | undefined, asked: string][] = [
-      ['127.0.0.1', '127.0.0.1'],
-      ['127.0.0.1', '0.0.0.0'],
-      ['0.0.0.0', '127.0.0.1'],
-      ['0.0.0.0', '127.0.0.2'],
-      ['127.0.0.2', '0.0.0.0'],
-      [undefined, '127.0.0.1'],
-      [undefined, '0.0.0.0'],
-    ];
-    for (const [served, asked] of claims) {
-      const taken = served === undefined ? number : await freePort();
-      const server = served === undefined ? undefined : net.createServer().listen(taken, served);
-      if (server) await once(server, 'listening');
+    const own = await pair.port(1);
+    const ask = async (proto: 'tcp' | 'udp', number: number, asked: string, what: string): Promise<void> => {
       const evil = lease();
-      const [outcome] = await outcomes(evil, { ...port(taken), out_ip: asked });
+      const [outcome] = await outcomes(evil, { ...port(number), proto, out_ip: asked });
       evil.duplex.destroy();
-      t.match(
-        outcome,
-        { state: 'failed', code: 'EADDRINUSE' },
-        `${asked}, where ${served ?? 'a forward'} is served`,
-      );
-      server?.close();
-    }
+      t.match(outcome, { state: 'failed', code: 'EADDRINUSE' }, `${proto} ${asked}, where ${what} is served`);
+    };
+    for (const asked of ['127.0.0.1', '0.0.0.0']) await ask('tcp', own, asked, 'a forward');
+    for (const proto of ['tcp', 'udp'] as const)
+      for (const [served, asked] of [...CLAIMS, ...(WITHOUT_IPV6 ? [] : CLAIMS_OF_IPV6)]) {
+        const number = await freePort();
+        const end = await serve(proto, served, number);
+        await ask(proto, number, asked, served);
+        end();
+      }
     t.equal((await control.forwards()).filter(({ state }) => state === 'listening').length, 1);
   },
 );
@@ -250,6 +282,11 @@ t.test('the hostile guest sends its handshake a byte at a time: the honest one h
   await slow.until(() => slow.closed);
 });
 
+/** A request with a body, as text. */
+function put(path: string, body: string): string {
+  return `PUT ${path} HTTP/1.1\r\nhost: h\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+}
+
 t.test(
   'the hostile guest speaks HTTP that is none, or has no end: that lease ends, and others go on',
   async (t) => {
@@ -269,6 +306,9 @@ t.test(
         `PUT ${LEASE_RESOURCE} HTTP/1.1\r\nhost: h\r\ncontent-length: 99999999\r\n\r\n`,
         413,
       ],
+      ['a list in a list, without end', put(LEASE_RESOURCE, '['.repeat(50_000)), 400],
+      ['the same as a forward', put('/forwards/expose/port', '{"a":'.repeat(3_000)), 400],
+      ['a forward by the name of nothing', put('/forwards/expose/port', '\0'), 400],
     ];
     for (const [what, bytes, status] of wrong) {
       const evil = lease();
@@ -333,6 +373,40 @@ t.test('the hostile host dials what --allow-dial does not allow: nobody hears of
   t.match(good.result, { step: 'connected' });
 });
 
+t.test('the hostile host opens by the thousand: a service has its limit', async (t) => {
+  const { channel } = await startGuest(t);
+  const host = await Peer.connect(t, { kind: 'unix', path: channel });
+  const streams = Array.from({ length: 1_000 }, () => host.open({ proto: 'unix', path: INSPECT_SERVICE }));
+  await host.until(() => streams.every(({ result, end }) => result ?? end));
+  const refused = streams.filter(
+    ({ end }) => end?.how === 'refused' && end.result?.reason?.code === 'EAGAIN',
+  );
+  t.equal(refused.length, 1_000 - 16);
+  t.ok(host.connected);
+});
+
+t.test('the hostile host sends its handshake a byte at a time: the honest one has the place', async (t) => {
+  const { channel } = await startGuest(t);
+  const slow = attack(t, channel, handshake().subarray(0, 1));
+  await once(slow.socket, 'connect');
+  for (const byte of handshake().subarray(1, 20)) slow.socket.write(Buffer.of(byte));
+  const honest = await Peer.connect(t, { kind: 'unix', path: channel });
+  t.ok(honest.connected);
+  await slow.until(() => slow.closed);
+});
+
+t.test('the hostile host floods and does not read: its channel ends', async (t) => {
+  const { program, channel } = await startGuest(t);
+  const socket = net.connect(channel).on('error', () => {});
+  t.teardown(() => socket.destroy());
+  socket.write(handshake());
+  const pings = Buffer.concat(Array.from({ length: 2_000 }, () => encodePing(1)));
+  const flood = new Flood(socket, () => pings);
+  t.ok(await program.line(/PEER_DOES_NOT_READ/));
+  flood.stop();
+  t.ok((await Peer.connect(t, { kind: 'unix', path: channel })).connected);
+});
+
 t.test('the hostile host asks the guest’s services, by a request without end', async (t) => {
   const { channel } = await startGuest(t);
   const host = await Peer.connect(t, { kind: 'unix', path: channel });
@@ -388,12 +462,14 @@ t.test('the other user leaves something in the way: it is refused, and left alon
   writeFileSync(secret, 'secret');
   writeFileSync(file, 'file');
   symlinkSync(secret, link);
+  symlinkSync(secret, join(folder, 'dashboard-token'));
   const tries: [what: string, args: string[], why: RegExp][] = [
     ['the channel', ['--listen', `unix:${link}`], /there is a symbolic link, which is left alone/],
     ['the channel', ['--listen', `unix:${file}`], /there is a file, which is left alone/],
     ['the control socket', ['--control', link], /there is a symbolic link, which is left alone/],
     ['a forward', ['--forward', `unix:${link}:/x`], /there is a symbolic link, which is left alone/],
     ['the state file', ['--state', link], /cannot read the state file .*ELOOP/],
+    ['the dashboard', ['--dashboard=127.0.0.1:0'], /cannot keep the dashboard's token in .*ELOOP/],
   ];
   for (const [what, args, why] of tries) {
     const rest = ['--listen', `unix:${folder}/channel`, '--control', `${folder}/control`];
