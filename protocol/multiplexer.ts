@@ -43,7 +43,7 @@ import {
 } from './wire/handshake.js';
 
 /** Streams of one channel, both directions together. Each costs the guest one descriptor. */
-const MAX_STREAMS = 65_536;
+export const MAX_STREAMS = 65_536;
 
 /** What a multiplexer tells the one who made it. */
 export interface MultiplexerOwner {

@@ -23,10 +23,10 @@ export type Wanted =
 const ID = /^[0-9a-f]+$/;
 
 /** Containers that do not run list no ports: so many of them are looked at for those that they would publish. */
-const MAX_STOPPED = 50;
+export const MAX_STOPPED = 50;
 
 /** So many of those that run are looked into for what listens in them. */
-const MAX_RUNNING = 50;
+export const MAX_RUNNING = 50;
 
 /**
  * The containers that run, and what would be needed to see what listens in them.

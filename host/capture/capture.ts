@@ -9,7 +9,7 @@ import { enhancedPacket, interfaceDescription, interfaceStatistics, sectionHeade
 export const MAX_QUEUED_BYTES = 8 * 1024 * 1024;
 
 /** Payload of clients whose server is not connected yet, of all connections of a capture. */
-const MAX_HELD_BYTES = 4 * 1024 * 1024;
+export const MAX_HELD_BYTES = 4 * 1024 * 1024;
 
 /** Remarks that wait for a packet; more of them are counted. */
 const MAX_REMARKS = 50;

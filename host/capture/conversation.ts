@@ -6,7 +6,7 @@ import { type End, MAX_SEGMENT_BYTES, TCP, tcpPacket } from './packet.js';
 import type { PacketSink } from './packet-sink.js';
 
 /** Of a client whose server is not connected yet, so much payload is kept before that is taken for granted. */
-const MAX_HELD_BYTES = 64 * 1024;
+export const MAX_HELD_BYTES = 64 * 1024;
 
 /** Spreads initial sequence numbers: of two connections in succession between the same ports, they must differ. */
 const SEQUENCE_STEP = 0x9e37_79b1;

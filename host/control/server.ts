@@ -41,7 +41,7 @@ export interface ControlTarget extends MeasuredHost {
 const MAX_BODY_BYTES = 1024 * 1024;
 
 /** In a body: as many SPECs as there are ports. */
-const MAX_BODY_VALUES = 0x1_0000;
+export const MAX_BODY_VALUES = 0x1_0000;
 
 const UNAVAILABLE = 503;
 

@@ -3,7 +3,7 @@ import type { ForwardMatcher } from '../rule/forward-matcher.js';
 import { formatGuestEnd, formatHostEnd } from '../rule/forward-rule.js';
 
 /** Forwards that are named to somebody who has named none that is there. */
-const MAX_NAMED = 3;
+export const MAX_NAMED = 3;
 
 /** That nothing is forwarded there, and what is there on the same port, of the other protocol, too. */
 export function describeUnmatched({ text, hostEnds }: ForwardMatcher, forwards: ForwardTable): string {

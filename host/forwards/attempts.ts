@@ -15,7 +15,7 @@ import { inSlices, type Turns } from './turns.js';
 const RETRY_MS = 2_000;
 
 /** Failed forwards that are tried each time: with more of them each is tried less often, and at the same cost. */
-const RETRIES_AT_ONCE = 256;
+export const RETRIES_AT_ONCE = 256;
 
 export interface AttemptsOptions {
   listening: Listening;

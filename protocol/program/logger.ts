@@ -31,7 +31,7 @@ function verbosity(level: LogLevel): number {
 const STDERR = 2;
 
 /** Log lines (bytes) that are kept while they cannot be written, as on a full disk; what is more is dropped. */
-const MAX_UNWRITTEN_BYTES = 1024 * 1024;
+export const MAX_UNWRITTEN_BYTES = 1024 * 1024;
 
 /** What a line for people does not repeat: its sentence has it, or it is for programs that look for lines. */
 const IN_THE_SENTENCE = [
@@ -86,8 +86,9 @@ export async function logDestination(terminal: boolean): Promise<DestinationStre
   return pretty({ destination, ...PRETTY });
 }
 
-function jsonLines(): ReturnType<typeof pino.destination> {
-  const destination = pino.destination({ fd: STDERR, sync: true, maxLength: MAX_UNWRITTEN_BYTES });
+/** Log lines as they are, to a file descriptor that is open. */
+export function jsonLines(fd = STDERR): ReturnType<typeof pino.destination> {
+  const destination = pino.destination({ fd, sync: true, maxLength: MAX_UNWRITTEN_BYTES });
   // A log that cannot be written, for the disk is full or the terminal gone, ends nothing: it is tried again.
   destination.on('error', () => {});
   return destination;

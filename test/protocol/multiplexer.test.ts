@@ -1,6 +1,6 @@
 import { setImmediate as immediate } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { freeStreamId, Multiplexer } from '../../protocol/multiplexer.js';
+import { freeStreamId, MAX_STREAMS, Multiplexer } from '../../protocol/multiplexer.js';
 import { MAX_QUEUED_CONTROL_BYTES } from '../../protocol/outbox.js';
 import { Slab } from '../../protocol/slab.js';
 import { INITIAL_WINDOW_BYTES, MAX_WINDOW_BYTES, WINDOW_BUDGET_BYTES } from '../../protocol/window.js';
@@ -239,6 +239,11 @@ t.test('limit: local opens throw, those of the peer are refused and nothing of t
   t.equal(refusals.length, 1000);
   t.match(refusals[0], { step: 'policy', reason: { code: 'EAGAIN', message: /limit of 2 streams/ } });
   t.equal(solo.sent.filter((line) => line.startsWith('close ')).length, 1000);
+
+  const full = new Solo(everything);
+  for (let id = 0; id < MAX_STREAMS + 10; id++) full.receive(encodeOpen(id, WEB));
+  t.equal(full.multiplexer.streams.size, MAX_STREAMS);
+  t.equal(results(full.sent).length, 10);
 
   const plain = new Solo('plain', { maxStreams: 0 });
   plain.receive(encodeOpen(3, WEB), closeFrame(3));

@@ -4,6 +4,8 @@ import {
   findRivals,
   findRunning,
   getJson,
+  MAX_RUNNING,
+  MAX_STOPPED,
   type Wanted,
 } from '../../../guest/inspect/engine-containers.js';
 import { engineWithWeb, fakeEngine, fakeWeb, idOf, listedWeb } from '../../fixtures/fake-machine.js';
@@ -148,6 +150,37 @@ t.test('values of any kind where others were expected', async (t) => {
       t.equal(found?.report.id, idOf(1));
     }
   }
+});
+
+t.test('of many that run, and of many that do not, some are looked at', async (t) => {
+  const ids = (count: number): string[] => Array.from({ length: count }, (_, index) => idOf(index + 1));
+  const many = ids(MAX_RUNNING + 1);
+  const inspected = Object.fromEntries(
+    many.map((id) => [`/containers/${id}/json`, { Id: id, Name: `/${id}`, State: { Pid: 1 } }]),
+  );
+  const running = await findRunning(
+    fakeEngine({ '/containers/json': many.map((id) => ({ Id: id })), ...inspected }),
+    signal,
+  );
+  t.same(
+    running.map(({ id }) => id),
+    many.slice(0, MAX_RUNNING),
+  );
+
+  const stopped = ids(MAX_STOPPED + 1);
+  const answersWith = (publishing: string) => ({
+    '/containers/json?all=1': stopped.map((id) => ({ Id: id, State: 'exited' })),
+    ...Object.fromEntries(
+      stopped.map((id) => [
+        `/containers/${id}/json`,
+        id === publishing ? fakeWeb({ Id: id, State: { Status: 'exited' } }) : { Id: id, State: {} },
+      ]),
+    ),
+  });
+  const wanted = { kind: 'published', proto: 'tcp', port: 8080 } as const;
+  const last = stopped.at(MAX_STOPPED - 1) as string;
+  t.match(await find(wanted, answersWith(last)), { report: { state: 'exited', privatePort: 80 } });
+  t.equal(await find(wanted, answersWith(stopped.at(MAX_STOPPED) as string)), undefined);
 });
 
 t.test('an answer that is too long, or none', async (t) => {

@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { MAX_HELD_BYTES as MAX_HELD_OF_ALL } from '../../../host/capture/capture.js';
+import { MAX_HELD_BYTES } from '../../../host/capture/conversation.js';
 import { clientFailed, endedByHost, streamEnded } from '../../../host/records/ending.js';
 import { Bench, CLIENT, finished, NOBODY, outline, segmentsOf } from './fixtures/captured.js';
 
@@ -118,12 +120,14 @@ t.test('a plain guest does not tell of its dial: data and ends show it', async (
 t.test('what waits for dials is bounded', async (t) => {
   const bench = new Bench();
   const capture = bench.start();
-  for (let count = 0; count < 70; count++)
-    bench
-      .connect()
-      .open()
-      .client(Buffer.alloc(64 * 1024));
-  t.equal((await finished(capture)).received, 70 * 6, 'all of it is there, the last without having waited');
+  const each = MAX_HELD_BYTES;
+  const connections = MAX_HELD_OF_ALL / each + 6;
+  for (let count = 0; count < connections; count++) bench.connect().open().client(Buffer.alloc(each));
+  t.equal(
+    (await finished(capture)).received,
+    connections * 6,
+    'all of it is there, the last without having waited',
+  );
 });
 
 t.test('a connection that is there already is taken up in the middle', async (t) => {

@@ -7,7 +7,8 @@ import t, { type Test } from 'tap';
 import { ControlClient } from '../../../host/control/client.js';
 import type { ConnectionLimits } from '../../../host/control/connections.js';
 import { startControlServer } from '../../../host/control/late-server.js';
-import type { ControlTarget } from '../../../host/control/server.js';
+import { type ControlTarget, MAX_BODY_VALUES } from '../../../host/control/server.js';
+import { MAX_NAMED } from '../../../host/control/unmatched.js';
 import { ForwardTable } from '../../../host/forwards/forward-table.js';
 import { formatDump } from '../../../host/records/dump.js';
 import { createLogger } from '../../../protocol/program/logger.js';
@@ -143,10 +144,15 @@ t.test('what fails is 400 with a message that Docker can show', async (t) => {
     ['/v1/forwards', { specs: [] }, /the body must be a JSON object such as/],
     ['/v1/forwards', { specs: [1] }, /the body must be a JSON object such as/],
     ['/v1/forwards', 'null', /the body must be a JSON object such as/],
+    [
+      '/v1/forwards',
+      `[${'0,'.repeat(MAX_BODY_VALUES)}0]`,
+      new RegExp(`the body has more than ${MAX_BODY_VALUES} values`),
+    ],
   ];
   for (const [resource, body, message] of cases) {
     const { status, text } = await send(path, 'POST', resource, body);
-    t.equal(status, 400, `${resource} ${JSON.stringify(body)}`);
+    t.equal(status, 400, `${resource} ${String(JSON.stringify(body)).slice(0, 100)}`);
     t.match(JSON.parse(text), { message });
   }
   t.equal(lines.filter((line) => /was refused/.test(line)).length, cases.length);
@@ -206,8 +212,8 @@ t.test('our own API, through its client', async (t) => {
 t.test('of much that is there a few are named', async (t) => {
   const { path } = await startControl(t);
   const client = new ControlClient(path);
-  const first = await freePorts(5);
-  const range = `${first}-${first + 4}`;
+  const first = await freePorts(MAX_NAMED + 2);
+  const range = `${first}-${first + MAX_NAMED + 1}`;
   await client.expose([`127.0.0.1:${range}:${range}`]);
   const { unmatched } = await client.unexpose([`[::1]:${range}`]);
   t.match(unmatched, [

@@ -1,10 +1,13 @@
 import { existsSync, statSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
+import { RETRIES_AT_ONCE } from '../../../host/forwards/attempts.js';
 import { STATIC } from '../../../host/forwards/claim.js';
 import { Lease } from '../../../host/forwards/lease.js';
+import { type Look, PortGuard } from '../../../host/listen/port-guard.js';
 import { PortOwners } from '../../../host/listen/port-owners.js';
 import { parseSpecMatcher } from '../../../host/rule/forward-matcher.js';
+import type { ForwardRule } from '../../../host/rule/forward-rule.js';
 import { parseSpec } from '../../../host/rule/forward-spec.js';
 import type { VpnkitPort } from '../../../protocol/services/control.js';
 import { chooseFreePorts, freePort } from '../../fixtures/free-ports.js';
@@ -220,6 +223,29 @@ t.test('what cannot be had stays wanted, and comes when the port is free', async
   t.match(await host.log.line(/^listening on .*, for docker now$/), { level: INFO });
   t.equal(host.log.matching(/^not listening/).length, 1, 'said once');
   t.same(host.forwards.missing(), []);
+});
+
+t.test('of very many that cannot be had some are tried again at once, and all in turn', async (t) => {
+  const looks: number[][] = [];
+  /** Another program has every port, as on a system where that must be looked for. */
+  class EveryPort extends PortGuard {
+    override async look(rules: readonly ForwardRule[]): Promise<Look> {
+      const ports = rules.flatMap((rule) => (rule.proto === 'unix' ? [] : [rule.hostPort]));
+      if (ports.length > 0) looks.push(ports);
+      const address = { proto: 'tcp', ip: '127.0.0.1', port: 1 } as const;
+      return { heldBy: () => ({ address, owner: 'another program' }) };
+    }
+  }
+  const bindRules = { wildcardOnlyBelow: 0, sharesPorts: true };
+  const host = new LeaseHost(t, { retryMs: 1, bindRules, guard: new EveryPort() });
+  const count = RETRIES_AT_ONCE + 10;
+  const wanted = Array.from({ length: count }, (_, index) => index + 1);
+  await open(host).set(request(...wanted.map((number) => port(number))));
+  while (looks.length < 3) await new Promise(setImmediate);
+  const [first = [], ...retries] = looks;
+  t.same(first, wanted);
+  for (const ports of retries) t.equal(ports.length, RETRIES_AT_ONCE);
+  t.equal(new Set(retries.flat()).size, count);
 });
 
 t.test('what many could not have is there for all of them, whoever gets it first', async (t) => {

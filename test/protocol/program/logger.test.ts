@@ -1,6 +1,13 @@
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { prettyFactory } from 'pino-pretty';
 import t from 'tap';
-import { createLogger, logDestination, PRETTY } from '../../../protocol/program/logger.js';
+import {
+  createLogger,
+  jsonLines,
+  logDestination,
+  MAX_UNWRITTEN_BYTES,
+  PRETTY,
+} from '../../../protocol/program/logger.js';
 
 t.test('writes JSON lines with errors serialized', async (t) => {
   const lines: string[] = [];
@@ -16,6 +23,19 @@ t.test('has a destination for terminals and one for everything else', async (t) 
   const pretty = await logDestination(true);
   t.type(pretty.write, 'function');
   t.ok(createLogger('silent'));
+});
+
+t.test('what cannot be written is kept up to a bound', async (t) => {
+  if (!existsSync('/dev/full')) return t.plan(0, 'there is no /dev/full');
+  const full = openSync('/dev/full', 'w');
+  t.teardown(() => closeSync(full));
+  let dropped = 0;
+  const lines = jsonLines(full).on('drop', () => void dropped++);
+  const line = `${'x'.repeat(1023)}\n`;
+  for (let bytes = 0; bytes < MAX_UNWRITTEN_BYTES; bytes += line.length) lines.write(line);
+  t.equal(dropped, 0);
+  for (let count = 0; count < 10; count++) lines.write(line);
+  t.equal(dropped, 10);
 });
 
 t.test('on a terminal a line is one line, with what it is about before its sentence', async (t) => {
