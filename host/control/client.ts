@@ -153,13 +153,8 @@ export class ControlClient {
   }
 
   #refusal(method: string, resource: string, status: number, text: string): OperationError {
-    const message = messageIn(text);
-    if (message !== undefined && UNKNOWN_RESOURCE.test(message))
-      return new OperationError(
-        `the host on ${this.path} is of another version than this command (${message}): restart it (portferry service restart)`,
-      );
     return new OperationError(
-      message ?? `the host on ${this.path} answered ${method} ${resource} with ${status}`,
+      messageIn(text, this.path) ?? `the host on ${this.path} answered ${method} ${resource} with ${status}`,
     );
   }
 
@@ -277,9 +272,14 @@ function isListOfObjects<T>(value: unknown): value is T[] {
   return Array.isArray(value) && value.every(isObject);
 }
 
-/** What an answer of our API says is wrong; of any other the status alone is reported. */
-export function messageIn(text: string): string | undefined {
+/**
+ * What an answer of our API says is wrong; of any other the status alone is reported.
+ * @param path of the control socket
+ */
+export function messageIn(text: string, path: string): string | undefined {
   const value = jsonIn(text);
   if (!isObject<{ message?: unknown }>(value) || typeof value.message !== 'string') return undefined;
-  return textForPeople(value.message);
+  const message = textForPeople(value.message);
+  if (!UNKNOWN_RESOURCE.test(message)) return message;
+  return `the host on ${path} is of another version than this command (${message}): restart it (portferry service restart)`;
 }

@@ -81,7 +81,7 @@ async function refusalOf(response: IncomingMessage, path: string): Promise<Opera
   const text = body.toString();
   const status = response.statusCode;
   return new OperationError(
-    messageIn(text) ??
+    messageIn(text, path) ??
       `the host on ${path} tells no events (it answered with ${status}): is it an older one?`,
   );
 }
