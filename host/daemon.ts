@@ -262,7 +262,7 @@ class Host implements ControlTarget {
   }
 
   observe(observer: HostObserver): () => void {
-    const onChannel = (): void => observer.onChannel(reportChannel(this.#keeper.state));
+    const onChannel = (): void => observer.onChannel?.(reportChannel(this.#keeper.state));
     this.#events.on('channelUp', onChannel).on('channelDown', onChannel);
     const undo = [
       this.#records.observe(observer),

@@ -23,10 +23,10 @@ const TRAFFIC_MS = 1_000;
 /** RFC 6455, 7.4.1. */
 const GOING_AWAY = 1001;
 
-/** Who hears of everything that happens in a host. */
+/** Who hears of what happens in a host, of as much as it likes. */
 export interface HostObserver extends ConnectionObserver, ForwardObserver {
   /** It came up, or went down. */
-  onChannel(channel: ChannelReport): void;
+  onChannel?(channel: ChannelReport): void;
 }
 
 /** A host, as far as it is watched. */

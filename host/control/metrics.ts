@@ -118,10 +118,6 @@ export class HostMetrics {
     this.#stopWatching = host.observe({
       onDialled: (record) => observeTiming(this.#dial, record, 'guestDial'),
       onFirstByte: (record) => observeTiming(this.#firstByte, record, 'firstByte'),
-      onListening: () => {},
-      onNoLonger: () => {},
-      onFailed: () => {},
-      onChannel: () => {},
     });
     this.#idleTimer = setTimeout(() => this.#loop.disable(), watchedMs).unref();
   }

@@ -5,7 +5,7 @@ import { formatRule } from '../rule/forward-rule.js';
 import type { Bound } from './bound.js';
 import { type Claim, type Holder, RUNTIME } from './claim.js';
 import { forwardId } from './forward.js';
-import type { ForwardObserver } from './forward-observer.js';
+import type { ForwardTeller } from './forward-observer.js';
 import type { HostEnds } from './host-ends.js';
 import type { ListenFailure } from './listen-failure.js';
 import { GUEST_LINES_PER_MINUTE, type Listening } from './listening.js';
@@ -24,7 +24,7 @@ export interface AttemptsOptions {
   claims: HostEnds<Claim>;
   logger: Logger;
   /** Is told of claims that fail. */
-  observer: ForwardObserver;
+  observer: ForwardTeller;
   /** How often (ms) it is tried again to listen where that has failed. Default: RETRY_MS. */
   retryMs?: number | undefined;
 }

@@ -1,18 +1,21 @@
 import type { Claim } from './claim.js';
 import type { Forward } from './forward.js';
 
-/** Who hears of what becomes of forwards. */
+/** Who hears of what becomes of forwards, of as much as it likes. */
 export interface ForwardObserver {
   /** It is listened on. */
-  onListening(forward: Forward): void;
+  onListening?(forward: Forward): void;
   /** It is listened on, or wanted, no longer; not told when the host stops. */
-  onNoLonger(forward: Forward | Claim): void;
+  onNoLonger?(forward: Forward | Claim): void;
   /** It is wanted and not listened on; once for each reason, however often it is tried. */
-  onFailed(claim: Claim): void;
+  onFailed?(claim: Claim): void;
 }
 
+/** What tells all of them: the same events, none left out. */
+export type ForwardTeller = Required<ForwardObserver>;
+
 /** All who watch forwards, as one. */
-export class ForwardObservers implements ForwardObserver {
+export class ForwardObservers implements ForwardTeller {
   readonly #observers = new Set<ForwardObserver>();
 
   /** From now on `observer` hears of them, too. @returns ends that */
@@ -22,14 +25,14 @@ export class ForwardObservers implements ForwardObserver {
   }
 
   onListening(forward: Forward): void {
-    for (const observer of this.#observers) observer.onListening(forward);
+    for (const observer of this.#observers) observer.onListening?.(forward);
   }
 
   onNoLonger(forward: Forward | Claim): void {
-    for (const observer of this.#observers) observer.onNoLonger(forward);
+    for (const observer of this.#observers) observer.onNoLonger?.(forward);
   }
 
   onFailed(claim: Claim): void {
-    for (const observer of this.#observers) observer.onFailed(claim);
+    for (const observer of this.#observers) observer.onFailed?.(claim);
   }
 }

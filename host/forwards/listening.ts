@@ -14,7 +14,7 @@ import { type ForwardRule, formatHostEnd, formatRule, type PortRule } from '../r
 import { type Bound, describeForward, isInTheWay, makeForward } from './bound.js';
 import type { Claim } from './claim.js';
 import type { Forward } from './forward.js';
-import type { ForwardObserver } from './forward-observer.js';
+import type { ForwardTeller } from './forward-observer.js';
 import { HostEnds } from './host-ends.js';
 import { ListenFailure, needsEveryAddress, takenBy } from './listen-failure.js';
 
@@ -57,7 +57,7 @@ export interface ListenerDescriptors {
 /** The listeners of a host's forwards. */
 export class Listening {
   readonly #options: ListeningOptions;
-  readonly #observer: ForwardObserver;
+  readonly #observer: ForwardTeller;
   readonly #owners: PortOwners;
   readonly #bindRules: BindRules;
   readonly #guard: PortGuard | undefined;
@@ -70,7 +70,7 @@ export class Listening {
   readonly #missing = new Set<string>();
 
   /** @param observer is told what is listened on */
-  constructor(options: ListeningOptions, observer: ForwardObserver) {
+  constructor(options: ListeningOptions, observer: ForwardTeller) {
     this.#options = options;
     this.#observer = observer;
     this.#owners = options.owners ?? new PortOwners();

@@ -35,7 +35,7 @@ t.test('what happens is told while it happens, after a hello and the state of th
     { type: 'opened', time: /T.*Z$/, connection: { id: 1, forward, client: '127.0.0.1:5' } },
     { type: 'ended', connection: { id: 1, ending: { termination: 'HC', message: 'it broke' } } },
   ]);
-  host.observer?.onChannel(fakeStatus({ state: 'waiting', lastError: 'gone' }).channel);
+  host.observer?.onChannel?.(fakeStatus({ state: 'waiting', lastError: 'gone' }).channel);
   t.match(await reader.take(1), [{ type: 'channel', channel: { state: 'waiting', lastError: 'gone' } }]);
 });
 
