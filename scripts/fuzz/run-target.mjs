@@ -3,9 +3,16 @@ import { fork } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** How long (ms) an input may take, on a machine that does other work beside, before the target counts as hanging. */
-const HANG_MS = 20_000;
+/**
+ * How long (ms) an input may take of the processor, and in all, before the target counts as hanging: on a machine that
+ * does other work beside, a process may not run at all for a minute.
+ */
+const HANG_CPU_MS = 10_000;
+const HANG_MS = 180_000;
 const WATCH_MS = 1_000;
+
+/** A tick of /proc/PID/stat (ms). */
+const TICK_MS = 10;
 
 /** What a target may make of an input (MiB). */
 const MAX_HEAP_MB = 512;
@@ -50,12 +57,14 @@ function inProcess(bundle, folder, task) {
   return new Promise((resolve, reject) => {
     let last = '';
     let since = Date.now();
+    let cpuBefore = 0;
     let stderr = '';
     const watch = setInterval(() => {
       const { run, input } = current();
-      if (run !== last) [last, since] = [run, Date.now()];
-      else if (Date.now() - since > HANG_MS)
-        end({ found: input, runs: Number(run), message: `it has not ended within ${HANG_MS / 1000} s` });
+      const cpu = cpuMsOf(child.pid);
+      if (run !== last) [last, since, cpuBefore] = [run, Date.now(), cpu];
+      else if (cpu - cpuBefore > HANG_CPU_MS || Date.now() - since > HANG_MS)
+        end({ found: input, runs: Number(run), message: 'it does not end' });
     }, WATCH_MS);
     const end = (result) => {
       clearInterval(watch);
@@ -74,4 +83,15 @@ function inProcess(bundle, folder, task) {
       end({ found: input, runs: Number(run), message });
     });
   });
+}
+
+/** What a process has used of the processor (ms), where the system says it. */
+function cpuMsOf(pid) {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+  } catch {
+    return 0;
+  }
 }
