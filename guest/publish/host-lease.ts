@@ -216,14 +216,13 @@ export class HostLease {
       return connection && within(answerTimeoutMs, connection, () => ask(connection));
     };
     const deadline = new Deadline(answerTimeoutMs);
-    try {
-      return await this.#requests.takeBy(deadline, askNow, late);
-    } catch (thrown) {
-      if (thrown instanceof ConnectionLost) return undefined;
-      throw thrown;
-    } finally {
-      deadline.end();
-    }
+    return this.#requests
+      .takeBy(deadline, askNow, late)
+      .catch((thrown: unknown) => {
+        if (thrown instanceof ConnectionLost) return undefined;
+        throw thrown;
+      })
+      .finally(() => deadline.end());
   }
 }
 

@@ -44,6 +44,13 @@ export class GuestInspector {
   async look(query: WayQuery): Promise<Finding<WayReport> & { readonly silent?: boolean }> {
     if (!this.#streams.takesStreams) return { unseen: this.#streams.obstacle.message };
     const deadline = new Deadline(this.#timeoutMs);
+    return this.#lookBy(deadline, query).finally(() => deadline.end());
+  }
+
+  async #lookBy(
+    deadline: Deadline,
+    query: WayQuery,
+  ): Promise<Finding<WayReport> & { readonly silent?: boolean }> {
     try {
       const { status, body } = await this.#ask(
         `${WAY_RESOURCE}?${new URLSearchParams(query)}`,
@@ -57,8 +64,6 @@ export class GuestInspector {
       if (deadline.over)
         return { unseen: `the guest has not answered for ${this.#timeoutMs / 1000} s`, silent: true };
       return { unseen: describe(thrown) };
-    } finally {
-      deadline.end();
     }
   }
 
