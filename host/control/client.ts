@@ -163,15 +163,13 @@ export class ControlClient {
    * @param ask gives up when the signal is aborted
    * @throws OperationError that says why there is no answer
    */
-  async #inTime<T>(ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  #inTime<T>(ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const deadline = new Deadline(this.#timeoutMs);
-    try {
-      return await ask(deadline.signal);
-    } catch (thrown) {
-      throw this.#unreachable(thrown, deadline.over);
-    } finally {
-      deadline.end();
-    }
+    return ask(deadline.signal)
+      .catch((thrown: unknown) => {
+        throw this.#unreachable(thrown, deadline.over);
+      })
+      .finally(() => deadline.end());
   }
 
   async #request(

@@ -5,11 +5,9 @@ import { join } from 'node:path';
 
 /**
  * How long (ms) an input may take of the processor, and in all, before the target counts as hanging: on a machine that
- * does other work beside, a process may not run at all for a minute.
+ * does other work beside, a process may not run at all for a minute. And how often that is looked at.
  */
-const HANG_CPU_MS = 10_000;
-const HANG_MS = 180_000;
-const WATCH_MS = 1_000;
+const HANG = { cpuMs: 10_000, ms: 180_000, lookMs: 1_000 };
 
 /** A tick of /proc/PID/stat (ms). */
 const TICK_MS = 10;
@@ -26,20 +24,21 @@ const MAX_STDERR_LENGTH = 8_000;
  * @param bundle as bundleTargets() makes it
  * @param task its name, seed and inputs, and for how many seconds it is looked for, or with how much work: as many
  *   runs as take as long as so many of the cheapest target
+ * @param hang how long an input may take
  * @returns what is reported; `found` has been found again, but where it is `once`
  */
-export async function runTarget(bundle, folder, task) {
+export async function runTarget(bundle, folder, task, hang = HANG) {
   const { name, seed, inputs } = task;
-  const result = await inProcess(bundle, folder, task);
+  const result = await inProcess(bundle, folder, task, hang);
   if (result.found === undefined) return result;
-  const alone = await inProcess(bundle, folder, { name, replay: result.found });
+  const alone = await inProcess(bundle, folder, { name, replay: result.found }, hang);
   if (alone.found !== undefined) return { ...result, message: alone.message };
-  const again = await inProcess(bundle, folder, { name, seed, inputs, runs: result.runs });
+  const again = await inProcess(bundle, folder, { name, seed, inputs, runs: result.runs }, hang);
   if (again.found === undefined) return { ...result, once: true };
   return { ...again, message: `only after what went before it, up to run ${result.runs}\n${again.message}` };
 }
 
-function inProcess(bundle, folder, task) {
+function inProcess(bundle, folder, task, hang) {
   const currentPath = join(folder, `${task.name}.current`);
   const child = fork(bundle, {
     execArgv: [`--max-old-space-size=${MAX_HEAP_MB}`],
@@ -50,7 +49,7 @@ function inProcess(bundle, folder, task) {
   child.send({ ...task, currentPath });
   /** What the child runs: the number of the run, a line break, and the input. */
   const current = () => {
-    const text = existsSync(currentPath) ? readFileSync(currentPath, 'latin1') : '0\n';
+    const text = textOf(currentPath) || '0\n';
     const end = text.indexOf('\n');
     return { run: text.slice(0, end), input: text.slice(end + 1) };
   };
@@ -63,9 +62,9 @@ function inProcess(bundle, folder, task) {
       const { run, input } = current();
       const cpu = cpuMsOf(child.pid);
       if (run !== last) [last, since, cpuBefore] = [run, Date.now(), cpu];
-      else if (cpu - cpuBefore > HANG_CPU_MS || Date.now() - since > HANG_MS)
+      else if (cpu - cpuBefore > hang.cpuMs || Date.now() - since > hang.ms)
         end({ found: input, runs: Number(run), message: 'it does not end' });
-    }, WATCH_MS);
+    }, hang.lookMs);
     const end = (result) => {
       clearInterval(watch);
       child.kill('SIGKILL');
@@ -85,13 +84,14 @@ function inProcess(bundle, folder, task) {
   });
 }
 
-/** What a process has used of the processor (ms), where the system says it. */
+/** What a process has used of the processor (ms); NaN where the system does not say it. */
 function cpuMsOf(pid) {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
-  } catch {
-    return 0;
-  }
+  const stat = textOf(`/proc/${pid}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+}
+
+/** What is in a file; nothing where there is none. */
+function textOf(path) {
+  return existsSync(path) ? readFileSync(path, 'latin1') : '';
 }

@@ -24,6 +24,10 @@ class FakeHandle {
   onread = (): Buffer | undefined => undefined;
   /** It takes no descriptor: the kernel's own are none of the test's business. */
   open = (): number => EINVAL;
+  noDelay: boolean | undefined;
+  setNoDelay(on: boolean): void {
+    this.noDelay = on;
+  }
   readStart = (): number => this.readStatus;
   readStop = (): number => 0;
   useUserBuffer(): void {}
@@ -156,6 +160,16 @@ t.test('a connect that fails at once is told like one that fails later', async (
     t.match(recorder.closes, [{ code: 'EINVAL', syscall: 'connect' }]);
     handle.connected?.oncomplete(0);
   }
+});
+
+t.test('a socket that is made only when it connects is prepared then', async (t) => {
+  const handle = new FakeHandle();
+  const recorder = new Recorder();
+  const address = { host: '127.0.0.1', port: 1 };
+  const socket = HandleSocket.connect(fakeHandles(handle), address, recorder, () => {});
+  t.equal(handle.noDelay, true);
+  socket.destroy();
+  await recorder.until(() => recorder.closed);
 });
 
 t.test('a handle without the calls of TCP has no addresses and no reset', async (t) => {
