@@ -257,9 +257,15 @@ export class Stream {
     if (!this.#pending) this.#sendShutdown();
   }
 
-  /** Gives the stream up, both directions: what waits is dropped, and the peer is told why if it can be. */
+  /**
+   * Gives the stream up, both directions: what waits is dropped, and the peer is told why if it can be. The handler
+   * hears nothing more, also where the stream was about to end in good order.
+   */
   reset(reason: Reason): void {
-    if (this.over) return;
+    if (this.over) {
+      this.#over = true;
+      return;
+    }
     this.#early = undefined;
     this.#finish(reason);
   }

@@ -1,7 +1,7 @@
 import dgram from 'node:dgram';
 import { once } from 'node:events';
 import net from 'node:net';
-import { resetAtClose } from './connection-state.js';
+import { resetAtClose } from '../fixtures/connection-state.js';
 import { Party, type Story } from './party.js';
 import { decodePlan, HEADER_BYTES } from './plan.js';
 

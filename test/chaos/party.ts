@@ -1,5 +1,5 @@
 import type net from 'node:net';
-import { deliverAtClose, isReset, resetAtClose } from './connection-state.js';
+import { deliverAtClose, isReset, resetAtClose } from '../fixtures/connection-state.js';
 import { BLOCK_BYTES, firstWrong, patternOf } from './pattern.js';
 import type { Plan } from './plan.js';
 

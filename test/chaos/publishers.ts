@@ -1,7 +1,7 @@
 import http from 'node:http';
 import net from 'node:net';
+import { resetAtClose } from '../fixtures/connection-state.js';
 import type { Clients } from './clients.js';
-import { resetAtClose } from './connection-state.js';
 import type { Ledger } from './ledger.js';
 import type { Machine } from './machine.js';
 import type { Random } from './random.js';

@@ -350,6 +350,19 @@ t.test('reset: also after a half-close it is a reset, and while payload of the s
   t.end();
 });
 
+t.test('who gives up what was about to end in good order hears nothing of that end', (t) => {
+  const { end, handler, stream } = solo(everything);
+  end.receive(shutdownFrame(TOP));
+  stream.shutdown();
+  const { length } = end.sent;
+  stream.reset(GAVE_UP);
+  end.receive(closeFrame(TOP));
+  t.equal(handler.end, undefined);
+  t.equal(end.sent.length, length, 'the peer had its Close already');
+  t.equal(end.multiplexer.streams.size, 0);
+  t.end();
+});
+
 t.test('Close of a plain peer: in order after Shutdown, and early otherwise', (t) => {
   const early = solo('plain');
   early.end.receive(dataFrame(TOP, Buffer.from('part')), closeFrame(TOP));
