@@ -244,8 +244,7 @@ export class Stream {
     // Those who wait come first, also when this stream has just had its turn and its source goes on at once.
     if (!this.#carrier.othersWait) this.#sendPending();
     if (!this.#pending) return true;
-    if (this.#sendWindow.available > 0) this.#carrier.waitForTurn(this);
-    else this.#stall();
+    this.#waitToSend();
     return false;
   }
 
@@ -296,8 +295,7 @@ export class Stream {
   /** The stream's turn on the link: sends one quantum, which is what one read has brought. */
   takeTurn(): void {
     this.#sendPending();
-    // The link was free, so what is still pending waits for a Window, which brings the next turn.
-    if (this.#pending) this.#stall();
+    if (this.#pending) this.#waitToSend();
     else if (!this.over) this.#handler.onWritable();
   }
 
@@ -423,8 +421,12 @@ export class Stream {
     this.#pending = undefined;
   }
 
-  /** Payload waits for a Window. */
-  #stall(): void {
+  /** What is pending waits for the link, or else for a Window, which brings the next turn. */
+  #waitToSend(): void {
+    if (this.#sendWindow.available > 0) {
+      this.#carrier.waitForTurn(this);
+      return;
+    }
     this.#sendStall ??= new Stopwatch(() => this.#carrier.now());
     this.#sendStall.start();
   }

@@ -540,6 +540,24 @@ t.test('close: memory that the link still sends from is not lent again', (t) => 
   t.end();
 });
 
+t.test('a turn in which the link takes no more than a control frame is not the last one', (t) => {
+  const { a, b, run } = connect(randomFrom(12));
+  const from = a.open();
+  run();
+  const to = b.owner.handlers[0] as RecordingHandler;
+  to.reads = false;
+  const sent = 3 * INITIAL_WINDOW_BYTES;
+  pump(from, Buffer.alloc(sent), sent);
+  run();
+  // The heartbeat asks when it learns that the channel is used; the link takes that, and is full.
+  a.link.taking = 'never';
+  a.multiplexer.onceUsed(() => a.multiplexer.ping(1));
+  to.read();
+  run();
+  t.equal(to.data.length, sent);
+  t.end();
+});
+
 t.test('fail: the link ends at once, and so does everything else', (t) => {
   const { a, b, run } = connect(randomFrom(11), { features: withoutEarlyData });
   a.link.taking = 'never';
