@@ -14,7 +14,7 @@ import { SimulatedSocket } from '../world/simulated-socket.js';
 export const HOLD_MS = 3_000;
 
 /** How long (ms) a dial may take. */
-const DIAL_TIMEOUT_MS = 5_000;
+export const DIAL_TIMEOUT_MS = 5_000;
 
 interface DataOptions extends EndOptions {
   /** Takes the streams that are neither dialled nor a service's. */

@@ -9,7 +9,7 @@ import { checkWindows } from './check-windows.js';
 import { App, type Connection, checkWhole, isOver } from './connection.js';
 import { checkDatagrams, DatagramSide } from './datagrams.js';
 import { DirectSide } from './direct.js';
-import { DataGuest, DataHost, forwardTo } from './ends.js';
+import { DataGuest, DataHost, DIAL_TIMEOUT_MS, forwardTo } from './ends.js';
 
 /** Two ends of a stream or flow that is no forwarded connection. */
 interface Direct<Side extends DirectSide | DatagramSide> {
@@ -209,6 +209,12 @@ export class DataSchedule extends Schedule<DataHost, DataGuest> {
     for (const connection of this.connections) checkWhole(connection);
     for (const { opener, acceptor, disturbed } of this.streams)
       if (!disturbed) for (const side of [opener, acceptor]) checkClosed(side);
+    // What a client has sent before it ended in good order waits for the dial, which may go on.
+    this.runToEnd(
+      () => this.guest.pool.out <= 1,
+      () => 'the guest holds slabs',
+      DIAL_TIMEOUT_MS,
+    );
     this.checkNothingHeld();
   }
 
