@@ -67,9 +67,12 @@ await withEachEngine(t, 'what containers publish in the VM is there on the host'
   await t.test('ports that dockerd chooses', async (t) => {
     await start(t, 'chosen', ['--expose', '80', '-p', '81', '-P'], ['80', '81']);
     for (const inside of ['80', '81']) {
-      const [, port] = /:(\d+)\n?/.exec(await vm.docker('port', 'chosen', inside)) ?? [];
-      await on.listens(`tcp *:${port}`);
-      t.equal(await on.fetch(Number(port)), PAGE);
+      const bound = (await vm.docker('port', 'chosen', inside)).trim().split('\n');
+      const ports = bound.map((address) => Number(address.slice(address.lastIndexOf(':') + 1)));
+      // Docker 20.10 may choose one port for IPv4, and another one for IPv6.
+      const same = bound.length > 1 && new Set(ports).size === 1;
+      await on.listens(...(same ? [`tcp *:${ports[0]}`] : bound.map((address) => `tcp ${address}`)));
+      t.equal(await on.fetch(Number(ports[0])), PAGE);
     }
   });
 
