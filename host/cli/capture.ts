@@ -121,9 +121,12 @@ async function capture(
     write === '-' ? streamSink(context.stdout) : createCaptureFile(write),
   );
   const where = write === '-' ? 'standard output' : write;
-  context.stderr.write(`capturing ${frames ? 'frames' : of} to ${where}; Ctrl-C ends it\n`);
   const progress = progressOn(context.stderr);
-  const summary = await move(source, sink, context, progress.show);
+  const summary = await move(source, sink, context, {
+    onBegin: () =>
+      void context.stderr.write(`capturing ${frames ? 'frames' : of} to ${where}; Ctrl-C ends it\n`),
+    onProgress: progress.show,
+  });
   progress.clear();
   context.stderr.write(`${describeSummary(summary, where)}\n`);
   if (json) writeJson(context.stdout, { file: write, ...summary });
@@ -149,16 +152,26 @@ function queryOf(options: Options, of: string | undefined): Record<string, strin
   };
 }
 
+/** Who is told how a capture goes. */
+interface Watcher {
+  /** From now on a signal ends it in good order. */
+  onBegin(): void;
+  onProgress(packets: number, bytes: number): void;
+}
+
+const NOBODY: Watcher = { onBegin: () => {}, onProgress: () => {} };
+
 async function move(
   source: RunningCapture,
   sink: CaptureSink,
   { environment }: ProgramContext,
-  onProgress: (packets: number, bytes: number) => void = () => {},
+  watcher = NOBODY,
 ): Promise<CaptureSummary> {
   const { runCapture } = await import('../capture/run-capture.js');
   const signals = stopOnSignals({ environment });
   try {
-    return await runCapture({ source, sink, stop: signals.stop, onProgress });
+    watcher.onBegin();
+    return await runCapture({ source, sink, stop: signals.stop, onProgress: watcher.onProgress });
   } finally {
     signals.release();
   }

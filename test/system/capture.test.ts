@@ -70,7 +70,9 @@ t.test('HTTP in a capture is what it was, in both directions, without a complain
   const capture = await startCapture(t, pair, String(port));
   const refused = await startCapture(t, pair, String(await pair.port(nobody)));
   await run(t, curl, '-sS', '-o', join(pair.folder, 'body'), `http://127.0.0.1:${port}/`);
-  t.equal((await run(t, curl, '-sS', `http://127.0.0.1:${await pair.port(nobody)}/`)).outcome, 56);
+  const { outcome } = await run(t, curl, '-sS', `http://127.0.0.1:${await pair.port(nobody)}/`);
+  // The reset may come before curl has sent what it asks.
+  t.ok(outcome === 55 || outcome === 56, `curl sees a reset: ${outcome}`);
   await capture.stop();
   await refused.stop();
 
