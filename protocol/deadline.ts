@@ -30,6 +30,15 @@ export class Deadline {
     this.#wait(ms);
   }
 
+  /**
+   * Does something that has so long (ms), and ends the deadline with it.
+   * @param action may wait beyond the deadline: what being late means is its own affair
+   */
+  static within<T>(ms: number, action: (deadline: Deadline) => Promise<T>): Promise<T> {
+    const deadline = new Deadline(ms);
+    return action(deadline).finally(() => deadline.end());
+  }
+
   /** Aborted when the time is over. */
   get signal(): AbortSignal {
     return this.#late.signal;

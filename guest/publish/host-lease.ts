@@ -74,7 +74,8 @@ export class HostLease {
     this.#attempts.add(attempt);
     wanted?.addEventListener('abort', withdraw);
     try {
-      return await this.#exposeInTime(attempt);
+      const { channelWaitMs } = this.#giver.times;
+      return await Deadline.within(channelWaitMs, (deadline) => this.#exposeBy(deadline, attempt));
     } finally {
       this.#attempts.delete(attempt);
       wanted?.removeEventListener('abort', withdraw);
@@ -166,15 +167,6 @@ export class HostLease {
     }
   }
 
-  async #exposeInTime(attempt: Attempt): Promise<VpnkitPort> {
-    const deadline = new Deadline(this.#giver.times.channelWaitMs);
-    try {
-      return await this.#exposeBy(deadline, attempt);
-    } finally {
-      deadline.end();
-    }
-  }
-
   async #exposeBy(deadline: Deadline, attempt: Attempt): Promise<VpnkitPort> {
     let lost: ConnectionLost | undefined;
     do {
@@ -215,26 +207,21 @@ export class HostLease {
       const { connection } = this.#link;
       return connection && within(answerTimeoutMs, connection, () => ask(connection));
     };
-    const deadline = new Deadline(answerTimeoutMs);
-    return this.#requests
-      .takeBy(deadline, askNow, late)
-      .catch((thrown: unknown) => {
-        if (thrown instanceof ConnectionLost) return undefined;
-        throw thrown;
-      })
-      .finally(() => deadline.end());
+    return Deadline.within(answerTimeoutMs, (deadline) =>
+      this.#requests.takeBy(deadline, askNow, late),
+    ).catch((thrown: unknown) => {
+      if (thrown instanceof ConnectionLost) return undefined;
+      throw thrown;
+    });
   }
 }
 
 /** Gives up the stream when it takes longer than `ms`: nobody knows what the host has made of a request then. */
-async function within<T>(ms: number, connection: LeaseConnection, action: () => Promise<T>): Promise<T> {
-  const deadline = new Deadline(ms);
-  deadline.signal.addEventListener('abort', () => connection.close(`no answer within ${ms / 1000} s`));
-  try {
-    return await action();
-  } finally {
-    deadline.end();
-  }
+function within<T>(ms: number, connection: LeaseConnection, action: () => Promise<T>): Promise<T> {
+  return Deadline.within(ms, ({ signal }) => {
+    signal.addEventListener('abort', () => connection.close(`no answer within ${ms / 1000} s`));
+    return action();
+  });
 }
 
 /** A request's turn has not come in time. */

@@ -164,12 +164,11 @@ export class ControlClient {
    * @throws OperationError that says why there is no answer
    */
   #inTime<T>(ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const deadline = new Deadline(this.#timeoutMs);
-    return ask(deadline.signal)
-      .catch((thrown: unknown) => {
+    return Deadline.within(this.#timeoutMs, (deadline) =>
+      ask(deadline.signal).catch((thrown: unknown) => {
         throw this.#unreachable(thrown, deadline.over);
-      })
-      .finally(() => deadline.end());
+      }),
+    );
   }
 
   async #request(

@@ -43,8 +43,7 @@ export class GuestInspector {
   /** The way from a port in the guest to who serves it; where it cannot be seen, why. Never throws. */
   async look(query: WayQuery): Promise<Finding<WayReport> & { readonly silent?: boolean }> {
     if (!this.#streams.takesStreams) return { unseen: this.#streams.obstacle.message };
-    const deadline = new Deadline(this.#timeoutMs);
-    return this.#lookBy(deadline, query).finally(() => deadline.end());
+    return Deadline.within(this.#timeoutMs, (deadline) => this.#lookBy(deadline, query));
   }
 
   async #lookBy(
