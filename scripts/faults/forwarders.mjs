@@ -6,6 +6,7 @@ import net from 'node:net';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { findByVersion, programFile } from '../../build/host/bench/rivals/find.js';
+import { openssh } from '../../build/host/bench/rivals/openssh.js';
 import { VERSION } from '../../build/protocol/program/version.js';
 import { ROOT } from '../bundle.mjs';
 import { freeEndpoint } from './ports.mjs';
@@ -97,13 +98,7 @@ export const FORWARDERS = {
 
   ssh: {
     setup: 'ssh -N -L to an sshd, ExitOnForwardFailure, ServerAliveInterval 15',
-    async find() {
-      for (const program of ['ssh-keygen', 'sshd']) {
-        const found = await findByVersion(program);
-        if ('absent' in found) return found;
-      }
-      return findByVersion('ssh', '-V');
-    },
+    find: () => openssh.find(),
     async start(given) {
       const { folder, target, wrap } = given;
       const endpoint = given.endpoint ?? (await freeEndpoint());

@@ -272,14 +272,19 @@ t.test('the hostile guest opens by the million: a lease has its limit', async (t
   t.equal((await control.status()).channel.streams, 4_096);
 });
 
-t.test('the hostile guest sends its handshake a byte at a time: the honest one has the place', async (t) => {
-  const { channel } = await startHost(t);
+/** Whoever sends its handshake a byte at a time gives way to an honest peer. */
+async function trickle(t: Test, channel: string): Promise<void> {
   const slow = attack(t, channel, handshake().subarray(0, 1));
   await once(slow.socket, 'connect');
   for (const byte of handshake().subarray(1, 20)) slow.socket.write(Buffer.of(byte));
   const honest = await Peer.connect(t, { kind: 'unix', path: channel });
   t.ok(honest.connected);
   await slow.until(() => slow.closed);
+}
+
+t.test('the hostile guest sends its handshake a byte at a time: the honest one has the place', async (t) => {
+  const { channel } = await startHost(t);
+  await trickle(t, channel);
 });
 
 /** A request with a body, as text. */
@@ -387,12 +392,7 @@ t.test('the hostile host opens by the thousand: a service has its limit', async 
 
 t.test('the hostile host sends its handshake a byte at a time: the honest one has the place', async (t) => {
   const { channel } = await startGuest(t);
-  const slow = attack(t, channel, handshake().subarray(0, 1));
-  await once(slow.socket, 'connect');
-  for (const byte of handshake().subarray(1, 20)) slow.socket.write(Buffer.of(byte));
-  const honest = await Peer.connect(t, { kind: 'unix', path: channel });
-  t.ok(honest.connected);
-  await slow.until(() => slow.closed);
+  await trickle(t, channel);
 });
 
 t.test('the hostile host floods and does not read: its channel ends', async (t) => {
