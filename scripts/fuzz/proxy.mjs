@@ -24,6 +24,9 @@ const RUN_MS = 180_000;
 /** What it writes to dockerd: a code, and a reason that is cut. */
 const MAX_STATUS_BYTES = 8_192;
 
+/** Linux takes 128 KiB (execve(2), MAX_ARG_STRLEN), and a character can be three bytes. */
+const MAX_ARGUMENT_CHARS = 32 * 1024;
+
 /** Stands for the path of the agent's socket. */
 const SOCKET = '@';
 
@@ -141,8 +144,9 @@ async function runProxy(program, path, input) {
   return judge(outcome);
 
   function withSocket(word) {
-    // No argument of a process has a zero byte in it.
-    return Buffer.from(word.replaceAll(SOCKET, path).replaceAll('\0', '0'), 'latin1').toString('utf8');
+    // No argument of a process has a zero byte in it, or is longer than the kernel takes.
+    const argument = word.replaceAll(SOCKET, path).replaceAll('\0', '0').slice(0, MAX_ARGUMENT_CHARS);
+    return Buffer.from(argument, 'latin1').toString('utf8');
   }
 }
 

@@ -54,8 +54,11 @@ export const containers = byName(
     list: (text) => publish(parse(text), []),
     podman(text) {
       const own = parse(text);
-      publish(withPodmanPorts(parse(LIST), own), []);
-      publish(withPodmanPorts(own, own), []);
+      for (const list of [parse(LIST), own])
+        publish(
+          allow([OperationError], () => withPodmanPorts(list, own)),
+          [],
+        );
     },
     rules(text) {
       const rules = allow([UsageError], () => parsePublishRules(parse(text), 'a file'));
