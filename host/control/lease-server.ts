@@ -22,7 +22,7 @@ import { serveVpnkit, type VpnkitTarget } from './vpnkit-api.js';
 /** The body of a request that names a lease's forwards: 256 bytes for each that there may be, twice the usual. */
 export const MAX_LEASE_BODY_BYTES = MAX_LEASED_FORWARDS * 256;
 
-/** What the requests of all leases may cost (bytes) at the same time, as text and as objects. */
+/** What the requests of all leases may cost (bytes) at the same time, as text, as objects, and as answers not yet read. */
 export const MAX_LEASE_MEMORY_BYTES = 64 * 1024 * 1024;
 
 /** Requests on one lease that may wait for their answers; a client has one. */
@@ -42,6 +42,9 @@ const MAX_HEADER_BYTES = 4 * 1024;
 
 /** What a request costs (bytes) beside its body: as many headers as fit, and the objects that stand for it. */
 const REQUEST_BYTES = 16 * 1024;
+
+/** From this status on an answer is a failure's (RFC 9110, 15). */
+const LEAST_FAILURE = 400;
 
 /** One lease's stream. */
 interface Client {
@@ -90,6 +93,9 @@ export class LeaseServer {
       reply.raw.once('finish', () => settle(call));
       await this.#turns.turn();
     });
+    this.#app.addHook('onSend', async (request, { statusCode }, payload) =>
+      this.#countAnswer(request, statusCode, payload as string | undefined),
+    );
     serveVpnkit(this.#app, (request) => targetOf(this.#callOf(request)));
     this.#app.put(LEASE_RESOURCE, { bodyLimit: MAX_LEASE_BODY_BYTES }, (request, reply) =>
       this.#setLease(request, reply),
@@ -174,6 +180,13 @@ export class LeaseServer {
 
   #callOf(request: FastifyRequest): Call {
     return this.#calls.get(request.raw) as Call;
+  }
+
+  /** An answer costs its length until the guest takes it: that to a short request can be long. A failure is short. */
+  #countAnswer(request: FastifyRequest, status: number, payload: string | undefined): void {
+    if (status >= LEAST_FAILURE || payload === undefined) return;
+    const { client, cost } = this.#callOf(request);
+    if (client.unanswered.has(cost) && !cost.grow(Buffer.byteLength(payload))) throw tooMuch();
   }
 
   /** One at a time is made of a lease's bodies what takes far more memory than their text. */

@@ -45,16 +45,18 @@ class Client {
 
   /** Resolves to the last of `count` answers. */
   async answer(count: number): Promise<{ status: number; body: string }> {
-    const answers = (): RegExpMatchArray[] => [...this.text.matchAll(/HTTP\/1\.1 (\d+) [^\r]*\r\n/g)];
+    let looked = -1;
+    let last: RegExpMatchArray | undefined;
     const whole = (): boolean => {
-      const last = answers()[count - 1];
+      if (looked === this.text.length) return false;
+      looked = this.text.length;
+      last = [...this.text.matchAll(/HTTP\/1\.1 (\d+) [^\r]*\r\n/g)][count - 1];
       if (!last) return false;
       const [head = '', ...rest] = this.text.slice(last.index).split('\r\n\r\n');
       const length = Number(/content-length: (\d+)/i.exec(head)?.[1] ?? 0);
       return Buffer.byteLength(rest.join('\r\n\r\n')) >= length;
     };
     await this.until(whole);
-    const last = answers()[count - 1];
     const text = this.text.slice(last?.index);
     return { status: Number(last?.[1]), body: text.slice(text.indexOf('\r\n\r\n') + 4) };
   }
@@ -231,6 +233,33 @@ t.test('bodies are bounded, one and all', async (t) => {
   first?.duplex.destroy();
   for (let count = 2; (await late.answer(count - 1)).status === 503; count++)
     late.send('PUT', LEASE_RESOURCE, body);
+});
+
+t.test('answers that nobody reads are bounded, far longer than their requests though they are', async (t) => {
+  const { guest, dial } = await start(t);
+  const body = JSON.stringify({ publisher: 'docker', forwards: Array(10_000).fill(0) });
+  const ask = async (): Promise<{ status: number; body: string }> => {
+    const client = dial();
+    client.send('PUT', LEASE_RESOURCE, body);
+    const answer = await client.answer(1);
+    client.duplex.destroy();
+    return answer;
+  };
+  const answer = await ask();
+  t.ok(answer.status === 200 && answer.body.length > 20 * body.length);
+  const deaf = Array.from({ length: Math.ceil(MAX_LEASE_MEMORY_BYTES / answer.body.length) }, () => {
+    const duplex = new StreamDuplex((handler) => guest.multiplexer.open(SERVICE, handler));
+    duplex.on('error', () => {});
+    duplex.write(
+      `PUT ${LEASE_RESOURCE} HTTP/1.1\r\nhost: h\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    );
+    return duplex;
+  });
+  let late = await ask();
+  while (late.status === 200) late = await ask();
+  t.match(late, { status: 503, body: /too many requests at once/ });
+  for (const duplex of deaf) duplex.destroy();
+  while ((await ask()).status === 503);
 });
 
 t.test('no bytes do any harm', async (t) => {
