@@ -89,13 +89,10 @@ export class HostLease {
   async unexpose(forward: VpnkitPort): Promise<void> {
     for (const attempt of this.#attempts) if (isMeant(forward, attempt.forward)) this.#withdraw(attempt);
     this.#forget(forward);
-    const told = await this.#askIfConnected(async (connection) => {
-      await connection.unexpose(forward);
-      return true;
-    });
+    const removed = await this.#askIfConnected((connection) => remove(connection, forward));
     // What was being exposed meanwhile has gone from the host with it.
     this.#forget(forward);
-    if (!told) this.#changed();
+    if (!removed) this.#changed();
   }
 
   /** What the host listens for; nothing without a channel, or from a host that does not answer. */
@@ -190,7 +187,7 @@ export class HostLease {
       const had = this.#held.some((other) => isMeant(exposed, other));
       if (attempt.withdrawn) {
         // In the same turn: whoever comes next may want it again.
-        if (!had) await connection.unexpose(exposed);
+        if (!had && !(await remove(connection, exposed))) this.#changed();
         throw notWanted();
       }
       if (!had) this.#exposed.push(exposed);
@@ -213,6 +210,17 @@ export class HostLease {
       if (thrown instanceof ConnectionLost) return undefined;
       throw thrown;
     });
+  }
+}
+
+/** @returns whether the host has done it; where the fault is the host's, it is to be told the whole state again */
+async function remove(connection: LeaseConnection, forward: VpnkitPort): Promise<boolean> {
+  try {
+    await connection.unexpose(forward);
+    return true;
+  } catch (thrown) {
+    if (thrown instanceof ExposeError && thrown.status >= FIRST_FAULT) return false;
+    throw thrown;
   }
 }
 

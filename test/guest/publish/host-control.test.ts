@@ -1,3 +1,4 @@
+import { text } from 'node:stream/consumers';
 import { mock } from 'node:test';
 import t, { type Test } from 'tap';
 import { HostControl } from '../../../guest/publish/host-control.js';
@@ -412,6 +413,37 @@ t.test('who gives up what the lease had before takes it from nobody', async (t) 
   t.same(await lease.expose(port(8080)), port(8080));
   await t.rejects(lease.expose(port(8080), gone.signal), { message: 'the forward is not wanted any more' });
   t.same(asked, ['PUT', 'PUT']);
+});
+
+t.test('what the host cannot remove at present is left out of the whole state that it is told', async (t) => {
+  const { guest } = await start(t);
+  const gone = new AbortController();
+  const listening = new Set<string>();
+  let removals = 0;
+  guest.up(
+    serving(async (request, response) => {
+      const body = JSON.parse((await text(request)) || '{}');
+      if (request.url === LEASE_RESOURCE) {
+        listening.clear();
+        for (const forward of body.forwards) listening.add(idOf(forward));
+        response.end(JSON.stringify({ forwards: body.forwards.map(() => ({ state: 'listening' })) }));
+      } else if (request.method === 'DELETE') {
+        removals++;
+        response.writeHead(503).end('{"message":"the host has too many requests at once: ask again"}');
+      } else {
+        listening.add(idOf(body));
+        if (body.out_port === 8081) gone.abort();
+        response.end(JSON.stringify(body));
+      }
+    }),
+  );
+  const lease = guest.control.openLease('api');
+  await lease.expose(port(8080));
+  await lease.unexpose(port(8080));
+  while (listening.size > 0) await new Promise(setImmediate);
+  await t.rejects(lease.expose(port(8081), gone.signal), { message: 'the forward is not wanted any more' });
+  while (listening.size > 0) await new Promise(setImmediate);
+  t.equal(removals, 2);
 });
 
 t.test('a host that has too many leases is asked again', async (t) => {
