@@ -12,12 +12,15 @@ import {
 import http from 'node:http';
 import net from 'node:net';
 import { dirname, join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import { WebSocket } from 'ws';
 import { ControlClient } from '../../host/control/client.js';
 import { LogFile } from '../../host/service/log-file.js';
+import { StreamDuplex } from '../../protocol/duplex.js';
 import { CONTROL_SERVICE, LEASE_RESOURCE, type VpnkitPort } from '../../protocol/services/control.js';
 import { INSPECT_SERVICE } from '../../protocol/services/inspect.js';
+import type { Stream } from '../../protocol/stream.js';
 import type { Destination } from '../../protocol/wire/destination.js';
 import { encodePing } from '../../protocol/wire/extension.js';
 import { attack, Flood, handshake, RawHttp } from '../fixtures/attacker.js';
@@ -31,9 +34,11 @@ import {
   Program,
   requireProgram,
   startPortferry,
+  startPortferryGuest,
   startServer,
   temporaryFolder,
 } from '../fixtures/programs.js';
+import { Signal } from '../protocol/fixtures/signal.js';
 import { Pair } from './fixtures/pair.js';
 
 /**
@@ -73,6 +78,14 @@ async function startGuest(t: Test, ...args: string[]) {
   pair.startGuest('--listen', pair.channel, ...args);
   await pair.guest.line(/waiting for the channel/);
   return { program: pair.guest, channel: join(pair.folder, 'channel.sock') };
+}
+
+/** A guest that programs in the VM can ask for forwards, by a socket. */
+async function startPublishingGuest(t: Test) {
+  const socket = join(temporaryFolder(t), 'publish.sock');
+  const guest = await startGuest(t, '--proxy-socket', socket);
+  await guest.program.line(/forwards can be asked for on/);
+  return { ...guest, socket };
 }
 
 /** What the host says of each forward of a lease. */
@@ -416,6 +429,126 @@ t.test('the hostile host asks the guest’s services, by a request without end',
   await evil.until(() => evil.closed);
 });
 
+t.test('the hostile host answers what it was not asked, and without end: its lease ends', async (t) => {
+  const { program, channel, socket } = await startPublishingGuest(t);
+  const host = await Peer.connect(t, { kind: 'unix', path: channel });
+  const forward = port(8080);
+  const exposed = askOverUnix(socket, 'PUT', '/forwards/expose/port', JSON.stringify(forward));
+  let lease = new RawLease((await host.nextStream()).stream);
+  await lease.answer(LEASE_RESOURCE, ok('{"forwards":[]}'));
+  await lease.answer('/forwards/expose/port', ok(JSON.stringify(forward)));
+  t.match(await exposed, { status: 200 });
+  const hostile: [what: string, bytes: string][] = [
+    ['no HTTP', '\0\x01\x02\x03\r\n\r\n'],
+    ['headers without end', `HTTP/1.1 200 OK\r\n${'a: b\r\n'.repeat(20_000)}`],
+    [
+      'a body without end',
+      `HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nfffff\r\n${'x'.repeat(200_000)}`,
+    ],
+    ['a list in a list, without end', ok('['.repeat(50_000))],
+    ['many more values than were asked for', ok(`[${'0,'.repeat(20_000)}0]`)],
+    ['forwards that are none', ok('[null,{"proto":7}]')],
+    ['two answers', ok('[]') + ok('[]')],
+  ];
+  for (const [what, bytes] of hostile) {
+    const listed = askOverUnix(socket, 'GET', '/forwards/list');
+    await lease.answer('/forwards/list', bytes);
+    t.match(await listed, { status: 200, body: '[]' }, what);
+    lease = new RawLease((await host.nextStream()).stream);
+    await lease.answer(LEASE_RESOURCE, ok('{"forwards":[{"state":"listening"}]}'));
+  }
+  t.ok(host.connected, 'the channel goes on');
+  const listed = askOverUnix(socket, 'GET', '/forwards/list');
+  await lease.answer('/forwards/list', ok(JSON.stringify([forward])));
+  t.same(JSON.parse((await listed).body), [forward]);
+  t.equal(program.count(/"level":50/), 0);
+});
+
+/** A lease of the guest's, which the test answers as the host. */
+class RawLease {
+  readonly #duplex: StreamDuplex;
+  readonly #signal = new Signal();
+  #asked = '';
+
+  constructor(stream: Stream) {
+    this.#duplex = new StreamDuplex((handler) => {
+      stream.accept(handler);
+      stream.reportConnected(0);
+      return stream;
+    });
+    this.#duplex.setEncoding('latin1').on('data', (chunk: string) => {
+      this.#asked += chunk;
+      this.#signal.wake();
+    });
+    this.#duplex.on('error', () => {});
+  }
+
+  /** Sends these bytes when `path` has been asked for. */
+  async answer(path: string, bytes: string): Promise<void> {
+    await this.#signal.until(() => this.#asked.includes(path));
+    this.#asked = '';
+    this.#duplex.write(bytes, 'latin1');
+  }
+}
+
+/** A whole answer of HTTP. */
+function ok(body: string): string {
+  return `HTTP/1.1 200 OK\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+}
+
+// ---- the hostile program in the VM -----------------------------------------------------------------------
+
+t.test('the hostile program in the VM asks for forwards by what is no request: it hears so', async (t) => {
+  const { program, channel, socket } = await startPublishingGuest(t);
+  const put = (body: string): [string, string, string] => ['PUT', '/forwards/expose/port', body];
+  const tries: [what: string, request: [method: string, path: string, body?: string], status: number][] = [
+    ['a list in a list, without end', put('['.repeat(10_000)), 400],
+    ['an object in an object', put('{"a":'.repeat(3_000)), 400],
+    ['many values', put(`[${'0,'.repeat(1_000)}0]`), 400],
+    ['a body that is too long', put('x'.repeat(17_000)), 413],
+    ['nothing', put(''), 400],
+    ['a path with a zero byte', put('{"proto":"unix","out_path":"/tmp/a\\u0000b","in_path":"/x"}'), 400],
+    ['the pipe as a port', put('{"proto":"unix","out_path":"/tmp/a","in_path":"/x"}'), 400],
+    ['what is not there', ['GET', '/../../etc/passwd'], 404],
+  ];
+  for (const [what, [method, path, body], status] of tries)
+    t.match(
+      await askOverUnix(socket, method, path, body),
+      { status, body: /^{"message":"[^\n]{1,1200}"}$/ },
+      what,
+    );
+  for (const [what, bytes] of [
+    ['no HTTP', '\0\x01\x02\x03\r\n\r\n'],
+    ['a head without end', `GET / HTTP/1.1\r\nhost: h\r\nx: ${'y'.repeat(100_000)}`],
+  ] as const) {
+    const client = net.connect(socket).on('error', () => {});
+    client.write(bytes, 'latin1');
+    t.match(await text(client), /^HTTP\/1\.1 4\d\d /, what);
+  }
+  const host = await Peer.connect(t, { kind: 'unix', path: channel });
+  t.same(host.opened, [], 'none of it got to the host');
+  const exposed = askOverUnix(socket, 'PUT', '/forwards/expose/port', JSON.stringify(port(8080)));
+  const lease = new RawLease((await host.nextStream()).stream);
+  await lease.answer(LEASE_RESOURCE, ok('{"forwards":[]}'));
+  await lease.answer('/forwards/expose/port', ok(JSON.stringify(port(8080))));
+  t.match(await exposed, { status: 200 }, 'an honest one is served');
+  t.equal(program.count(/"level":50/), 0);
+});
+
+/** A request over a unix socket, and its answer. */
+async function askOverUnix(
+  socketPath: string,
+  method: string,
+  path: string,
+  body = '',
+): Promise<{ status: number; body: string }> {
+  const headers = { 'content-length': Buffer.byteLength(body) };
+  const request = http.request({ socketPath, method, path, headers, agent: false });
+  request.end(body);
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+  return { status: Number(response.statusCode), body: await text(response) };
+}
+
 // ---- the other user --------------------------------------------------------------------------------------
 
 const NOBODY = 65_534;
@@ -477,6 +610,18 @@ t.test('the other user leaves something in the way: it is refused, and left alon
     const host = startPortferry(t, 'host', ...args, ...others);
     t.equal(await host.exit(), 1, what);
     t.ok(host.count(why), host.describe());
+  }
+  const guestTries: [what: string, args: string[], why: RegExp][] = [
+    ['the channel', ['--listen', `unix:${link}`], /there is a symbolic link, which is left alone/],
+    ['who asks for forwards', ['--proxy-socket', link], /there is a symbolic link, which is left alone/],
+    ['the same', ['--proxy-socket', file], /there is a file, which is left alone/],
+    ['the same for vpnkit', ['--control-listen', link], /there is a symbolic link, which is left alone/],
+  ];
+  for (const [what, args, why] of guestTries) {
+    const channel = args.includes('--listen') ? [] : ['--listen', `unix:${folder}/guest`];
+    const guest = startPortferryGuest(t, ...channel, ...args);
+    t.equal(await guest.exit(), 1, what);
+    t.ok(guest.count(why), guest.describe());
   }
   t.throws(() => new LogFile(link), /ELOOP/);
   t.same([readFileSync(secret, 'utf8'), readFileSync(file, 'utf8')], ['secret', 'file']);
