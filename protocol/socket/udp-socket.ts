@@ -9,7 +9,7 @@ export const SEND_BUFFER_BYTES = 256 * 1024;
 export const RECEIVE_BUFFER_BYTES = 1024 * 1024;
 
 /** What may wait in this process for a kernel that takes no more; it rarely does. */
-const MAX_UNSENT_BYTES = 1024 * 1024;
+export const MAX_UNSENT_BYTES = 1024 * 1024;
 
 /** A UDP socket, not bound yet, for the family of a literal address. One for IPv6 takes no IPv4. */
 export function createUdpSocket(ip: string): dgram.Socket {
@@ -25,6 +25,6 @@ export function createUdpSocket(ip: string): dgram.Socket {
 }
 
 /** Whether a socket should be given another datagram: false while too much waits for the kernel. */
-export function takesDatagrams(socket: dgram.Socket): boolean {
+export function takesDatagrams(socket: Pick<dgram.Socket, 'getSendQueueSize'>): boolean {
   return socket.getSendQueueSize() < MAX_UNSENT_BYTES;
 }

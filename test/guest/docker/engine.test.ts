@@ -93,6 +93,7 @@ t.test('events that are none end the stream with the reason', async (t) => {
     ['nothing\n', /cannot be asked for \/events: it has sent what is no JSON/],
     ['null\n', /it has sent what is no event: null$/],
     ['{"Type":"container"}\n', /it has sent what is no event: \{"Type":"container"\}$/],
+    [`"${'y'.repeat(1_000)}"\n`, /it has sent what is no event: "y{299}$/],
     ['x'.repeat(1024 * 1024 + 1), /it has sent an event of more than 1048576 bytes$/],
   ];
   for (const [text, message] of lines) {

@@ -122,6 +122,10 @@ t.test('rules of nftables that lead packets elsewhere or stop them, without thos
 });
 
 t.test('which rule leads to a container, and which have stopped packets to it', async (t) => {
+  const many = IPTABLES.replace(/^\[(5|4):.*\n/gm, (line) => line.repeat(30));
+  const of = await inspectNetfilter(PUBLISHED, BEHIND, programs({ 'iptables-nft-save': many }));
+  for (const { found = [] } of [of.dnat, of.drops] as { found?: object[] }[])
+    t.equal(found.length, 20, 'of many some are shown');
   const { dnat, drops } = await inspectNetfilter(
     PUBLISHED,
     BEHIND,

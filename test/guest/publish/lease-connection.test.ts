@@ -44,6 +44,10 @@ t.test('an answer that is none ends the lease, whatever it is', async (t) => {
     [body('{"proto":"tcp"}'), /does not say which port/],
     [body('{"proto":"tcp","out_port":70000}'), /"out_port" must be a port/],
     [body('{"proto":"tcp","out_port":1,"in_path":7}'), /"in_path" must be a text/],
+    [
+      body(`{"proto":"tcp","out_port":1,"in_path":"${'x'.repeat(4_097)}"}`),
+      /a text of at most 4096 characters/,
+    ],
     [body('{"proto":"tcp","out_port":1,"idle_seconds":"7"}'), /"idle_seconds" must be a number/],
   ];
   for (const [answer, message] of cases) {

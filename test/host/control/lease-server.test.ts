@@ -210,6 +210,12 @@ t.test('bodies are bounded, one and all', async (t) => {
   const tooLong = dial();
   tooLong.send('PUT', '/forwards/expose/port', { ...port(0), annotation: 'x'.repeat(17_000) });
   t.match(await tooLong.answer(1), { status: 413, body: /too large/ });
+  const full = dial();
+  full.send('PUT', '/forwards/expose/port', { ...port(0), more: Array(16).fill(0) });
+  t.match(await full.answer(1), { status: 400, body: /more than 16 values/ });
+  const whole = dial();
+  whole.send('PUT', LEASE_RESOURCE, { publisher: 'p', forwards: [], more: Array(264_000).fill(0) });
+  t.match(await whole.answer(1), { status: 400, body: /more than 263168 values/ });
   const large = dial();
   large.duplex.write(
     `PUT ${LEASE_RESOURCE} HTTP/1.1\r\nhost: h\r\ncontent-length: ${MAX_LEASE_BODY_BYTES + 1}\r\n\r\n`,

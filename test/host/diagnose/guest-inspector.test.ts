@@ -48,6 +48,8 @@ t.test('an answer', async (t) => {
 t.test('what is no answer', async (t) => {
   t.match(await look(t, http('200 OK', '{}')), { unseen: /no report of a way/ });
   t.match(await look(t, http('200 OK', '{')), { unseen: /not valid JSON/ });
+  t.match(await look(t, http('200 OK', `[${Array(4_096).fill(0)}]`)), { unseen: /more than 4096 values/ });
+  t.match(await look(t, http('200 OK', '[[[[[[[]]]]]]]')), { unseen: /nested deeper than 6/ });
   t.match(await look(t, 'SSH-2.0\r\n\r\n'), { unseen: /Parse Error|Expected HTTP/ });
   t.match(await look(t, http('200 OK', `"${'x'.repeat(300_000)}"`)), { unseen: /longer|more than/ });
 });

@@ -100,6 +100,9 @@ t.test('what a command says is logged, but not without end', async (t) => {
   log.commandSaid('{"level":30,"msg":"from the \\u001bguest"}');
   log.commandSaid('{"level":30}');
   log.commandSaid('{ no JSON');
+  const values = (count: number): string => `{"msg":"short","more":[${Array(count).fill(0)}]}`;
+  log.commandSaid(values(30));
+  log.commandSaid(values(100));
   t.same(
     lines.map(({ level, msg }) => [level, msg]),
     [
@@ -107,13 +110,15 @@ t.test('what a command says is logged, but not without end', async (t) => {
       [INFO, "the channel's command says: from the  guest"],
       [INFO, 'the channel\'s command says: {"level":30}'],
       [INFO, "the channel's command says: { no JSON"],
+      [INFO, "the channel's command says: short"],
+      [INFO, `the channel's command says: ${values(100)}`],
     ],
   );
   for (let line = 0; line < 10_000; line++) log.commandSaid(`line ${line}`);
   t.equal(lines.length, 30);
   log.flush();
   t.equal(lines.length, 31);
-  t.match(lines[30], { msg: /line 9999 \(the last of 9974 more/ });
+  t.match(lines[30], { msg: /line 9999 \(the last of 9976 more/ });
 });
 
 /** A keeper whose standard input and output are pipes, and the channel at their other ends. */

@@ -139,6 +139,11 @@ t.test('identity: what is unknown in it is ignored, and its version is cut and c
   );
   t.equal(version, `1 [31m ${'x'.repeat(57)}`);
   t.same([...features], ['ping']);
+  const many = Array.from({ length: 20 }, (_, index) => `feature-${index}`);
+  const { unknown } = decodeIdentity(
+    Buffer.from(JSON.stringify({ portferry: 1, version: '1', features: many })),
+  );
+  t.same(unknown, many.slice(0, 8), 'some are named');
   t.end();
 });
 
