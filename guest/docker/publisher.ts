@@ -3,6 +3,7 @@ import { Deadline } from '../../protocol/deadline.js';
 import { messageOf } from '../../protocol/errors.js';
 import { LogLimiter } from '../../protocol/program/log-limiter.js';
 import type { Logger } from '../../protocol/program/logger.js';
+import { textForPeople } from '../../protocol/services/text.js';
 import type { Destination } from '../../protocol/wire/destination.js';
 import type { DockerOptions } from './docker-options.js';
 import { type Engine, EngineClient, type EngineEvent } from './engine.js';
@@ -62,6 +63,9 @@ const EVENTS_OVERLAP_SECONDS = 2;
 /** Remarks that are remembered, so that each is made once. */
 const MAX_REMARKS = 10_000;
 
+/** Lines of the log on them: one container can have thousands of labels that mean nothing. */
+const REMARKS_PER_MINUTE = 100;
+
 /** Containers that are remembered to have died: far more than die while a list is made. Of more the oldest are forgotten. */
 export const MAX_DEAD = 10_000;
 
@@ -111,6 +115,7 @@ export class DockerPublisher {
   readonly #options: PublisherOptions;
   readonly #published: PublishedForwards;
   readonly #limiter: LogLimiter;
+  readonly #remarks: LogLimiter;
   readonly #stopping = new AbortController();
   /** Containers that have died, until the list has none of them: the engine lists them for a moment longer. */
   readonly #dead = new Set<string>();
@@ -132,6 +137,7 @@ export class DockerPublisher {
     this.#options = options;
     this.#published = new PublishedForwards(options.lease);
     this.#limiter = new LogLimiter(options.logger);
+    this.#remarks = new LogLimiter(options.logger, { linesPerInterval: REMARKS_PER_MINUTE });
     if (options.expected === false) this.#told.add('gone');
     const { socket } = options.engine;
     this.#retries = new Retries(
@@ -165,6 +171,7 @@ export class DockerPublisher {
     this.#grace?.end();
     this.#published.close();
     this.#limiter.flush();
+    this.#remarks.flush();
   }
 
   async #run(stopping: AbortSignal): Promise<void> {
@@ -318,9 +325,10 @@ export class DockerPublisher {
   }
 
   #remark({ level, text }: Remark): void {
-    if (this.#remarked.has(text)) return;
+    const line = textForPeople(text);
+    if (this.#remarked.has(line)) return;
     if (this.#remarked.size >= MAX_REMARKS) this.#remarked.clear();
-    this.#remarked.add(text);
-    this.#options.logger[level](text);
+    this.#remarked.add(line);
+    this.#remarks.log(level, 'remark', {}, line);
   }
 }
