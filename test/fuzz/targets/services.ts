@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -132,11 +131,13 @@ export const guestApi = conversation(
     socket.on('data', (chunk) => {
       text += chunk.toString('latin1');
     });
+    // The API may end the connection before all has been sent.
     socket.on('error', () => {});
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     const size = pieceBytes || bytes.length || 1;
     for (let at = 0; at < bytes.length; at += size) socket.write(bytes.subarray(at, at + size));
     socket.end();
-    if (!socket.closed) await once(socket, 'close');
+    await closed;
     checkStatus(text, log);
   },
   async () => (await theApi)?.close(),
