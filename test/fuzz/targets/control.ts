@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { once } from 'node:events';
 import net from 'node:net';
 import { ControlClient } from '../../../host/control/client.js';
 import { readEvents } from '../../../host/control/event-client.js';
@@ -87,7 +86,9 @@ export const hostApi: Target = {
     const { dashboard, control, log } = await served();
     const socket = net.connect({ path: which % 2 === 0 ? dashboard : control, allowHalfOpen: true });
     let text = '';
+    // The server may end the connection before all has been sent.
     socket.on('error', () => {});
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     socket.on('data', (chunk) => {
       text += chunk.toString('latin1');
     });
@@ -97,7 +98,7 @@ export const hostApi: Target = {
     socket.end();
     for (let turn = 0; turn < MAX_TURNS && !socket.closed; turn++) await new Promise(setImmediate);
     socket.destroy();
-    if (!socket.closed) await once(socket, 'close');
+    await closed;
     if (/^HTTP\/1\.1 500 /m.test(text)) throw new Error(`it has failed: ${text}`);
     const lines = log.lines.splice(0).filter(({ level }) => level >= ERROR);
     if (lines.length > 0) throw new Error(`it has logged ${JSON.stringify(lines)}`);
