@@ -1,16 +1,8 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  linkSync,
-  openSync,
-  readFileSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { linkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errnoOf, messageOf, OperationError } from '../../protocol/errors.js';
+import { messageOf, OperationError } from '../../protocol/errors.js';
+import { readOwnFile } from '../../protocol/program/own-file.js';
 import { ensureFolder } from '../../protocol/program/runtime-folder.js';
 
 /** 256 bits. */
@@ -45,22 +37,9 @@ export function isSameToken(given: string, token: string): boolean {
 
 /** @returns undefined when there is no file */
 function readToken(path: string): string | undefined {
-  let file: number;
-  try {
-    // Nothing is followed, and nothing is waited for.
-    file = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch (thrown) {
-    if (errnoOf(thrown) === 'ENOENT') return undefined;
-    throw thrown;
-  }
-  try {
-    const { mode, uid } = fstatSync(file);
-    const ours = uid === process.getuid?.() && (mode & OTHERS) === 0;
-    const text = ours ? readFileSync(file, 'utf8') : '';
-    if (TOKEN.test(text)) return text;
-  } finally {
-    closeSync(file);
-  }
+  const file = readOwnFile(path);
+  if (!file) return undefined;
+  if ((file.mode & OTHERS) === 0 && TOKEN.test(file.text)) return file.text;
   throw new OperationError(
     `${path} does not hold the dashboard's token, for this user alone (mode 0600): remove it, and a new one is made`,
   );

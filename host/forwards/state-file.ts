@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { copyFile, type FileHandle, open, readdir, rename, rm } from 'node:fs/promises';
+import { copyFile, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errnoOf, messageOf, OperationError, reasonOf } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
+import { readOwnFile } from '../../protocol/program/own-file.js';
 import type { ForwardRule } from '../rule/forward-rule.js';
 import { formatSaved, parseSaved } from './saved-forwards.js';
 
@@ -65,7 +66,7 @@ export class StateFile {
    * @throws OperationError when the file cannot be read, kept aside or written
    */
   async load(): Promise<ForwardRule[]> {
-    const text = await this.#attempt('read', () => readIfThere(this.path));
+    const text = await this.#attempt('read', async () => readOwnFile(this.path)?.text);
     const rules = text === undefined ? [] : await this.#understand(text);
     await this.#attempt('write', async () => {
       await removeLeftovers(this.path);
@@ -131,28 +132,6 @@ export class StateFile {
     } catch (thrown) {
       throw new OperationError(`cannot ${what} the state file ${this.path}: ${reasonOf(thrown)}`);
     }
-  }
-}
-
-/**
- * No link is followed, and nothing is waited for: what others may have put there is neither read nor replaced.
- * @returns undefined when there is no such file
- */
-async function readIfThere(path: string): Promise<string | undefined> {
-  let file: FileHandle;
-  try {
-    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch (thrown) {
-    if (errnoOf(thrown) === 'ENOENT') return undefined;
-    throw thrown;
-  }
-  try {
-    const stats = await file.stat();
-    if (!stats.isFile()) throw new Error('it is no file');
-    if (stats.uid !== process.getuid?.()) throw new Error(`it belongs to user ${stats.uid}`);
-    return await file.readFile('utf8');
-  } finally {
-    await file.close();
   }
 }
 

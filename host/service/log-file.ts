@@ -2,16 +2,16 @@ import {
   closeSync,
   constants,
   existsSync,
-  fstatSync,
   ftruncateSync,
   mkdirSync,
-  openSync,
   renameSync,
   rmSync,
+  type Stats,
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { messageOf, OperationError } from '../../protocol/errors.js';
+import { openOwnFile } from '../../protocol/program/own-file.js';
 
 /** A log is put aside when it has grown to this size. */
 const MAX_BYTES = 10 * 1024 * 1024;
@@ -46,8 +46,9 @@ export class LogFile {
     this.#sizes = { maxBytes: MAX_BYTES, keptFiles: KEPT_FILES, ...sizes };
     try {
       mkdirSync(dirname(path), { recursive: true, mode: FOLDER_MODE });
-      this.#fd = openOwn(path);
-      this.#bytes = fstatSync(this.#fd).size;
+      const { fd, stats } = openLog(path);
+      this.#fd = fd;
+      this.#bytes = stats.size;
     } catch (thrown) {
       throw new OperationError(`cannot write the log ${path}: ${messageOf(thrown)}`);
     }
@@ -97,18 +98,13 @@ export class LogFile {
       const from = number === 0 ? this.path : `${this.path}.${number}`;
       if (existsSync(from)) renameSync(from, `${this.path}.${number + 1}`);
     }
-    const fd = openOwn(this.path);
+    const { fd } = openLog(this.path);
     closeSync(this.#fd);
     this.#fd = fd;
   }
 }
 
-/** Opens the log to append to it: no link is followed, nothing is waited for, and no other user's file is filled. */
-function openOwn(path: string): number {
-  const { O_WRONLY, O_APPEND, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
-  const fd = openSync(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK, FILE_MODE);
-  const stats = fstatSync(fd);
-  if (!stats.isFile() || stats.uid === process.getuid?.()) return fd;
-  closeSync(fd);
-  throw new Error(`it belongs to user ${stats.uid}`);
+/** Opens the log to append to it. */
+function openLog(path: string): { fd: number; stats: Stats } {
+  return openOwnFile(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, FILE_MODE);
 }
