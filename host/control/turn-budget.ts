@@ -1,3 +1,5 @@
+import { Fifo } from '../fifo.js';
+
 /** How long (ms) of one turn of the event loop may go into what guests ask for, beside what is begun before that is over. */
 export const TURN_BUDGET_MS = 5;
 
@@ -12,7 +14,7 @@ export const ACTIONS_A_TURN = 64;
  * nobody else waiting. A turn that takes long is followed by as long a pause: half of the time is for others.
  */
 export class TurnBudget {
-  #waiting: (() => void)[] = [];
+  readonly #waiting = new Fifo<() => void>();
   #busy = false;
 
   /** Does it in its turn, which never is at once. Who may ask for how much is for others to bound. */
@@ -30,17 +32,15 @@ export class TurnBudget {
   #takeTurn(): void {
     this.#busy = true;
     let startedAt: number | undefined;
-    let done = 0;
     const used = (): number => {
       startedAt ??= performance.now();
       return performance.now() - startedAt;
     };
     const next = (): void => {
-      if (used() < TURN_BUDGET_MS) this.#waiting[done++]?.();
+      if (used() < TURN_BUDGET_MS) this.#waiting.shift()?.();
     };
     for (let left = Math.min(this.#waiting.length, ACTIONS_A_TURN); left > 0; left--) setImmediate(next);
     setImmediate(() => {
-      this.#waiting = this.#waiting.slice(done);
       this.#busy = this.#waiting.length > 0;
       if (!this.#busy) return;
       if (used() < LONG_TURN_MS) this.#takeTurn();

@@ -1,3 +1,5 @@
+import { Fifo } from '../fifo.js';
+
 /** Forwards that are bound, or given up, in one turn: tens of them take a few milliseconds. */
 const FORWARDS_A_TURN = 32;
 
@@ -15,10 +17,8 @@ export function nextTurn(): Promise<void> {
  * any two of them.
  */
 export class Turns {
-  readonly #urgent: Action[] = [];
-  #others: Action[] = [];
-  /** How many of these have had their turn. */
-  #taken = 0;
+  readonly #urgent = new Fifo<Action>();
+  readonly #others = new Fifo<Action>();
   #running = false;
 
   /** Resolves, or rejects, as `action` does in its turn. */
@@ -34,22 +34,12 @@ export class Turns {
     this.#running = true;
     for (;;) {
       const urgent = this.#urgent.shift();
-      const turn = urgent ?? this.#next();
+      const turn = urgent ?? this.#others.shift();
       if (!turn) break;
       await turn();
       if (!urgent) await nextTurn();
     }
     this.#running = false;
-  }
-
-  #next(): Action | undefined {
-    const turn = this.#others[this.#taken++];
-    // Those that have had their turn are let go of when they are half of all: one by one, each would move all the others.
-    if (2 * this.#taken >= this.#others.length) {
-      this.#others = this.#others.slice(this.#taken);
-      this.#taken = 0;
-    }
-    return turn;
   }
 }
 
