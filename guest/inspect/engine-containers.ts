@@ -19,8 +19,8 @@ export type Wanted =
   | { readonly kind: 'published'; proto: 'tcp' | 'udp'; port: number }
   | { readonly kind: 'container'; proto: 'tcp' | 'udp'; name: string; privatePort: number | undefined };
 
-/** A container's id: it is asked for by it, so that nothing else may stand there. */
-const ID = /^[0-9a-f]+$/;
+/** What an engine's things are asked for by, so that nothing else may stand there. */
+export const ENGINE_ID = /^[0-9a-f]+$/;
 
 /** Containers that do not run list no ports: so many of them are looked at for those that they would publish. */
 export const MAX_STOPPED = 50;
@@ -36,7 +36,7 @@ export async function findRunning(engine: EngineReader, signal: AbortSignal): Pr
   const ids = (await list(engine, '/containers/json', signal)).map(({ Id: id }) => textOf(id));
   return Promise.all(
     ids
-      .filter((id) => ID.test(id))
+      .filter((id) => ENGINE_ID.test(id))
       .slice(0, MAX_RUNNING)
       .map(async (id) => {
         const { Name: name, State: state } = await inspect(engine, id, signal);
@@ -154,7 +154,7 @@ async function find(
   signal: AbortSignal,
 ): Promise<FoundContainer | undefined> {
   const id = textOf(listed['Id']);
-  if (!ID.test(id)) return undefined;
+  if (!ENGINE_ID.test(id)) return undefined;
   const container = await inspect(engine, id, signal);
   const config = fieldsOf(container['Config']);
   const hostConfig = fieldsOf(container['HostConfig']);

@@ -12,6 +12,7 @@ import type {
 } from '../../protocol/services/inspect.js';
 import { type EngineNetwork, findLink, readNetwork } from './container-link.js';
 import {
+  ENGINE_ID,
   type EngineReader,
   type FoundContainer,
   findContainer,
@@ -100,7 +101,7 @@ async function findNetwork(
   signal: AbortSignal,
 ): Promise<EngineNetwork | undefined> {
   const [id] = networkIds;
-  if (id === undefined || !/^[0-9a-f]+$/.test(id)) return undefined;
+  if (id === undefined || !ENGINE_ID.test(id)) return undefined;
   const answer = await seen(() => getJson(engine, `/networks/${id}`, signal));
   return 'found' in answer ? readNetwork(answer.found) : undefined;
 }
