@@ -5,6 +5,7 @@ import { OperationError } from '../../protocol/errors.js';
 import { homeOf, type ServiceDefinition, serviceLogPath } from './definition.js';
 import { commandOfPlist, EXIT_TIMEOUT_SECONDS, launchdLabel, launchdPlist } from './launchd-plist.js';
 import { type CommandResult, type RunCommand, runCommand } from './run-command.js';
+import { runningSince } from './running-since.js';
 import { ServiceFile } from './service-file.js';
 import type { ServiceManager, ServiceState } from './service-manager.js';
 
@@ -172,7 +173,7 @@ export class Launchd implements ServiceManager {
   async #job(target: string): Promise<Job | undefined> {
     const { code, stdout } = await this.#run('launchctl', ['print', target]);
     if (code !== 0) return undefined;
-    const pid = /^\s*pid = (\d+)/m.exec(stdout)?.[1];
+    const pid = /^\s*pid = ([1-9]\d{0,9})\b/m.exec(stdout)?.[1];
     const exit = /^\s*last exit code = (-?\d+)/m.exec(stdout)?.[1];
     const signal = /^\s*last terminating signal = (.+)$/m.exec(stdout)?.[1];
     const lastExit = signal ?? (exit === undefined ? undefined : `exit code ${exit}`);
@@ -182,7 +183,7 @@ export class Launchd implements ServiceManager {
   async #startOf(pid: number): Promise<string | undefined> {
     const { code, stdout } = await this.#run('ps', ['-o', 'etime=', '-p', String(pid)]);
     const seconds = code === 0 ? secondsOf(stdout.trim()) : undefined;
-    return seconds === undefined ? undefined : new Date(Date.now() - seconds * 1000).toISOString();
+    return seconds === undefined ? undefined : runningSince(seconds);
   }
 
   #file(name: string): ServiceFile {

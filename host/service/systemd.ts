@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { OperationError } from '../../protocol/errors.js';
 import { homeOf, type ServiceDefinition } from './definition.js';
 import { type CommandResult, type RunCommand, runCommand } from './run-command.js';
+import { runningSince } from './running-since.js';
 import { loadNotifyCalls } from './sd-notify.js';
 import { ServiceFile } from './service-file.js';
 import type { ServiceManager, ServiceState } from './service-manager.js';
@@ -80,8 +81,10 @@ export class Systemd implements ServiceManager {
     const found = await this.#properties(name);
     if (found['ActiveState'] === 'active') {
       state.running = true;
-      state.pid = Number(found['MainPID']);
-      state.since = timeOf(Number(found['ActiveEnterTimestampMonotonic']));
+      const pid = Number(found['MainPID']);
+      if (Number.isSafeInteger(pid) && pid > 0) state.pid = pid;
+      const since = timeOf(Number(found['ActiveEnterTimestampMonotonic']));
+      if (since !== undefined) state.since = since;
     }
     const lastExit = lastExitOf(found);
     if (lastExit !== undefined) state.lastExit = lastExit;
@@ -128,9 +131,8 @@ export class Systemd implements ServiceManager {
 }
 
 /** @param micros of the monotonic clock, which is that of hrtime: the other form names a time zone */
-function timeOf(micros: number): string {
-  const agoMs = Number(process.hrtime.bigint()) / 1e6 - micros / 1e3;
-  return new Date(Date.now() - agoMs).toISOString();
+function timeOf(micros: number): string | undefined {
+  return runningSince(Number(process.hrtime.bigint()) / 1e9 - micros / 1e6);
 }
 
 function lastExitOf(found: Record<string, string>): string | undefined {

@@ -1,14 +1,26 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { parseEndpoint } from '../../../host/bench/endpoint.js';
 import { parsePsLine, parseStat } from '../../../host/bench/usage.js';
 import { parseEventFilter } from '../../../host/control/event-filter.js';
 import { parseDashboardAddress } from '../../../host/dashboard/address.js';
+import { Launchd } from '../../../host/service/launchd.js';
 import { commandOfPlist, launchdPlist } from '../../../host/service/launchd-plist.js';
-import { commandOfUnit, systemdUnit } from '../../../host/service/systemd-unit.js';
+import type { RunCommand } from '../../../host/service/run-command.js';
+import type { ServiceManager } from '../../../host/service/service-manager.js';
+import { Systemd } from '../../../host/service/systemd.js';
+import { commandOfUnit, systemdUnit, unitName } from '../../../host/service/systemd-unit.js';
 import { explainDocker } from '../../../host/up/engine/docker-failure.js';
 import { UsageError } from '../../../protocol/errors.js';
 import { readLines } from '../../../protocol/program/read-lines.js';
 import { allow, byName, equal } from '../target.js';
+
+const SERVICE = 'fuzzed';
+
+/** Of a user who has a unit file that says nothing. */
+const ENVIRONMENT = { HOME: homeWithUnit() };
 
 /** What docker says is quoted, and what is to be done about it is said beside. */
 const MAX_EXPLANATION = 2_000;
@@ -29,6 +41,9 @@ export const programs = byName(
       commandOfPlist(text);
       commandOfUnit(text);
     },
+    launchctl: (text) =>
+      checkState(new Launchd({ environment: ENVIRONMENT, uid: 501, run: answering(text) })),
+    systemctl: (text) => checkState(new Systemd({ environment: ENVIRONMENT, run: answering(text) })),
     ps: (text) => void parsePsLine(text),
     stat: (text) => void parseStat(text, text),
     docker(text) {
@@ -56,6 +71,13 @@ export const programs = byName(
       '<key>ProgramArguments</key>\n<array><string>/a</string><string/></array>',
       'ExecStart="/a" "b\\"c" "%%"\n',
     ],
+    launchctl: [
+      'com.x = {\n\tstate = running\n\tpid = 123\n\tlast exit code = 78: EX_CONFIG\n}\n',
+      ' 2-10:00:01\npid = 1',
+    ],
+    systemctl: [
+      'ActiveState=active\nMainPID=77\nActiveEnterTimestampMonotonic=123456\nExecMainCode=1\nExecMainStatus=2\nResult=exit-code\n',
+    ],
     ps: ['  123   1  2048   1:02.50', '1 0 5 1-00:01:02'],
     stat: ['1 (a b) S 0 1 1 0 -1 4 1 2 3 4 5 6 7 8 9\nVmRSS:    12 kB'],
     docker: ["docker: Error response from daemon: Conflict. The name is in use.\nSee 'docker run --help'.\n"],
@@ -65,3 +87,24 @@ export const programs = byName(
     filter: ['types=ended,opened&forward=tcp+*:80&failures=1&traffic=1'],
   },
 );
+
+function homeWithUnit(): string {
+  const home = mkdtempSync(join(tmpdir(), 'pf-'));
+  process.on('exit', () => rmSync(home, { recursive: true, force: true }));
+  const folder = join(home, '.config/systemd/user');
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, unitName(SERVICE)), '');
+  return home;
+}
+
+/** Whatever is run has written this. */
+function answering(stdout: string): RunCommand {
+  return async () => ({ code: 0, stdout, stderr: '' });
+}
+
+/** What is told of a service can be shown, whatever its manager says. */
+async function checkState(manager: ServiceManager): Promise<void> {
+  const { pid = 1, since } = await manager.state(SERVICE);
+  if (!Number.isSafeInteger(pid) || pid < 1) throw new Error(`its process is ${pid}`);
+  if (since !== undefined && Number.isNaN(Date.parse(since))) throw new Error(`it runs since ${since}`);
+}
