@@ -159,8 +159,7 @@ export class HostLease {
       // The end of the channel, and that no lease is given, are told of elsewhere.
       const told = this.#link.closed || !this.#giver.up || this.#link.refusal !== undefined;
       if (thrown instanceof ExposeError || !told) this.#log.notTaken((thrown as Error).message);
-      // What the host finds wrong it will not find right the next time.
-      if (!(thrown instanceof ExposeError) || thrown.status >= FIRST_FAULT) connection.close();
+      if (!(thrown instanceof ExposeError) || isFaultOfHost(thrown)) connection.close();
     }
   }
 
@@ -183,7 +182,11 @@ export class HostLease {
   #exposeOn(connection: LeaseConnection, attempt: Attempt, deadline: Deadline): Promise<VpnkitPort> {
     const expose = async (): Promise<VpnkitPort> => {
       if (attempt.withdrawn) throw notWanted();
-      const exposed = await connection.expose(attempt.forward);
+      const exposed = await connection.expose(attempt.forward).catch((thrown: unknown) => {
+        // The host may have done it all the same.
+        if (isFaultOfHost(thrown)) this.#changed();
+        throw thrown;
+      });
       const had = this.#held.some((other) => isMeant(exposed, other));
       if (attempt.withdrawn) {
         // In the same turn: whoever comes next may want it again.
@@ -219,9 +222,14 @@ async function remove(connection: LeaseConnection, forward: VpnkitPort): Promise
     await connection.unexpose(forward);
     return true;
   } catch (thrown) {
-    if (thrown instanceof ExposeError && thrown.status >= FIRST_FAULT) return false;
+    if (isFaultOfHost(thrown)) return false;
     throw thrown;
   }
+}
+
+/** What the host finds wrong it will not find right the next time; its own faults may pass. */
+function isFaultOfHost(thrown: unknown): boolean {
+  return thrown instanceof ExposeError && thrown.status >= FIRST_FAULT;
 }
 
 /** Gives up the stream when it takes longer than `ms`: nobody knows what the host has made of a request then. */

@@ -70,10 +70,9 @@ export function extcapInterfaces(forwards: readonly ListedForward[] | undefined)
     const display = "portferry: no host is running, start it with 'portferry host'";
     return [{ ...FRAMES, name: 'portferry', display }];
   }
-  const names = new Set([FRAMES.name]);
+  const uniqueName = uniqueNames(FRAMES.name);
   const listed = forwards.map(({ id, destination, container_id: containerId, ...note }) => {
-    const name = uniqueName(nameOf(id), names);
-    names.add(name);
+    const name = uniqueName(nameOf(id));
     const whom = forWhom({ ...note, ...(containerId !== undefined && { containerId }) });
     return { name, display: `portferry: ${id} → ${destination}${whom}`, of: specOf(id) };
   });
@@ -137,11 +136,19 @@ function partsOf(id: string): { proto: string; end: string } {
   return { proto: id.slice(0, at), end: id.slice(at + 1) };
 }
 
-function uniqueName(name: string, taken: ReadonlySet<string>): string {
-  if (!taken.has(name)) return name;
-  let number = 2;
-  while (taken.has(`${name}-${number}`)) number++;
-  return `${name}-${number}`;
+/** Makes names different from each other, and from one that there is: by a number at their end. */
+function uniqueNames(first: string): (name: string) => string {
+  const taken = new Set([first]);
+  /** By name: numbers below are taken. A guest can have thousands of sockets whose names come out the same. */
+  const free = new Map<string, number>();
+  return (name) => {
+    let unique = name;
+    let number = free.get(name) ?? 2;
+    while (taken.has(unique)) unique = `${name}-${number++}`;
+    free.set(name, number);
+    taken.add(unique);
+    return unique;
+  };
 }
 
 /** The SPEC that means the forward of this id: `localhost:8080` is what `127.0.0.1:8080` means there. */

@@ -286,7 +286,8 @@ async function showStatus({ manager, name, logPath, json, context: { stdout } }:
     return;
   }
   const { file, installed, running, pid, since, lastExit, problem } = state;
-  const now = running ? `running, pid ${pid}${since === undefined ? '' : `, since ${since}`}` : 'not running';
+  const known = [pid && `pid ${pid}`, since && `since ${since}`].filter(Boolean);
+  const now = running ? ['running', ...known].join(', ') : 'not running';
   const rows = [
     ['service', installed ? file : `not installed: there is no ${file}`],
     ['state', now],

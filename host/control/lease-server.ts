@@ -6,6 +6,7 @@ import {
   parseCountedJson,
   parseJson,
 } from '../../protocol/bounded-json.js';
+import { formatCount } from '../../protocol/count.js';
 import { StreamDuplex } from '../../protocol/duplex.js';
 import { OperationError } from '../../protocol/errors.js';
 import type { Logger } from '../../protocol/program/logger.js';
@@ -40,11 +41,11 @@ const MAX_LEASE_VALUES = MAX_LEASED_FORWARDS * MAX_FORWARD_VALUES + 1024;
 /** What comes before a request's body: our own clients need a hundred bytes. */
 const MAX_HEADER_BYTES = 4 * 1024;
 
-/** What a request costs (bytes) beside its body: as many headers as fit, and the objects that stand for it. */
+/** What a request costs (bytes) beside its body: as many headers as fit, the objects that stand for it, a short answer. */
 const REQUEST_BYTES = 16 * 1024;
 
-/** From this status on an answer is a failure's (RFC 9110, 15). */
-const LEAST_FAILURE = 400;
+/** What of that an answer may have: what is said of one forward, or of a failure, has no more. */
+const ANSWER_BYTES = 4 * 1024;
 
 /** One lease's stream. */
 interface Client {
@@ -60,6 +61,8 @@ interface Client {
 interface Call {
   readonly client: Client;
   readonly cost: Reservation;
+  /** There was no memory for it. */
+  readonly refused: boolean;
 }
 
 /** The service portferry:control: HTTP/1.1 on streams that the guest opens, of which each is a lease. */
@@ -91,10 +94,11 @@ export class LeaseServer {
     this.#app.addHook('onRequest', async (request, reply) => {
       const call = this.#begin(request);
       reply.raw.once('finish', () => settle(call));
+      if (call.refused) throw tooMuch();
       await this.#turns.turn();
     });
-    this.#app.addHook('onSend', async (request, { statusCode }, payload) =>
-      this.#countAnswer(request, statusCode, payload as string | undefined),
+    this.#app.addHook('onSend', async (request, _reply, payload) =>
+      this.#countAnswer(request, payload as string | undefined),
     );
     serveVpnkit(this.#app, (request) => targetOf(this.#callOf(request)));
     this.#app.put(LEASE_RESOURCE, { bodyLimit: MAX_LEASE_BODY_BYTES }, (request, reply) =>
@@ -165,15 +169,18 @@ export class LeaseServer {
   #begin(request: FastifyRequest): Call {
     const client = this.#clients.get(request.raw.socket);
     if (!client) throw ended();
-    if (client.unanswered.size >= MAX_LEASE_REQUESTS) {
-      const error = new OperationError(`more than ${MAX_LEASE_REQUESTS} requests at once`);
+    const cost = this.#memory.reserve();
+    const refused = !cost.grow(REQUEST_BYTES + mostBodyBytes(request));
+    // What is refused is not in the budget until the guest has read so: one of it costs little, many cost much.
+    const most = refused ? 1 : MAX_LEASE_REQUESTS;
+    if (client.unanswered.size >= most) {
+      cost.letGo();
+      const error = new OperationError(`more than ${formatCount(most, 'request')} at once`);
       client.duplex.destroy(error);
       throw error;
     }
-    const cost = this.#memory.reserve(REQUEST_BYTES + mostBodyBytes(request));
-    if (!cost) throw tooMuch();
     client.unanswered.add(cost);
-    const call = { client, cost };
+    const call = { client, cost, refused };
     this.#calls.set(request.raw, call);
     return call;
   }
@@ -182,11 +189,12 @@ export class LeaseServer {
     return this.#calls.get(request.raw) as Call;
   }
 
-  /** An answer costs its length until the guest takes it: that to a short request can be long. A failure is short. */
-  #countAnswer(request: FastifyRequest, status: number, payload: string | undefined): void {
-    if (status >= LEAST_FAILURE || payload === undefined) return;
+  /** What an answer has beyond ANSWER_BYTES costs its length until the guest takes it: a short request can have a long one. */
+  #countAnswer(request: FastifyRequest, payload = ''): void {
+    const more = Buffer.byteLength(payload) - ANSWER_BYTES;
+    if (more <= 0) return;
     const { client, cost } = this.#callOf(request);
-    if (client.unanswered.has(cost) && !cost.grow(Buffer.byteLength(payload))) throw tooMuch();
+    if (client.unanswered.has(cost) && !cost.grow(more)) throw tooMuch();
   }
 
   /** One at a time is made of a lease's bodies what takes far more memory than their text. */
@@ -235,7 +243,7 @@ async function working<T>({ cost }: Call, work: () => Promise<T>): Promise<T> {
 }
 
 /** The request has been answered, or nobody waits for that any more. */
-function settle({ client, cost }: Call): void {
+function settle({ client, cost }: Pick<Call, 'client' | 'cost'>): void {
   if (client.unanswered.delete(cost)) cost.letGo();
 }
 

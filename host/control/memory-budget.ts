@@ -6,9 +6,9 @@ export class MemoryBudget {
     this.#left = bytes;
   }
 
-  /** Sets so many aside; undefined when there are too few left. */
-  reserve(bytes: number): Reservation | undefined {
-    return this.take(bytes) ? new Reservation(this, bytes) : undefined;
+  /** Begins to set some aside: none yet. */
+  reserve(): Reservation {
+    return new Reservation(this);
   }
 
   take(bytes: number): boolean {
@@ -25,13 +25,12 @@ export class MemoryBudget {
 /** A part of a budget, which goes back to it when the last that needs it has let go of it. */
 export class Reservation {
   readonly #budget: MemoryBudget;
-  #bytes: number;
+  #bytes = 0;
   #holders = 1;
 
-  /** @param bytes taken from the budget; whoever makes it holds it */
-  constructor(budget: MemoryBudget, bytes: number) {
+  /** Whoever makes it holds it. */
+  constructor(budget: MemoryBudget) {
     this.#budget = budget;
-    this.#bytes = bytes;
   }
 
   /** @returns whether there were so many more left */

@@ -50,6 +50,17 @@ t.test('each forward is an interface of its own name', (t) => {
   t.end();
 });
 
+t.test('thousands whose names come out the same have names of their own, at once', async (t) => {
+  const paths = Array.from(
+    { length: 16_384 },
+    (_, index) => `/a${'-'.repeat(index % 100)}/${'-'.repeat(index / 100)}b`,
+  );
+  const forwards = paths.map((path) => ({ id: `unix ${path}`, destination: 'unix /x' }));
+  const names = extcapInterfaces(forwards).map(({ name }) => name);
+  t.equal(new Set(names).size, forwards.length + 1);
+  t.equal(names.filter((name) => name.startsWith('portferry-unix-a-b-')).length, forwards.length - 1);
+});
+
 t.test('what Wireshark asks', (t) => {
   t.same(readExtcapQuestion(['--extcap-interfaces', '--extcap-version=4.0']), { kind: 'interfaces' });
   t.same(readExtcapQuestion(['--extcap-interface', 'a', '--extcap-dlts']), { kind: 'dlts', interface: 'a' });

@@ -3,15 +3,17 @@ import { MemoryBudget } from '../../../host/control/memory-budget.js';
 
 t.test('what is set aside comes back when the last that needs it has let go', (t) => {
   const budget = new MemoryBudget(100);
-  const one = budget.reserve(60);
-  t.equal(budget.reserve(41), undefined);
-  t.equal(one?.grow(41), false);
-  t.equal(one?.grow(40), true);
-  t.equal(budget.reserve(1), undefined);
-  one?.hold();
-  one?.letGo();
-  t.equal(budget.reserve(1), undefined);
-  one?.letGo();
-  t.ok(budget.reserve(100));
+  const one = budget.reserve();
+  const other = budget.reserve();
+  t.ok(one.grow(60));
+  t.notOk(other.grow(41));
+  t.notOk(one.grow(41));
+  t.ok(one.grow(40));
+  t.notOk(other.grow(1));
+  one.hold();
+  one.letGo();
+  t.notOk(other.grow(1));
+  one.letGo();
+  t.ok(other.grow(100));
   t.end();
 });
