@@ -329,6 +329,6 @@ export class DockerPublisher {
     if (this.#remarked.has(line)) return;
     if (this.#remarked.size >= MAX_REMARKS) this.#remarked.clear();
     this.#remarked.add(line);
-    this.#remarks.log(level, 'remark', {}, line);
+    this.#remarks.log(level, `remark ${level}`, {}, line);
   }
 }

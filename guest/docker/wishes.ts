@@ -1,3 +1,4 @@
+import { formatCount } from '../../protocol/count.js';
 import { isIdleSeconds, MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
 import { canonicalIp, EVERY_ADDRESS, LOCALHOST } from '../../protocol/wire/address.js';
 import type { Container, PublishedPort } from './containers.js';
@@ -24,19 +25,34 @@ export interface LabelWishes extends Wishes {
 
 const PREFIX = 'portferry.';
 
+/** Labels that are told of; a container can have thousands that mean nothing. */
+export const MAX_PROBLEMS = 10;
+
+/** What is quoted of a label, and of its value. */
+const MAX_QUOTED_LENGTH = 100;
+
 const KNOWN = ['publish', 'host-address', 'proxy-protocol', 'proxy-protocol.PORT', 'idle'];
 
 /** Reads a container's labels that begin with `portferry.`; a wrong one is a problem, and else as if it were not there. */
 export function readLabelWishes({ labels }: Container): LabelWishes {
   const problems: string[] = [];
+  let more = 0;
   const proxyVersions = new Map<number, 1 | 2>();
   const wishes: LabelWishes = { publish: true, proxyVersions, problems };
   for (const [label, value] of Object.entries(labels)) {
     if (!label.startsWith(PREFIX)) continue;
     const right = readLabel(label.slice(PREFIX.length), value, wishes, proxyVersions);
-    if (right !== undefined) problems.push(`the label ${label}=${value} is not understood: ${right}`);
+    if (right === undefined) continue;
+    if (problems.length < MAX_PROBLEMS)
+      problems.push(`the label ${quote(label)}=${quote(value)} is not understood: ${right}`);
+    else more++;
   }
+  if (more > 0) problems.push(`${formatCount(more, 'more label')} of it cannot be understood`);
   return wishes;
+}
+
+function quote(text: string): string {
+  return text.length > MAX_QUOTED_LENGTH ? `${text.slice(0, MAX_QUOTED_LENGTH - 1)}…` : text;
 }
 
 /** @returns undefined, or what would be right */

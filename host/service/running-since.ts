@@ -5,5 +5,5 @@
  */
 export function runningSince(seconds: number): string | undefined {
   const began = new Date(Date.now() - seconds * 1000);
-  return Number.isNaN(began.getTime()) ? undefined : began.toISOString();
+  return seconds >= 0 && !Number.isNaN(began.getTime()) ? began.toISOString() : undefined;
 }

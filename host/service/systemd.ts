@@ -132,7 +132,7 @@ export class Systemd implements ServiceManager {
 
 /** @param micros of the monotonic clock, which is that of hrtime: the other form names a time zone */
 function timeOf(micros: number): string | undefined {
-  return runningSince(Number(process.hrtime.bigint()) / 1e9 - micros / 1e6);
+  return micros > 0 ? runningSince(Number(process.hrtime.bigint()) / 1e9 - micros / 1e6) : undefined;
 }
 
 function lastExitOf(found: Record<string, string>): string | undefined {

@@ -2,8 +2,8 @@ import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } f
 import { errnoOf } from '../errors.js';
 
 /**
- * Opens a file of this user's, or a device: no link is followed, nothing is waited for, and what others have put
- * there is neither read nor filled.
+ * Opens what is this user's, or a device such as /dev/null: no link is followed, nothing is waited for, and what others
+ * have put there is neither read nor filled.
  * @param flags those of open(2)
  * @param mode that of a file which is made
  * @throws what openSync does, and Error when it is another user's
@@ -11,7 +11,7 @@ import { errnoOf } from '../errors.js';
 export function openOwnFile(path: string, flags: number, mode?: number): { fd: number; stats: Stats } {
   const fd = openSync(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK, mode);
   const stats = fstatSync(fd);
-  if (!stats.isFile() || stats.uid === process.getuid?.()) return { fd, stats };
+  if (stats.uid === process.getuid?.() || stats.isCharacterDevice()) return { fd, stats };
   closeSync(fd);
   throw new Error(`it belongs to user ${stats.uid}`);
 }

@@ -518,7 +518,8 @@ t.test('the hostile program in the VM asks for forwards by what is no request: i
     );
   for (const [what, bytes] of [
     ['no HTTP', '\0\x01\x02\x03\r\n\r\n'],
-    ['a head without end', `GET / HTTP/1.1\r\nhost: h\r\nx: ${'y'.repeat(100_000)}`],
+    // Over what is taken of a head, and short enough that one read takes all of it: what is left unread resets.
+    ['a head without end', `GET / HTTP/1.1\r\nhost: h\r\nx: ${'y'.repeat(20_000)}`],
   ] as const) {
     const client = net.connect(socket).on('error', () => {});
     client.write(bytes, 'latin1');

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { readLabelWishes, wishesFor } from '../../../guest/docker/wishes.js';
+import { MAX_PROBLEMS, readLabelWishes, wishesFor } from '../../../guest/docker/wishes.js';
 import { makeContainer, makePort } from './fixtures/make-container.js';
 
 const read = (labels: Record<string, string>) => readLabelWishes(makeContainer({ labels }));
@@ -51,4 +51,13 @@ t.test('a label that is not understood is named, with what is right, and has no 
     t.ok(labels.publish);
     t.same(wishesFor(makePort(), labels), {});
   }
+});
+
+t.test('of thousands of wrong labels few are told, and not in full length', async (t) => {
+  const long = 'x'.repeat(100_000);
+  const names = Array.from({ length: 1_000 }, (_, index) => [`portferry.${index}${long}`, long]);
+  const { problems } = read(Object.fromEntries(names));
+  t.equal(problems.length, MAX_PROBLEMS + 1);
+  t.match(problems[0], /^the label portferry\.0x{88}…=x{99}… is not understood: known are/);
+  t.equal(problems.at(-1), '990 more labels of it cannot be understood');
 });

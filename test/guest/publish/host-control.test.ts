@@ -433,7 +433,9 @@ t.test('what the host cannot remove at present is left out of the whole state th
       } else {
         listening.add(idOf(body));
         if (body.out_port === 8081) gone.abort();
-        response.end(JSON.stringify(body));
+        // It has done it, and cannot say so.
+        if (body.out_port === 8082) response.writeHead(503).end('{"message":"ask again"}');
+        else response.end(JSON.stringify(body));
       }
     }),
   );
@@ -444,6 +446,8 @@ t.test('what the host cannot remove at present is left out of the whole state th
   await t.rejects(lease.expose(port(8081), gone.signal), { message: 'the forward is not wanted any more' });
   while (listening.size > 0) await new Promise(setImmediate);
   t.equal(removals, 2);
+  await t.rejects(lease.expose(port(8082)), { status: 503, message: 'ask again' });
+  while (listening.size > 0) await new Promise(setImmediate);
 });
 
 t.test('a host that has too many leases is asked again', async (t) => {

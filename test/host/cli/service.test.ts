@@ -197,6 +197,8 @@ t.test('status', async (t) => {
   );
   manager.current = { file: '/f', installed: true, running: true, pid: 1, since: '2026-01-01T00:00:00Z' };
   t.match((await call('status')).stdout, /pid 1, since 2026/);
+  manager.current = { file: '/f', installed: true, running: true };
+  t.match((await call('status')).stdout, /^state +running$/m, 'where the manager does not tell more');
   const report = JSON.parse((await call('status', '--json')).stdout);
   t.match(report, { name: 'host', running: true, logPath: join(home, '.local/state/portferry/host.log') });
   t.equal(report.log.length, 3);

@@ -241,6 +241,17 @@ t.test('bodies are bounded, one and all', async (t) => {
     late.send('PUT', LEASE_RESOURCE, body);
 });
 
+/** A client that reads nothing. */
+function deafClient(guest: End, text: string): { readonly duplex: StreamDuplex; error?: Error } {
+  const duplex = new StreamDuplex((handler) => guest.multiplexer.open(SERVICE, handler));
+  const client: ReturnType<typeof deafClient> = { duplex };
+  duplex.on('error', (error) => {
+    client.error = error;
+  });
+  duplex.write(text);
+  return client;
+}
+
 t.test('answers that nobody reads are bounded, far longer than their requests though they are', async (t) => {
   const { guest, dial } = await start(t);
   const body = JSON.stringify({ publisher: 'docker', forwards: Array(10_000).fill(0) });
@@ -253,19 +264,30 @@ t.test('answers that nobody reads are bounded, far longer than their requests th
   };
   const answer = await ask();
   t.ok(answer.status === 200 && answer.body.length > 20 * body.length);
-  const deaf = Array.from({ length: Math.ceil(MAX_LEASE_MEMORY_BYTES / answer.body.length) }, () => {
-    const duplex = new StreamDuplex((handler) => guest.multiplexer.open(SERVICE, handler));
-    duplex.on('error', () => {});
-    duplex.write(
-      `PUT ${LEASE_RESOURCE} HTTP/1.1\r\nhost: h\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
-    );
-    return duplex;
-  });
-  let late = await ask();
-  while (late.status === 200) late = await ask();
+  const deaf: { duplex: StreamDuplex }[] = [];
+  const request = `PUT ${LEASE_RESOURCE} HTTP/1.1\r\nhost: h\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
+  let late = answer;
+  for (; late.status === 200; late = await ask()) deaf.push(deafClient(guest, request));
+  t.ok(deaf.length * answer.body.length < MAX_LEASE_MEMORY_BYTES);
   t.match(late, { status: 503, body: /too many requests at once/ });
-  for (const duplex of deaf) duplex.destroy();
+  for (const { duplex } of deaf) duplex.destroy();
   while ((await ask()).status === 503);
+});
+
+t.test('whoever asks on while there is no memory, and reads nothing, loses the lease', async (t) => {
+  const { guest, dial } = await start(t);
+  const announce = (path: string, length: number): void =>
+    void deafClient(guest, `PUT ${path} HTTP/1.1\r\nhost: h\r\ncontent-length: ${length}\r\n\r\n`);
+  for (let left = MAX_LEASE_MEMORY_BYTES; left > 0; left -= MAX_LEASE_BODY_BYTES)
+    announce(LEASE_RESOURCE, MAX_LEASE_BODY_BYTES);
+  // And what is left, by requests that cost as much as the shortest.
+  for (let left = MAX_LEASE_BODY_BYTES; left > 0; left -= 16 * 1024) announce('/forwards/expose/port', 1);
+  const full = dial();
+  full.send('GET', '/forwards/list', '');
+  t.match(await full.answer(1), { status: 503, body: /too many requests at once/ });
+  const client = deafClient(guest, 'GET /forwards/list HTTP/1.1\r\nhost: h\r\n\r\n'.repeat(600));
+  while (!client.error) await new Promise(setImmediate);
+  t.match(client.error, { message: /more than 1 request at once/ });
 });
 
 t.test('no bytes do any harm', async (t) => {
