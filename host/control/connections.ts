@@ -81,6 +81,8 @@ export class Connections {
     this.#idle.delete(socket);
     this.#arriving.add(request);
     this.#count(socket, 1);
+    // An answer that never had its turn on its connection is not closed with that.
+    request.once('close', () => this.#arriving.delete(request));
     response.once('close', () => {
       this.#arriving.delete(request);
       if (this.#count(socket, -1) === 0) this.#idle.add(socket);

@@ -131,3 +131,30 @@ t.test('a client that goes before its answer is no trouble', async (t) => {
   waiting[1]?.end('hello');
   await next.until(() => next.bytes > 0);
 });
+
+t.test(
+  'a connection that ends leaves no timer, whatever is behind the request that it has in hand',
+  async (t) => {
+    const idleMs = 54_321;
+    const timers = new Set<NodeJS.Timeout>();
+    const { setTimeout: start, clearTimeout: stop } = globalThis;
+    const startNoted = (action: () => void, ms?: number): NodeJS.Timeout => {
+      const timer = start(action, ms);
+      if (ms === idleMs) timers.add(timer);
+      return timer;
+    };
+    const stopNoted = (timer: NodeJS.Timeout | undefined): void => {
+      stop(timer);
+      if (timer) timers.delete(timer);
+    };
+    t.intercept(globalThis, 'setTimeout', { value: startNoted });
+    t.intercept(globalThis, 'clearTimeout', { value: stopNoted });
+    const { connect, waiting, signal } = await startServer(t, { idleMs });
+    const client = await connect(REQUEST.repeat(3));
+    await signal.until(() => waiting.length === 3);
+    t.equal(timers.size, 1);
+    client.socket.write('no request\r\n\r\n');
+    await client.until(() => client.closed);
+    while (timers.size > 0) await new Promise(setImmediate);
+  },
+);
