@@ -193,8 +193,7 @@ export class LeaseServer {
   #countAnswer(request: FastifyRequest, payload = ''): void {
     const more = Buffer.byteLength(payload) - ANSWER_BYTES;
     if (more <= 0) return;
-    const { client, cost } = this.#callOf(request);
-    if (client.unanswered.has(cost) && !cost.grow(more)) throw tooMuch();
+    if (!this.#callOf(request).cost.grow(more)) throw tooMuch();
   }
 
   /** One at a time is made of a lease's bodies what takes far more memory than their text. */

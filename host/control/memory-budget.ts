@@ -33,8 +33,9 @@ export class Reservation {
     this.#budget = budget;
   }
 
-  /** @returns whether there were so many more left */
+  /** @returns whether there were so many more left; what nobody holds any more takes none */
   grow(bytes: number): boolean {
+    if (this.#holders === 0) return true;
     if (!this.#budget.take(bytes)) return false;
     this.#bytes += bytes;
     return true;

@@ -14,6 +14,7 @@ t.test('what is set aside comes back when the last that needs it has let go', (t
   one.letGo();
   t.notOk(other.grow(1));
   one.letGo();
+  t.ok(one.grow(1_000), 'nobody holds it: it takes nothing');
   t.ok(other.grow(100));
   t.end();
 });
