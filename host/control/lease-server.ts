@@ -42,7 +42,7 @@ const MAX_LEASE_VALUES = MAX_LEASED_FORWARDS * MAX_FORWARD_VALUES + 1024;
 const MAX_HEADER_BYTES = 4 * 1024;
 
 /** What a request costs (bytes) beside its body: as many headers as fit, the objects that stand for it, a short answer. */
-const REQUEST_BYTES = 16 * 1024;
+export const REQUEST_BYTES = 16 * 1024;
 
 /** What of that an answer may have: what is said of one forward, or of a failure, has no more. */
 const ANSWER_BYTES = 4 * 1024;

@@ -3,7 +3,9 @@ import {
   MAX_LEASE_BODY_BYTES,
   MAX_LEASE_MEMORY_BYTES,
   MAX_LEASE_REQUESTS,
+  REQUEST_BYTES,
 } from '../../../host/control/lease-server.js';
+import { JSON_VALUE_BYTES } from '../../../protocol/bounded-json.js';
 import { StreamDuplex } from '../../../protocol/duplex.js';
 import { LEASE_RESOURCE } from '../../../protocol/services/control.js';
 import type { Stream } from '../../../protocol/stream.js';
@@ -252,36 +254,53 @@ function deafClient(guest: End, text: string): { readonly duplex: StreamDuplex; 
   return client;
 }
 
+/** Has requests set aside what they may, until there is so much left (bytes) of what all leases may have. */
+function fillMemory(guest: End, left: number): void {
+  const announce = (length: number): void =>
+    void deafClient(guest, `PUT ${LEASE_RESOURCE} HTTP/1.1\r\nhost: h\r\ncontent-length: ${length}\r\n\r\n`);
+  let more = MAX_LEASE_MEMORY_BYTES - left;
+  for (; more > MAX_LEASE_BODY_BYTES + 2 * REQUEST_BYTES; more -= MAX_LEASE_BODY_BYTES + REQUEST_BYTES)
+    announce(MAX_LEASE_BODY_BYTES);
+  announce(more - REQUEST_BYTES);
+}
+
 t.test('answers that nobody reads are bounded, far longer than their requests though they are', async (t) => {
   const { guest, dial } = await start(t);
-  const body = JSON.stringify({ publisher: 'docker', forwards: Array(10_000).fill(0) });
-  const ask = async (): Promise<{ status: number; body: string }> => {
+  const bodyOf = (count: number): string =>
+    JSON.stringify({ publisher: 'docker', forwards: Array(count).fill(0) });
+  const ask = async (count: number): Promise<{ status: number; body: string }> => {
     const client = dial();
-    client.send('PUT', LEASE_RESOURCE, body);
+    client.send('PUT', LEASE_RESOURCE, bodyOf(count));
     const answer = await client.answer(1);
     client.duplex.destroy();
     return answer;
   };
-  const answer = await ask();
-  t.ok(answer.status === 200 && answer.body.length > 20 * body.length);
-  const deaf: { duplex: StreamDuplex }[] = [];
-  const request = `PUT ${LEASE_RESOURCE} HTTP/1.1\r\nhost: h\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
-  let late = answer;
-  for (; late.status === 200; late = await ask()) deaf.push(deafClient(guest, request));
-  t.ok(deaf.length * answer.body.length < MAX_LEASE_MEMORY_BYTES);
-  t.match(late, { status: 503, body: /too many requests at once/ });
-  for (const { duplex } of deaf) duplex.destroy();
-  while ((await ask()).status === 503);
+  /** What one costs before it is answered. */
+  const costOf = (count: number): number =>
+    REQUEST_BYTES + bodyOf(count).length + (count + 10) * JSON_VALUE_BYTES;
+  const [many, fewer] = [2_000, 1_500];
+  const { status, body } = await ask(many);
+  t.ok(status === 200 && body.length > 20 * bodyOf(many).length);
+  const whole = costOf(many) + body.length;
+  fillMemory(guest, whole + costOf(fewer) + REQUEST_BYTES);
+  const { duplex } = deafClient(
+    guest,
+    `PUT ${LEASE_RESOURCE} HTTP/1.1\r\nhost: h\r\ncontent-length: ${bodyOf(many).length}\r\n\r\n${bodyOf(many)}`,
+  );
+  let late = await ask(fewer);
+  while (late.status === 200) late = await ask(fewer);
+  t.match(
+    late,
+    { status: 503, body: /too many requests at once/ },
+    'there is room for it, and none for its answer',
+  );
+  duplex.destroy();
+  while ((await ask(fewer)).status === 503);
 });
 
 t.test('whoever asks on while there is no memory, and reads nothing, loses the lease', async (t) => {
   const { guest, dial } = await start(t);
-  const announce = (path: string, length: number): void =>
-    void deafClient(guest, `PUT ${path} HTTP/1.1\r\nhost: h\r\ncontent-length: ${length}\r\n\r\n`);
-  for (let left = MAX_LEASE_MEMORY_BYTES; left > 0; left -= MAX_LEASE_BODY_BYTES)
-    announce(LEASE_RESOURCE, MAX_LEASE_BODY_BYTES);
-  // And what is left, by requests that cost as much as the shortest.
-  for (let left = MAX_LEASE_BODY_BYTES; left > 0; left -= 16 * 1024) announce('/forwards/expose/port', 1);
+  fillMemory(guest, REQUEST_BYTES - 1);
   const full = dial();
   full.send('GET', '/forwards/list', '');
   t.match(await full.answer(1), { status: 503, body: /too many requests at once/ });
