@@ -556,7 +556,10 @@ t.test('who has no time at all is not served', async (t) => {
   const { host, guest } = await start(t, { channelWaitMs: 0 });
   guest.up();
   const lease = guest.control.openLease('docker');
+  // Else what comes before it could be answered before the time is over.
+  const answer = guest.holdAnswers();
   await t.rejects(lease.expose(port(0)), { name: 'ExposeError', status: 503 });
+  answer();
   await lease.list();
   t.same(host.forwards.list(), []);
 });
