@@ -63,7 +63,7 @@ const EVENTS_OVERLAP_SECONDS = 2;
 /** Remarks that are remembered, so that each is made once. */
 const MAX_REMARKS = 10_000;
 
-/** Lines of the log on them: one container can have thousands of labels that mean nothing. */
+/** Lines of the log on them: containers that are not published as they are can come and go without end. */
 const REMARKS_PER_MINUTE = 100;
 
 /** Containers that are remembered to have died: far more than die while a list is made. Of more the oldest are forgotten. */

@@ -1,5 +1,6 @@
 import { formatCount } from '../../protocol/count.js';
 import { isIdleSeconds, MAX_IDLE_SECONDS } from '../../protocol/services/control.js';
+import { textForPeople } from '../../protocol/services/text.js';
 import { canonicalIp, EVERY_ADDRESS, LOCALHOST } from '../../protocol/wire/address.js';
 import type { Container, PublishedPort } from './containers.js';
 
@@ -43,16 +44,15 @@ export function readLabelWishes({ labels }: Container): LabelWishes {
     if (!label.startsWith(PREFIX)) continue;
     const right = readLabel(label.slice(PREFIX.length), value, wishes, proxyVersions);
     if (right === undefined) continue;
-    if (problems.length < MAX_PROBLEMS)
-      problems.push(`the label ${quote(label)}=${quote(value)} is not understood: ${right}`);
-    else more++;
+    if (problems.length === MAX_PROBLEMS) {
+      more++;
+      continue;
+    }
+    const quoted = [label, value].map((text) => textForPeople(text, MAX_QUOTED_LENGTH)).join('=');
+    problems.push(`the label ${quoted} is not understood: ${right}`);
   }
   if (more > 0) problems.push(`${formatCount(more, 'more label')} of it cannot be understood`);
   return wishes;
-}
-
-function quote(text: string): string {
-  return text.length > MAX_QUOTED_LENGTH ? `${text.slice(0, MAX_QUOTED_LENGTH - 1)}…` : text;
 }
 
 /** @returns undefined, or what would be right */
